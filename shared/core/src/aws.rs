@@ -1,0 +1,154 @@
+//! AWS as the functions need it: narrow traits, implemented over the SDK in one other crate.
+//!
+//! No SDK type appears here. Listings are whole: an implementation reads every page, and fails when
+//! any page fails, so that a half-seen account can't be mistaken for a whole one.
+
+#![allow(async_fn_in_trait)] // Called through generics alone; nothing needs the futures' bounds named.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::Tags;
+use crate::ids::{ClusterName, InstanceId, SnapshotId, VolumeId, ZoneName};
+use crate::snapshot::Snapshot;
+use crate::volume::{Performance, Volume};
+
+/// A call that AWS refused, or that got no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct AwsError {
+    /// Service and operation: `ec2:CreateVolume`.
+    pub operation: &'static str,
+    /// AWS's error code: `RequestLimitExceeded`. `None` when there was no answer.
+    pub code: Option<String>,
+    /// AWS's message, or what went wrong on the way.
+    pub message: String,
+    /// The request's id, for AWS support.
+    pub request_id: Option<String>,
+    /// Whether the call certainly did nothing. A lost answer or a server fault leaves it open.
+    pub certainly_refused: bool,
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, message, .. } = self;
+        match &self.code {
+            Some(code) => write!(f, "{operation} failed with {code}: {message}")?,
+            None => write!(f, "{operation} got no answer: {message}")?,
+        }
+        match &self.request_id {
+            Some(request_id) => write!(f, " (AWS request id {request_id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl AwsError {
+    /// Whether AWS answered with this error code.
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
+/// One filter of a Describe call: the attribute has any of the values (`*` and `?` match as in EC2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// `tag-key`, `tag:<key>`, `availability-zone`, …
+    pub name: String,
+    /// Any of these.
+    pub values: Vec<String>,
+}
+
+impl Filter {
+    /// A filter on one attribute.
+    pub fn new<V: Into<String>>(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            values: values.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// Reading volumes and snapshots.
+pub trait Storage {
+    /// The volumes that match all the filters.
+    async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError>;
+    /// The account's own snapshots that match all the filters.
+    async fn snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError>;
+}
+
+/// A volume to be made from a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewVolume {
+    /// What it is made from.
+    pub snapshot_id: SnapshotId,
+    /// Where.
+    pub zone: ZoneName,
+    /// In GiB; never less than the snapshot's.
+    pub size_gib: i32,
+    /// Type and provisioned performance.
+    pub performance: Performance,
+    /// The tags it carries from the moment it exists.
+    pub tags: Tags,
+    /// Makes a repeated call give the same volume; at most 64 ASCII characters.
+    pub client_token: String,
+}
+
+/// Making volumes and writing their tags.
+pub trait VolumeWriter {
+    /// Makes a volume; a repeated call with the same token gives the one made first.
+    async fn create_volume(&self, volume: &NewVolume) -> Result<Volume, AwsError>;
+    /// Sets tags on a volume.
+    async fn tag_volume(&self, volume: &VolumeId, tags: &Tags) -> Result<(), AwsError>;
+    /// Removes tags, whatever their values, from several volumes.
+    async fn untag_volumes(&self, volumes: &[VolumeId], keys: &[String]) -> Result<(), AwsError>;
+}
+
+/// A master: an EC2 instance of a cluster's control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// `i-…`
+    pub id: InstanceId,
+    /// Where it runs.
+    pub zone: ZoneName,
+}
+
+/// Finding a cluster's masters, and where they can be.
+pub trait Masters {
+    /// The cluster's masters that are not terminated.
+    async fn masters(&self, cluster: &ClusterName) -> Result<Vec<Master>, AwsError>;
+    /// The zones of the cluster's control-plane autoscaling groups, one entry a group and zone.
+    async fn group_zones(&self, cluster: &ClusterName) -> Result<Vec<ZoneName>, AwsError>;
+    /// The Region's availability zones.
+    async fn zones(&self) -> Result<Vec<ZoneName>, AwsError>;
+}
+
+/// An attribute of an alert, for subscribers' filter policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertAttribute {
+    /// One string.
+    Text(String),
+    /// Several strings; a filter policy matches on any.
+    List(Vec<String>),
+}
+
+/// One SNS message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// At most 100 ASCII characters, no line break.
+    pub subject: String,
+    /// Under 256 KiB.
+    pub body: String,
+    /// By name.
+    pub attributes: Vec<(&'static str, AlertAttribute)>,
+}
+
+/// Telling people.
+pub trait Alerts {
+    /// Publishes an alert to a topic and gives the message's id.
+    async fn publish(&self, topic_arn: &str, alert: &Alert) -> Result<String, AwsError>;
+}
+

@@ -1,0 +1,116 @@
+//! The errors that leave a function.
+//!
+//! Lambda gives them to the caller as `errorType` and `errorMessage`. Types are stable names that
+//! scripts match on; messages are one sentence that a person can act on.
+
+use std::fmt;
+
+use crate::aws::AwsError;
+
+/// What went wrong, as a stable name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorType {
+    /// The event has an unknown field or action, or options that contradict.
+    InvalidEvent,
+    /// An environment variable of the function has a value that isn't accepted.
+    InvalidSetting,
+    /// Nothing of that cluster exists in this account and Region.
+    ClusterNotFound,
+    /// No run left a completed snapshot of every member asked for.
+    NoRestorePoint,
+    /// The latest snapshots come from other volumes than the run before, and those were made blank.
+    RestorePointDoubtful,
+    /// The chosen snapshots were taken further apart than allowed.
+    SkewTooLarge,
+    /// Nothing tells which availability zone a vanished volume was in.
+    ZoneUnknown,
+    /// Masters would attach the restored volumes beside live, newer peers.
+    MastersRunning,
+    /// Another restore of the same cluster is unfinished.
+    RestoreInProgress,
+    /// A new volume ended in `error`, or vanished.
+    VolumeFailed,
+    /// A volume has too many or too long tags to remember them beside the restore's own.
+    TagLimit,
+    /// After the exchange, masters would not find exactly one volume per member and zone.
+    CandidatesWrong,
+    /// AWS refused a call, or couldn't be reached.
+    AwsError,
+    /// The answer could not be made, or a similar fault of this program.
+    Internal,
+}
+
+impl ErrorType {
+    /// The name given as `errorType`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidEvent => "InvalidEvent",
+            Self::InvalidSetting => "InvalidSetting",
+            Self::ClusterNotFound => "ClusterNotFound",
+            Self::NoRestorePoint => "NoRestorePoint",
+            Self::RestorePointDoubtful => "RestorePointDoubtful",
+            Self::SkewTooLarge => "SkewTooLarge",
+            Self::ZoneUnknown => "ZoneUnknown",
+            Self::MastersRunning => "MastersRunning",
+            Self::RestoreInProgress => "RestoreInProgress",
+            Self::VolumeFailed => "VolumeFailed",
+            Self::TagLimit => "TagLimit",
+            Self::CandidatesWrong => "CandidatesWrong",
+            Self::AwsError => "AwsError",
+            Self::Internal => "Internal",
+        }
+    }
+}
+
+/// An error as it leaves a function.
+#[derive(Debug)]
+pub struct Diagnostic {
+    /// The stable name.
+    pub error_type: ErrorType,
+    /// One sentence a person can act on.
+    pub message: String,
+    source: Option<AwsError>,
+}
+
+impl Diagnostic {
+    /// An error of the function's own.
+    pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
+        Self {
+            error_type,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// An event that can't be taken as it is.
+    pub fn invalid_event(message: impl Into<String>) -> Self {
+        Self::new(ErrorType::InvalidEvent, message)
+    }
+
+    /// The AWS error behind it, where there is one.
+    pub fn aws_error(&self) -> Option<&AwsError> {
+        self.source.as_ref()
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_type.name(), self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|error| error as _)
+    }
+}
+
+impl From<AwsError> for Diagnostic {
+    fn from(error: AwsError) -> Self {
+        Self {
+            error_type: ErrorType::AwsError,
+            message: error.to_string(),
+            source: Some(error),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Names and ids as types, so that a volume id can't be passed where a snapshot id is wanted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! string_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as AWS or kops writes it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self(id.to_owned())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+string_id!(
+    /// A kops cluster's name, a DNS name: `k8s.mycompany.tld`.
+    ClusterName
+);
+string_id!(
+    /// What follows `k8s.io/etcd/` in a tag key: `main`, `events`, `cilium` or any other.
+    EtcdClusterName
+);
+string_id!(
+    /// An etcd member's name in kops: a letter (`a`), in old clusters a zone (`eu-central-1a`).
+    MemberName
+);
+string_id!(
+    /// An EBS volume's id, `vol-…`.
+    VolumeId
+);
+string_id!(
+    /// An EBS snapshot's id, `snap-…`.
+    SnapshotId
+);
+string_id!(
+    /// An EC2 instance's id, `i-…`.
+    InstanceId
+);
+string_id!(
+    /// An availability zone's name, `eu-west-2a`.
+    ZoneName
+);
+string_id!(
+    /// A DLM lifecycle policy's id, `policy-…`.
+    PolicyId
+);
+string_id!(
+    /// One restore's id, `r-` and twelve hexadecimal digits.
+    RestoreId
+);
+
+impl VolumeId {
+    /// The volume id that EC2 gives for snapshots made by copying another snapshot.
+    ///
+    /// Source: EC2 API reference, `CopySnapshot`: "arbitrary volume ID that should not be used".
+    pub fn is_of_a_copy(&self) -> bool {
+        self.as_str() == "vol-ffffffff"
+    }
+}
+
+/// A member within a kops cluster: which etcd cluster, which member. Written `main/a`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberKey {
+    /// The etcd cluster that the member belongs to.
+    pub etcd_cluster: EtcdClusterName,
+    /// The member's name in it.
+    pub member: MemberName,
+}
+
+impl MemberKey {
+    /// A key from its two parts.
+    pub fn new(etcd_cluster: &EtcdClusterName, member: &MemberName) -> Self {
+        Self {
+            etcd_cluster: etcd_cluster.clone(),
+            member: member.clone(),
+        }
+    }
+}
+
+impl fmt::Display for MemberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.etcd_cluster, self.member))
+    }
+}
+
+impl FromStr for MemberKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((etcd_cluster, member))
+                if !etcd_cluster.is_empty() && !member.is_empty() && !member.contains('/') =>
+            {
+                Ok(Self {
+                    etcd_cluster: etcd_cluster.into(),
+                    member: member.into(),
+                })
+            }
+            _ => Err(format!(
+                "\"{text}\" names no member: write <etcd cluster>/<member>, like main/a"
+            )),
+        }
+    }
+}
+
+impl Serialize for MemberKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MemberKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}

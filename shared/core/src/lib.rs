@@ -1,0 +1,23 @@
+//! What this project knows, without a word of any SDK: kops etcd volumes and their tags, DLM
+//! schedules and runs, snapshots and the restore points they make, settings, and the errors that
+//! leave a function.
+//!
+//! Everything here is synchronous and pure. The clock, the environment and AWS are read elsewhere
+//! and handed in; [`aws`] holds the traits behind which AWS stands.
+
+pub mod aws;
+pub mod deployment;
+pub mod diagnostic;
+pub mod discovery;
+pub mod ids;
+pub mod lifecycle_policy;
+pub mod restore_tags;
+pub mod schedule;
+pub mod settings;
+pub mod snapshot;
+pub mod volume;
+
+use std::collections::BTreeMap;
+
+/// A resource's tags, by key.
+pub type Tags = BTreeMap<String, String>;

@@ -1,0 +1,71 @@
+//! An EBS snapshot as this project sees it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::Tags;
+use crate::ids::{SnapshotId, VolumeId};
+use crate::settings::Settings;
+
+/// The tag in which DLM writes the name of the schedule that made a snapshot.
+///
+/// Source: Amazon EBS user guide, "Automate backups with Amazon Data Lifecycle Manager", tags.
+pub const DLM_SCHEDULE_NAME: &str = "aws:dlm:lifecycle-schedule-name";
+/// The tag in which DLM writes the id of the policy that made a snapshot.
+pub const DLM_POLICY_ID: &str = "aws:dlm:lifecycle-policy-id";
+
+/// An EBS snapshot, as `DescribeSnapshots` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `snap-…`
+    pub id: SnapshotId,
+    /// The volume it was taken of; that volume may be gone.
+    pub volume_id: VolumeId,
+    /// Its state.
+    pub state: SnapshotState,
+    /// Why it failed, when EC2 says so.
+    pub state_message: Option<String>,
+    /// Its point in time: what the volume held at this moment is in it.
+    pub started: Timestamp,
+    /// The size of the volume in GiB.
+    pub size_gib: i32,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// Whether it is in the archive tier: it must be restored from there before a volume can be made.
+    pub archived: bool,
+    /// All its tags.
+    pub tags: Tags,
+}
+
+/// A snapshot's state, as EC2 names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotState {
+    /// Still being written; it can last for hours.
+    Pending,
+    /// Usable.
+    Completed,
+    /// Failed.
+    Error,
+    /// Being brought back from the archive or the recycle bin, or a state newer than this program.
+    Other,
+}
+
+impl Snapshot {
+    /// Whether a volume can be made from it.
+    pub fn is_usable(&self) -> bool {
+        self.state == SnapshotState::Completed && !self.archived
+    }
+
+    /// Whether the schedule made it: by DLM's own tags, or by all of the tags that the schedule adds
+    /// (as after a change of the schedule's name).
+    pub fn is_managed(&self, settings: &Settings) -> bool {
+        let by_schedule = self.tags.get(DLM_SCHEDULE_NAME) == Some(&settings.schedule_name);
+        let by_tags_added = !settings.tags_to_add.is_empty()
+            && settings
+                .tags_to_add
+                .iter()
+                .all(|tag| self.tags.get(&tag.key) == Some(&tag.value));
+        by_schedule || by_tags_added
+    }
+}
