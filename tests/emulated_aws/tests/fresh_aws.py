@@ -1,0 +1,116 @@
+"""One emulated AWS as the tests use it: boto3 clients and the control interface."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+REGION = "eu-west-2"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "dlm.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
+
+
+class Aws:
+    """One emulated AWS: its clients and its control interface."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str, attempts: int = 1) -> Any:
+        """By default without retries, so that a test sees each failure."""
+        key = f"{service}/{attempts}"
+        if key not in self._clients:
+            self._clients[key] = boto3.client(
+                service,
+                endpoint_url=self.endpoint,
+                region_name=REGION,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+                config=Config(retries={"total_max_attempts": attempts}, read_timeout=20),
+            )
+        return self._clients[key]
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    @property
+    def dlm(self) -> Any:
+        return self.client("dlm")
+
+    @property
+    def iam(self) -> Any:
+        return self.client("iam")
+
+    def get(self, path: str) -> Any:
+        return self._checked(requests.get(f"{self.endpoint}/emulator/{path}", timeout=20))
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._checked(requests.post(f"{self.endpoint}/emulator/{path}", json=body or {}, timeout=60))
+
+    def delete(self, path: str) -> Any:
+        return self._checked(requests.delete(f"{self.endpoint}/emulator/{path}", timeout=20))
+
+    def refused(self, path: str, body: Any) -> str:
+        """Why the control interface refuses the request."""
+        response = requests.post(f"{self.endpoint}/emulator/{path}", json=body, timeout=20)
+        assert response.status_code == 400, response.text
+        return response.json()["error"]
+
+    def _checked(self, response: requests.Response) -> Any:
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def volume(self, zone: str = "a", size: int = 20, tags: dict[str, str] | None = None, **more: Any) -> str:
+        specifications = [{"ResourceType": "volume", "Tags": as_list(tags)}] if tags else []
+        made = self.ec2.create_volume(
+            AvailabilityZone=REGION + zone, Size=size, TagSpecifications=specifications, **more
+        )
+        return made["VolumeId"]
+
+    def snapshot(self, volume_id: str) -> str:
+        return self.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+
+    def role(self, name: str = "dlm-role", trust: Any = TRUST) -> str:
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        return role["Role"]["Arn"]
+
+    def instance(self, zone: str = "a", **more: Any) -> str:
+        placement = {"AvailabilityZone": REGION + zone}
+        made = self.ec2.run_instances(
+            ImageId="ami-12345678", MinCount=1, MaxCount=1, Placement=placement, **more
+        )
+        return made["Instances"][0]["InstanceId"]
+
+    def described_volume(self, volume_id: str) -> dict[str, Any]:
+        return self.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
+
+    def described_snapshot(self, snapshot_id: str) -> dict[str, Any]:
+        return self.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]
+
+    def operations(self) -> list[str]:
+        return [call["operation"] for call in self.get("calls")["calls"]]
+
+
+def as_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def code_of(call: Any, **parameters: Any) -> str:
+    """The error code that the call fails with."""
+    with pytest.raises(ClientError) as failure:
+        call(**parameters)
+    return failure.value.response["Error"]["Code"]

@@ -1,0 +1,72 @@
+"""The log of calls."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from .fresh_aws import Aws, code_of
+
+
+def test_a_call_is_logged_whole(aws: Aws) -> None:
+    answer = aws.ec2.create_tags(Resources=[aws.volume()], Tags=[{"Key": "k", "Value": "v"}])
+    created, tagged = aws.get("calls")["calls"]
+    assert created["parameters"]["AvailabilityZone"] == "eu-west-2a"
+    assert tagged["service"] == "ec2"
+    assert tagged["operation"] == "CreateTags"
+    assert tagged["write"] is True
+    assert tagged["parameters"]["Tags"] == [{"Key": "k", "Value": "v"}]
+    assert (tagged["status"], tagged["error_code"], tagged["n"]) == (200, None, 2)
+    assert tagged["request_id"] == answer["ResponseMetadata"]["RequestId"]
+    assert tagged["at"].endswith("Z")
+
+
+def test_reads_and_writes(aws: Aws) -> None:
+    aws.role()
+    aws.iam.get_role(RoleName="dlm-role")
+    aws.iam.list_roles()
+    aws.dlm.get_lifecycle_policies()
+    aws.client("sts").get_caller_identity()
+    aws.client("sns").create_topic(Name="t")
+    logged = [(call["service"], call["operation"], call["write"]) for call in aws.get("calls")["calls"]]
+    assert logged == [
+        ("iam", "CreateRole", True),
+        ("iam", "GetRole", False),
+        ("iam", "ListRoles", False),
+        ("dlm", "GetLifecyclePolicies", False),
+        ("sts", "GetCallerIdentity", False),
+        ("sns", "CreateTopic", True),
+    ]
+
+
+def test_errors_are_logged_by_code(aws: Aws) -> None:
+    code_of(aws.ec2.delete_volume, VolumeId="vol-0123456789abcdef0")
+    code_of(aws.iam.get_role, RoleName="absent")
+    code_of(aws.dlm.get_lifecycle_policy, PolicyId="policy-0")
+    logged = [(call["status"], call["error_code"]) for call in aws.get("calls")["calls"]]
+    assert logged == [
+        (400, "InvalidVolume.NotFound"),
+        (404, "NoSuchEntity"),
+        (404, "ResourceNotFoundException"),
+    ]
+    aws.delete("calls")
+    assert aws.get("calls")["calls"] == []
+
+
+def test_parameters_of_paths_are_logged(aws: Aws) -> None:
+    code_of(aws.dlm.delete_lifecycle_policy, PolicyId="policy-0abc")
+    (call,) = aws.get("calls")["calls"]
+    assert call["parameters"]["PolicyId"] == "policy-0abc"
+
+
+def test_concurrent_calls_lose_nothing(aws: Aws) -> None:
+    ec2 = aws.ec2
+    with ThreadPoolExecutor(8) as threads:
+        made = list(
+            threads.map(lambda n: ec2.create_volume(AvailabilityZone="eu-west-2a", Size=1 + n), range(60))
+        )
+    assert len({volume["VolumeId"] for volume in made}) == 60
+    assert len(ec2.describe_volumes()["Volumes"]) == 60
+    assert aws.operations().count("CreateVolume") == 60
+
+
+def test_a_service_without_emulation_does_not_break_the_server(aws: Aws) -> None:
+    code_of(aws.ec2.describe_volume_status)
+    aws.ec2.describe_volumes()

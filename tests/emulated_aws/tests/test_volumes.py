@@ -1,0 +1,195 @@
+"""Volumes: creation, idempotency, states, limits, listing."""
+
+import time
+
+import pytest
+
+from .fresh_aws import Aws, as_dict, code_of
+
+ZONE = "eu-west-2a"
+
+
+def test_a_client_token_makes_one_volume(aws: Aws) -> None:
+    request = {"AvailabilityZone": ZONE, "Size": 20, "ClientToken": "once"}
+    first = aws.ec2.create_volume(**request)
+    again = aws.ec2.create_volume(**request)
+    assert again["VolumeId"] == first["VolumeId"]
+    assert len(aws.ec2.describe_volumes()["Volumes"]) == 1
+    assert code_of(aws.ec2.create_volume, **{**request, "Size": 21}) == "IdempotentParameterMismatch"
+
+
+def test_a_repeated_request_shows_the_volume_as_it_is_now(aws: Aws) -> None:
+    request = {"AvailabilityZone": ZONE, "Size": 20, "ClientToken": "once"}
+    volume_id = aws.ec2.create_volume(**request)["VolumeId"]
+    aws.ec2.create_tags(Resources=[volume_id], Tags=[{"Key": "k", "Value": "v"}])
+    again = aws.ec2.create_volume(**request)
+    assert again["State"] == "available"
+    assert as_dict(again["Tags"]) == {"k": "v"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"AvailabilityZone": "eu-west-2z"}, "InvalidZone.NotFound"),
+        ({"AvailabilityZone": "eu-west-1a"}, "InvalidZone.NotFound"),
+        ({"SnapshotId": "snap-0123456789abcdef0"}, "InvalidSnapshot.NotFound"),
+        ({"VolumeType": "gp9"}, "UnknownVolumeType"),
+        ({"VolumeType": "gp3", "Iops": 2999}, "InvalidParameterValue"),
+        ({"VolumeType": "gp3", "Iops": 80001, "Size": 1000}, "InvalidParameterValue"),
+        ({"VolumeType": "gp3", "Iops": 20000}, "InvalidParameterValue"),
+        ({"VolumeType": "gp3", "Throughput": 124}, "InvalidParameterValue"),
+        ({"VolumeType": "gp3", "Throughput": 1000}, "InvalidParameterValue"),
+        ({"VolumeType": "gp2", "Iops": 3000}, "InvalidParameterCombination"),
+        ({"VolumeType": "io1", "Iops": 1000, "Throughput": 125}, "InvalidParameterCombination"),
+        ({"VolumeType": "io2"}, "MissingParameter"),
+        ({"VolumeType": "st1", "Size": 100}, "InvalidParameterValue"),
+        ({"Size": 0}, "InvalidParameterValue"),
+        ({"ClientToken": "x" * 65}, "InvalidParameterValue"),
+    ],
+)
+def test_refused_volumes(aws: Aws, changes: dict, code: str) -> None:
+    request = {"AvailabilityZone": ZONE, "Size": 20, **changes}
+    assert code_of(aws.ec2.create_volume, **request) == code
+    assert aws.ec2.describe_volumes()["Volumes"] == []
+
+
+def test_a_volume_needs_size_or_snapshot(aws: Aws) -> None:
+    assert code_of(aws.ec2.create_volume, AvailabilityZone=ZONE) == "MissingParameter"
+
+
+def test_defaults_by_type(aws: Aws) -> None:
+    gp3 = aws.described_volume(aws.volume(VolumeType="gp3"))
+    assert (gp3["Iops"], gp3["Throughput"]) == (3000, 125)
+    gp2 = aws.described_volume(aws.volume())
+    assert (gp2["VolumeType"], gp2["Iops"], "Throughput" in gp2) == ("gp2", 100, False)
+    fast = aws.described_volume(aws.volume(size=100, VolumeType="gp3", Iops=16000, Throughput=1000))
+    assert (fast["Iops"], fast["Throughput"]) == (16000, 1000)
+
+
+def test_a_volume_from_a_snapshot(aws: Aws) -> None:
+    snapshot_id = aws.snapshot(aws.volume(size=20))
+    request = {"AvailabilityZone": ZONE, "SnapshotId": snapshot_id}
+    volume = aws.described_volume(aws.ec2.create_volume(**request)["VolumeId"])
+    assert (volume["SnapshotId"], volume["Size"]) == (snapshot_id, 20)
+    assert code_of(aws.ec2.create_volume, **request, Size=19) == "InvalidParameterValue"
+    aws.post(f"ec2/snapshots/{snapshot_id}", {"state": "pending"})
+    assert code_of(aws.ec2.create_volume, **request) == "IncorrectState"
+    aws.post(f"ec2/snapshots/{snapshot_id}", {"state": "completed", "storage_tier": "archive"})
+    assert code_of(aws.ec2.create_volume, **request) == "IncorrectState"
+
+
+def test_encryption_follows_the_snapshot(aws: Aws) -> None:
+    source = aws.described_volume(aws.volume(Encrypted=True))
+    snapshot_id = aws.snapshot(source["VolumeId"])
+    assert aws.described_snapshot(snapshot_id)["KmsKeyId"] == source["KmsKeyId"]
+    restored = aws.ec2.create_volume(AvailabilityZone=ZONE, SnapshotId=snapshot_id)
+    assert (restored["Encrypted"], restored["KmsKeyId"]) == (True, source["KmsKeyId"])
+
+
+def test_a_snapshot_planted_as_encrypted_has_a_key(aws: Aws) -> None:
+    snapshot_id = aws.snapshot(aws.volume())
+    aws.post(f"ec2/snapshots/{snapshot_id}", {"encrypted": True})
+    assert "kms" in aws.described_snapshot(snapshot_id)["KmsKeyId"]
+    assert aws.ec2.create_volume(AvailabilityZone=ZONE, SnapshotId=snapshot_id)["Encrypted"]
+
+
+def test_creation_takes_time(aws: Aws) -> None:
+    aws.post("settings", {"volume_creating_seconds": 0.5})
+    volume_id = aws.volume()
+    assert aws.described_volume(volume_id)["State"] == "creating"
+    time.sleep(0.6)
+    assert aws.described_volume(volume_id)["State"] == "available"
+
+
+def test_creation_ends_when_the_clock_moves(aws: Aws) -> None:
+    aws.post("settings", {"volume_creating_seconds": 60})
+    volume_id = aws.volume()
+    aws.post("clock", {"advance_seconds": 61})
+    assert aws.described_volume(volume_id)["State"] == "available"
+
+
+def test_planted_ends_of_creation(aws: Aws) -> None:
+    aws.post("ec2/volumes-end", {"outcome": "error", "nth": 2})
+    aws.post("ec2/volumes-end", {"outcome": "creating", "nth": 3})
+    states = [aws.described_volume(aws.volume())["State"] for _ in range(4)]
+    assert states == ["available", "error", "creating", "available"]
+
+
+def test_tags_at_creation_are_checked_first(aws: Aws) -> None:
+    aws.volume(tags={"Name": "one"})
+    with pytest.raises(Exception, match="InvalidParameterValue"):
+        aws.volume(tags={"aws:mine": "1"})
+    with pytest.raises(Exception, match="TagLimitExceeded"):
+        aws.volume(tags={f"k{n}": "" for n in range(51)})
+    assert len(aws.ec2.describe_volumes()["Volumes"]) == 1
+
+
+def test_pages_hold_at_most_the_setting(aws: Aws) -> None:
+    aws.post("settings", {"page_size_max": 5})
+    made = [aws.volume() for _ in range(12)]
+    first = aws.ec2.describe_volumes()
+    assert len(first["Volumes"]) == 5
+    assert len(aws.ec2.describe_volumes(MaxResults=1000)["Volumes"]) == 5
+    pages = list(aws.ec2.get_paginator("describe_volumes").paginate())
+    assert [volume["VolumeId"] for page in pages for volume in page["Volumes"]] == made
+    assert "NextToken" not in pages[-1]
+
+
+def test_page_parameters_are_checked(aws: Aws) -> None:
+    volume_id = aws.volume()
+    assert code_of(aws.ec2.describe_volumes, MaxResults=4) == "InvalidParameterValue"
+    refused = code_of(aws.ec2.describe_volumes, MaxResults=5, VolumeIds=[volume_id])
+    assert refused == "InvalidParameterCombination"
+    assert code_of(aws.ec2.describe_volumes, NextToken="nonsense") == "InvalidPaginationToken"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("tag:Name", ["a.etcd-*"], ["a"]),
+        ("tag:Name", ["a.etcd-main.c", "b.etcd-main.c"], ["a", "b"]),
+        ("tag:Name", ["?.etcd-main.c"], ["a", "b"]),
+        ("tag:Name", ["\\?.etcd-main.c"], []),
+        ("tag-key", ["k8s.io/*"], ["b"]),
+        ("availability-zone", ["eu-west-2b"], ["b"]),
+        ("status", ["available"], ["a", "b"]),
+        ("size", ["30"], ["b"]),
+        ("volume-type", ["gp3"], ["b"]),
+        ("encrypted", ["false"], ["a", "b"]),
+    ],
+)
+def test_filters(aws: Aws, name: str, values: list[str], found: list[str]) -> None:
+    made = {
+        aws.volume(tags={"Name": "a.etcd-main.c"}): "a",
+        aws.volume("b", 30, {"Name": "b.etcd-main.c", "k8s.io/x": ""}, VolumeType="gp3"): "b",
+    }
+    answer = aws.ec2.describe_volumes(Filters=[{"Name": name, "Values": values}])
+    assert [made[volume["VolumeId"]] for volume in answer["Volumes"]] == found
+
+
+def test_filters_are_joined_by_and(aws: Aws) -> None:
+    aws.volume(tags={"a": "1"})
+    both = aws.volume(tags={"a": "1", "b": "2"})
+    asked = [{"Name": "tag:a", "Values": ["1"]}, {"Name": "tag:b", "Values": ["2"]}]
+    assert [v["VolumeId"] for v in aws.ec2.describe_volumes(Filters=asked)["Volumes"]] == [both]
+
+
+def test_unknown_names_and_ids_are_refused(aws: Aws) -> None:
+    unknown = [{"Name": "colour", "Values": ["red"]}]
+    assert code_of(aws.ec2.describe_volumes, Filters=unknown) == "InvalidParameterValue"
+    assert code_of(aws.ec2.describe_volumes, VolumeIds=["vol-0123456789abcdef0"]) == "InvalidVolume.NotFound"
+    assert code_of(aws.ec2.describe_volumes, VolumeIds=["vol-x"]) == "InvalidParameterValue"
+    assert code_of(aws.ec2.delete_volume, VolumeId="vol-0123456789abcdef0") == "InvalidVolume.NotFound"
+    assert code_of(aws.ec2.describe_volumes, DryRun=True) == "DryRunOperation"
+
+
+def test_a_volume_changed_by_hand(aws: Aws) -> None:
+    volume_id = aws.volume(tags={"gone": "1"})
+    change = {"state": "error", "create_time": "2026-01-02T03:04:05Z", "tags": {"aws:x": "y", "gone": None}}
+    aws.post(f"ec2/volumes/{volume_id}", change)
+    volume = aws.described_volume(volume_id)
+    assert volume["State"] == "error"
+    assert volume["CreateTime"].isoformat() == "2026-01-02T03:04:05+00:00"
+    assert as_dict(volume["Tags"]) == {"aws:x": "y"}
+    assert "state" in aws.refused(f"ec2/volumes/{volume_id}", {"state": "purple"})
+    assert "does not exist" in aws.refused("ec2/volumes/vol-0123456789abcdef0", {"state": "error"})
