@@ -1,1 +1,10 @@
-fn main() {}
+//! The `restore` Lambda function.
+
+use etcd_backup_aws::{Aws, function};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let settings = function::settings_or_exit().await;
+    let aws = Aws::from_environment().await;
+    function::serve(|invocation| restore::handle(&aws, &settings, invocation)).await
+}

@@ -54,3 +54,14 @@ fn header_request_id(response: &HttpResponse) -> Option<String> {
     let id = headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))?;
     Some(id.to_owned())
 }
+
+/// An answer that lacks what AWS documents as always there.
+pub(crate) fn incomplete(operation: &'static str) -> AwsError {
+    AwsError {
+        operation,
+        code: Some("IncompleteAnswer".to_owned()),
+        message: "the answer lacks a field that AWS always gives".to_owned(),
+        request_id: None,
+        certainly_refused: false,
+    }
+}

@@ -87,7 +87,8 @@ where
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let answer = match invocation(event) {
-            Ok(invocation) => handle(invocation).await,
+            // Boxed: the future of a whole function is too deep for the compiler to lay out inline.
+            Ok(invocation) => Box::pin(handle(invocation)).await,
             Err(diagnostic) => Err(diagnostic),
         };
         answer.map_err(|diagnostic| {

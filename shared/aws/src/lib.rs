@@ -7,7 +7,12 @@
 
 pub mod function;
 
+mod dlm;
+mod ec2;
 mod error;
+mod iam;
+mod masters;
+mod sns;
 
 use std::time::Duration;
 

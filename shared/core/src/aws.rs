@@ -100,7 +100,7 @@ pub struct NewVolume {
 /// Making volumes and writing their tags.
 pub trait VolumeWriter {
     /// Makes a volume; a repeated call with the same token gives the one made first.
-    async fn create_volume(&self, volume: &NewVolume) -> Result<Volume, AwsError>;
+    async fn create_volume(&self, volume: &NewVolume) -> Result<VolumeId, AwsError>;
     /// Sets tags on a volume.
     async fn tag_volume(&self, volume: &VolumeId, tags: &Tags) -> Result<(), AwsError>;
     /// Removes tags, whatever their values, from several volumes.

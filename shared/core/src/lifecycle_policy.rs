@@ -1,11 +1,16 @@
-//! DLM lifecycle policies: what one says, and which one is ours.
+//! DLM lifecycle policies: what one says, which one is ours, and how ours is written.
+
+#![allow(async_fn_in_trait)] // Called through generics alone; nothing needs the futures' bounds named.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::Tags;
 use crate::aws::AwsError;
 use crate::ids::PolicyId;
-use crate::settings::Settings;
+use crate::schedule::Schedule;
+use crate::settings::{Settings, Tag};
 
 /// The tag key that marks what this project made or adopted.
 pub const MANAGED_BY: &str = "managed-by";
@@ -23,6 +28,8 @@ pub struct PolicySummary {
     pub description: String,
     /// Whether DLM acts on it.
     pub state: PolicyState,
+    /// What it makes; DLM never lets this change.
+    pub kind: PolicyKind,
     /// Its tags.
     pub tags: Tags,
 }
@@ -38,12 +45,25 @@ pub enum PolicyState {
     Error,
 }
 
-/// Reading DLM's policies.
-pub trait Policies {
-    /// All policies of the Region; DLM doesn't page.
-    async fn policies(&self) -> Result<Vec<PolicySummary>, AwsError>;
-    /// One policy, whole; `None` when it is gone.
-    async fn policy(&self, id: &PolicyId) -> Result<Option<LifecyclePolicy>, AwsError>;
+impl PolicyState {
+    /// DLM's name of the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "ENABLED",
+            Self::Disabled => "DISABLED",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// What a policy makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PolicyKind {
+    /// Snapshots, by schedules of its own.
+    #[default]
+    Snapshots,
+    /// Anything else: AMIs, copies of shared snapshots, or what a default policy makes.
+    Other,
 }
 
 /// A policy, whole.
@@ -59,21 +79,216 @@ pub struct LifecyclePolicy {
     pub status_message: Option<String>,
     /// When it was made.
     pub created: Timestamp,
+    /// What it does.
+    pub definition: PolicyDefinition,
     /// Its tags.
     pub tags: Tags,
 }
 
+/// What a policy does: everything that makes DLM act one way or another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyDefinition {
+    /// The role that DLM assumes.
+    pub execution_role_arn: String,
+    /// `VOLUME` or `INSTANCE`.
+    pub resource_types: BTreeSet<String>,
+    /// Where the resources are: `CLOUD`, `OUTPOST` or `LOCAL_ZONE`.
+    pub resource_locations: BTreeSet<String>,
+    /// DLM takes a resource that has any of them.
+    pub target_tags: BTreeSet<Tag>,
+    /// One to four.
+    pub schedules: Vec<PolicySchedule>,
+    /// Settings that this project never makes, by their path in the API; empty in a policy as it
+    /// should be.
+    pub other: BTreeMap<String, String>,
+    /// Members that an update has to name.
+    pub sticky: BTreeSet<StickyMember>,
+}
+
+/// A member of the policy's details that an update which leaves it out leaves as it is (or, of a
+/// policy that was edited in the console, is refused): to be reset, it must be named.
+///
+/// Source: CloudFormation reference, `AWS::DLM::LifecyclePolicy PolicyDetails`, `Parameters`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StickyMember {
+    /// `Parameters`
+    Parameters,
+    /// `Exclusions`
+    Exclusions,
+    /// `CopyTags` of the details, not of a schedule
+    CopyTags,
+    /// `ExtendDeletion`
+    ExtendDeletion,
+    /// `CrossRegionCopyTargets`
+    CrossRegionCopyTargets,
+}
+
+/// One schedule of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicySchedule {
+    /// Its name.
+    pub name: String,
+    /// Whether snapshots get the volume's tags.
+    pub copy_tags: bool,
+    /// What snapshots get besides.
+    pub tags_to_add: BTreeSet<Tag>,
+    /// Hours between runs; `None` under a cron expression.
+    pub interval_hours: Option<i32>,
+    /// Times of day in UTC.
+    pub times: Vec<String>,
+    /// Snapshots kept of each volume; `None` where they are kept by age.
+    pub retain_count: Option<i32>,
+    /// Settings that this project never makes, by their path in the API.
+    pub other: BTreeMap<String, String>,
+}
+
+/// The policy as it should be. Always enabled, always for volumes, always with all their tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPolicy {
+    /// What people call it.
+    pub description: String,
+    /// The role that DLM assumes.
+    pub execution_role_arn: String,
+    /// DLM takes a volume that has any of them.
+    pub target_tags: BTreeSet<Tag>,
+    /// The only schedule's name.
+    pub schedule_name: String,
+    /// When it runs.
+    pub schedule: Schedule,
+    /// Snapshots kept of each volume.
+    pub retain_count: i32,
+    /// What snapshots get besides the volume's tags.
+    pub tags_to_add: BTreeSet<Tag>,
+}
+
+impl DesiredPolicy {
+    /// What DLM shows of a policy that is so.
+    pub fn definition(&self) -> PolicyDefinition {
+        PolicyDefinition {
+            execution_role_arn: self.execution_role_arn.clone(),
+            resource_types: BTreeSet::from(["VOLUME".to_owned()]),
+            resource_locations: BTreeSet::from(["CLOUD".to_owned()]),
+            target_tags: self.target_tags.clone(),
+            schedules: vec![PolicySchedule {
+                name: self.schedule_name.clone(),
+                copy_tags: true,
+                tags_to_add: self.tags_to_add.clone(),
+                interval_hours: Some(self.schedule.interval_hours),
+                times: vec![self.schedule.start_time.to_string()],
+                retain_count: Some(self.retain_count),
+                other: BTreeMap::new(),
+            }],
+            other: BTreeMap::new(),
+            sticky: BTreeSet::new(),
+        }
+    }
+}
+
+/// Reading DLM's policies.
+pub trait Policies {
+    /// All policies of the Region; DLM doesn't page.
+    async fn policies(&self) -> Result<Vec<PolicySummary>, AwsError>;
+    /// One policy, whole; `None` when it is gone.
+    async fn policy(&self, id: &PolicyId) -> Result<Option<LifecyclePolicy>, AwsError>;
+}
+
+/// Writing DLM's policies.
+pub trait PolicyWriter {
+    /// Makes a policy. Tried once alone: DLM takes no client token, so that a repetition after a
+    /// lost answer would make a second policy, and every volume would be snapshotted twice.
+    async fn create_policy(
+        &self,
+        policy: &DesiredPolicy,
+        tags: &Tags,
+    ) -> Result<PolicyId, AwsError>;
+    /// Puts a policy as it should be, but for its tags; `reset` members get their defaults.
+    async fn update_policy(
+        &self,
+        id: &PolicyId,
+        policy: &DesiredPolicy,
+        reset: &BTreeSet<StickyMember>,
+    ) -> Result<(), AwsError>;
+    /// Sets tags on a policy.
+    async fn tag_policy(&self, arn: &str, tags: &Tags) -> Result<(), AwsError>;
+    /// Removes tags from a policy.
+    async fn untag_policy(&self, arn: &str, keys: &[&str]) -> Result<(), AwsError>;
+}
+
 /// The policies that are ours: by the project's tag, else (where none has it) by description.
+///
+/// A policy that makes something else than snapshots is never ours, whatever it is called: DLM
+/// doesn't let it become one that does.
 pub fn ours<'a>(policies: &'a [PolicySummary], settings: &Settings) -> Vec<&'a PolicySummary> {
-    let tagged: Vec<_> = policies
-        .iter()
-        .filter(|policy| policy.tags.get(MANAGED_BY).is_some_and(|by| by == MANAGED_BY_VALUE))
-        .collect();
+    let candidates = || {
+        policies
+            .iter()
+            .filter(|policy| policy.kind == PolicyKind::Snapshots)
+    };
+    let tagged: Vec<_> = candidates().filter(|policy| is_tagged(policy)).collect();
     match tagged.is_empty() {
         false => tagged,
-        true => policies
-            .iter()
+        true => candidates()
             .filter(|policy| policy.description == settings.policy_description)
             .collect(),
+    }
+}
+
+/// The policies that look like ours but make something else: people should know why they are not
+/// taken.
+pub fn lookalikes<'a>(
+    policies: &'a [PolicySummary],
+    settings: &Settings,
+) -> Vec<&'a PolicySummary> {
+    policies
+        .iter()
+        .filter(|policy| policy.kind == PolicyKind::Other)
+        .filter(|policy| is_tagged(policy) || policy.description == settings.policy_description)
+        .collect()
+}
+
+fn is_tagged(policy: &PolicySummary) -> bool {
+    policy
+        .tags
+        .get(MANAGED_BY)
+        .is_some_and(|by| by == MANAGED_BY_VALUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(id: &str, description: &str, tagged: bool, kind: PolicyKind) -> PolicySummary {
+        let tag = (MANAGED_BY.to_owned(), MANAGED_BY_VALUE.to_owned());
+        PolicySummary {
+            id: id.into(),
+            description: description.to_owned(),
+            state: PolicyState::Enabled,
+            kind,
+            tags: tagged.then_some(tag).into_iter().collect(),
+        }
+    }
+
+    fn ids(policies: Vec<&PolicySummary>) -> Vec<&str> {
+        policies.iter().map(|policy| policy.id.as_str()).collect()
+    }
+
+    #[test]
+    fn the_tag_decides_and_the_description_only_where_none_is_tagged() {
+        let settings = Settings::from_variables(&|_| None).unwrap();
+        let same = settings.policy_description.as_str();
+        let mut policies = vec![
+            summary("policy-stranger", "another", false, PolicyKind::Snapshots),
+            summary("policy-described", same, false, PolicyKind::Snapshots),
+            summary("policy-images", same, true, PolicyKind::Other),
+        ];
+        assert_eq!(ids(ours(&policies, &settings)), ["policy-described"]);
+        assert_eq!(ids(lookalikes(&policies, &settings)), ["policy-images"]);
+        policies.push(summary(
+            "policy-renamed",
+            "another",
+            true,
+            PolicyKind::Snapshots,
+        ));
+        assert_eq!(ids(ours(&policies, &settings)), ["policy-renamed"]);
     }
 }

@@ -1,0 +1,127 @@
+//! Whether what should have etcd volumes has any, and can be restored.
+
+use std::collections::BTreeSet;
+
+use etcd_backup_core::fleet::Cluster;
+use etcd_backup_core::ids::{ClusterName, EtcdClusterName};
+use etcd_backup_core::restore_point;
+use etcd_backup_core::settings::ExpectClusters;
+use etcd_backup_core::snapshot::Snapshot;
+use jiff::Timestamp;
+
+use super::{Scope, runs};
+use crate::finding::{Finding, Kind, Subject};
+
+/// `no_etcd_volumes`: a total loss per etcd cluster; else per cluster asked for or expected; else,
+/// where nothing at all is there, once for the account.
+pub fn check_presence(scope: &Scope) -> Vec<Finding> {
+    let mut findings = total_losses(scope);
+    let lost: BTreeSet<_> = findings.iter().filter_map(|f| f.subject.cluster.clone()).collect();
+    for name in wanted(scope) {
+        if !lost.contains(&name) && volume_count(scope, &name) == 0 {
+            findings.push(Finding::new(
+                Subject {
+                    cluster: Some(name),
+                    ..Subject::default()
+                },
+                nothing(),
+            ));
+        }
+    }
+    let none_on_purpose = scope.settings.expect_clusters == ExpectClusters::None;
+    let whole_account = scope.asked.is_none() && !none_on_purpose;
+    if findings.is_empty() && whole_account && scope.fleet.volume_count() == 0 {
+        findings.push(Finding::new(Subject::default(), nothing()));
+    }
+    findings
+}
+
+fn nothing() -> Kind {
+    Kind::NoEtcdVolumes {
+        latest_snapshot: None,
+        latest_snapshot_started: None,
+    }
+}
+
+fn total_losses(scope: &Scope) -> Vec<Finding> {
+    let interval = scope.settings.schedule.interval();
+    let is_recent = |started: Timestamp| scope.now.duration_since(started) < interval * 2;
+    let mut findings = Vec::new();
+    for (name, cluster) in &scope.fleet.clusters {
+        for etcd_cluster in cluster.etcd_clusters() {
+            let Some(newest) = newest_snapshot(cluster, &etcd_cluster) else {
+                continue;
+            };
+            if is_recent(newest.started) && scope.is_lost(name, cluster, &etcd_cluster) {
+                findings.push(Finding::new(
+                    Subject::etcd_cluster(name, &etcd_cluster),
+                    Kind::NoEtcdVolumes {
+                        latest_snapshot: Some(newest.id.clone()),
+                        latest_snapshot_started: Some(newest.started),
+                    },
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn newest_snapshot<'a>(cluster: &'a Cluster, etcd_cluster: &'a EtcdClusterName) -> Option<&'a Snapshot> {
+    cluster
+        .members_of(etcd_cluster)
+        .filter_map(|(_, member)| member.snapshots.last())
+        .map(|of_member| &of_member.snapshot)
+        .max_by_key(|snapshot| snapshot.started)
+}
+
+/// The clusters that the event asks for; without any, those that the settings expect.
+fn wanted(scope: &Scope) -> Vec<ClusterName> {
+    match (scope.asked, &scope.settings.expect_clusters) {
+        (Some(asked), _) => asked.to_vec(),
+        (None, ExpectClusters::Named(names)) => names.clone(),
+        (None, ExpectClusters::Any | ExpectClusters::None) => Vec::new(),
+    }
+}
+
+/// A cluster's volumes, those with a malformed etcd tag among them.
+pub fn volume_count(scope: &Scope, name: &ClusterName) -> usize {
+    let fitting = scope.fleet.clusters.get(name).map_or(0, Cluster::volume_count);
+    let misfits = scope.fleet.misfits.iter();
+    fitting + misfits.filter(|misfit| misfit.cluster().as_ref() == Some(name)).count()
+}
+
+/// `no_restore_point`: an etcd cluster has none, though a run was due of every member.
+pub fn check_restore_points(scope: &Scope) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, cluster) in &scope.fleet.clusters {
+        for etcd_cluster in cluster.etcd_clusters() {
+            let all_due = all_due(scope, cluster, &etcd_cluster);
+            let runs = restore_point::runs(
+                cluster,
+                &BTreeSet::from([etcd_cluster.clone()]),
+                &scope.settings.schedule,
+            );
+            if !all_due || runs.iter().any(|run| run.is_complete()) {
+                continue;
+            }
+            let due = runs.iter().find(|run| run.run == scope.due_run());
+            let missing = due.map(|run| run.missing.iter().cloned().collect());
+            findings.push(Finding::new(
+                Subject::etcd_cluster(name, &etcd_cluster),
+                Kind::NoRestorePoint {
+                    missing: missing.unwrap_or_default(),
+                },
+            ));
+        }
+    }
+    findings
+}
+
+fn all_due(scope: &Scope, cluster: &Cluster, etcd_cluster: &EtcdClusterName) -> bool {
+    let mut present = cluster
+        .members_of(etcd_cluster)
+        .filter(|(_, member)| !member.volumes.is_empty())
+        .peekable();
+    present.peek().is_some()
+        && present.all(|(_, member)| runs::is_expected(scope, member, scope.due_run()))
+}

@@ -1,0 +1,57 @@
+//! Whether every member has its volume, and only one.
+
+use etcd_backup_core::discovery::Identity;
+use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
+
+use super::Scope;
+use crate::finding::{Finding, Kind, Subject};
+
+/// `member_missing`, `member_duplicated`.
+pub fn check(scope: &Scope) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, cluster) in &scope.fleet.clusters {
+        for (key, member) in &cluster.members {
+            let subject = Subject::member(name, key);
+            match &member.volumes[..] {
+                [] if member.is_named && !has_misfit(scope, name, key) => {
+                    findings.push(Finding::new(subject, missing(cluster, key, member)));
+                }
+                [] | [_] => {}
+                volumes => findings.push(Finding::new(
+                    subject,
+                    Kind::MemberDuplicated {
+                        volume_ids: volumes.iter().map(|volume| volume.id.clone()).collect(),
+                    },
+                )),
+            }
+        }
+    }
+    findings
+}
+
+/// A member whose volume is there, but wrongly tagged, isn't missing: `volume_tag_wrong` says it.
+fn has_misfit(scope: &Scope, name: &ClusterName, key: &MemberKey) -> bool {
+    scope.fleet.misfits.iter().any(|misfit| {
+        misfit.cluster().as_ref() == Some(name) && misfit.likely_member().as_ref() == Some(key)
+    })
+}
+
+fn missing(cluster: &Cluster, key: &MemberKey, member: &Member) -> Kind {
+    Kind::MemberMissing {
+        named_by: named_by(cluster, key),
+        latest_snapshot: member.snapshots.last().map(|of_member| of_member.snapshot.id.clone()),
+    }
+}
+
+fn named_by(cluster: &Cluster, key: &MemberKey) -> Vec<VolumeId> {
+    cluster
+        .members_of(&key.etcd_cluster)
+        .flat_map(|(_, member)| &member.volumes)
+        .filter(|volume| {
+            let identity = Identity::of(&volume.tags).and_then(Result::ok);
+            identity.is_some_and(|identity| identity.etcd.members.contains(&key.member))
+        })
+        .map(|volume| volume.id.clone())
+        .collect()
+}

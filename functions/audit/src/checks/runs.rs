@@ -1,0 +1,92 @@
+//! Which runs are expected of a member, and what the due one left.
+
+use etcd_backup_core::fleet::Member;
+use etcd_backup_core::lifecycle_policy::{LifecyclePolicy, SCHEDULE_SINCE};
+use etcd_backup_core::schedule::Run;
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use jiff::Timestamp;
+
+use super::Scope;
+use crate::finding::{Finding, Kind, Subject};
+
+/// `snapshot_missing`, `snapshot_failed`: of members that have a volume to be taken a snapshot of.
+pub fn check(scope: &Scope) -> Vec<Finding> {
+    let due_run = scope.due_run();
+    let mut findings = Vec::new();
+    for (name, cluster) in &scope.fleet.clusters {
+        for (key, member) in &cluster.members {
+            let Some(volume) = member.volumes.first() else {
+                continue;
+            };
+            if let Some(kind) = due_snapshot(scope, member, due_run) {
+                let subject = Subject::member(name, key).volume(&volume.id);
+                findings.push(Finding::new(subject, kind));
+            }
+        }
+    }
+    findings
+}
+
+fn due_snapshot(scope: &Scope, member: &Member, due_run: Run) -> Option<Kind> {
+    let of_run: Vec<&Snapshot> = snapshots_of(scope, member, due_run).collect();
+    if of_run.iter().any(|snapshot| snapshot.state != SnapshotState::Error) {
+        return None;
+    }
+    match of_run.last() {
+        Some(failed) => is_judged(scope.policy, due_run).then(|| Kind::SnapshotFailed {
+            run: due_run,
+            snapshot_id: failed.id.clone(),
+            state_message: failed.state_message.clone(),
+        }),
+        None => is_expected(scope, member, due_run).then(|| {
+            let latest = member.snapshots.last().map(|of_member| &of_member.snapshot);
+            Kind::SnapshotMissing {
+                expected_after: due_run,
+                latest_snapshot: latest.map(|snapshot| snapshot.id.clone()),
+                latest_snapshot_started: latest.map(|snapshot| snapshot.started),
+            }
+        }),
+    }
+}
+
+/// The member's snapshots that a run left.
+pub fn snapshots_of<'a>(
+    scope: &'a Scope,
+    member: &'a Member,
+    run: Run,
+) -> impl Iterator<Item = &'a Snapshot> {
+    member
+        .snapshots
+        .iter()
+        .map(|of_member| &of_member.snapshot)
+        .filter(move |snapshot| scope.settings.schedule.run_of(snapshot.started) == run)
+}
+
+/// Whether a run should have left a snapshot of a member: from its first known volume's creation on,
+/// and from the policy's creation or the member's oldest managed snapshot on, whichever is earlier,
+/// never before the schedule became what it is.
+///
+/// So a policy made again today excuses nothing, and a fresh deployment isn't blamed for yesterday.
+pub fn is_expected(scope: &Scope, member: &Member, run: Run) -> bool {
+    let Some(first_volume) = first_known_volume(member) else {
+        return false;
+    };
+    let policy_created = scope.policy.map(|policy| policy.created);
+    let oldest_snapshot = member.snapshots.first().map(|of_member| of_member.snapshot.started);
+    let Some(covered_since) = policy_created.into_iter().chain(oldest_snapshot).min() else {
+        return false;
+    };
+    run.at() >= first_volume && run.at() >= covered_since && is_judged(scope.policy, run)
+}
+
+fn first_known_volume(member: &Member) -> Option<Timestamp> {
+    let retired = member.retired.iter().map(|(_, volume)| volume);
+    member.volumes.iter().chain(retired).map(|volume| volume.created).min()
+}
+
+/// History from before the schedule became what it is, is judged by nobody.
+fn is_judged(policy: Option<&LifecyclePolicy>, run: Run) -> bool {
+    let since = policy.and_then(|policy| policy.tags.get(SCHEDULE_SINCE));
+    let since = since.and_then(|since| since.parse::<Timestamp>().ok());
+    since.is_none_or(|since| run.at() >= since)
+}

@@ -1,0 +1,369 @@
+//! The plan: complete enough that carrying it out makes no choices.
+//!
+//! It is made anew from what is there each time something was done, so that it doesn't matter which
+//! invocation did it: a member's new volume is the one that this restore made already, if it did.
+
+use std::collections::BTreeSet;
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::aws::{Master, NewVolume};
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::discovery::{CLUSTER_OWNED_PREFIX, EtcdTag, Identity};
+use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::ids::{ClusterName, MemberKey, RestoreId, ZoneName};
+use etcd_backup_core::restore_tags::{KEY_LENGTH_MAX, Origin, Retirement, TAGS_MAX, tags_to_retire};
+use etcd_backup_core::settings::Settings;
+use etcd_backup_core::snapshot::Snapshot;
+use etcd_backup_core::volume::{Performance, Volume, VolumeState};
+use jiff::Timestamp;
+
+use crate::attempt::Attempt;
+use crate::choice::{self, Choice};
+use crate::collect::{Situation, ZoneEvidence};
+use crate::event::Request;
+use crate::{identity, tags, zone};
+
+/// A restore, planned or under way.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The restore's id.
+    pub restore_id: RestoreId,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The chosen snapshots.
+    pub choice: Choice,
+    /// Member by member.
+    pub members: Vec<MemberPlan>,
+    /// The cluster's masters.
+    pub masters: Vec<Master>,
+}
+
+/// What happens to one member.
+#[derive(Clone, Debug)]
+pub struct MemberPlan {
+    /// Etcd cluster and member.
+    pub key: MemberKey,
+    /// What is restored.
+    pub snapshot: Snapshot,
+    /// The volume to be made.
+    pub new: NewVolume,
+    /// The volume made already.
+    pub made: Option<Volume>,
+    /// The tags that the new volume ends with.
+    pub final_tags: Tags,
+    /// The volumes whose place it takes, retired already or not.
+    pub old: Vec<Volume>,
+}
+
+impl Plan {
+    /// Plans.
+    ///
+    /// # Errors
+    ///
+    /// `ZoneUnknown`, `MastersRunning`, `TagLimit`, or `InvalidEvent` for zones that don't exist.
+    pub fn new(
+        request: &Request,
+        situation: &Situation,
+        settings: &Settings,
+        attempt: &Attempt,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Diagnostic> {
+        refuse_unknown_zones(request, &attempt.choice, &surroundings.zones)?;
+        let planner = Planner {
+            request,
+            cluster: &situation.cluster,
+            settings,
+            attempt,
+            surroundings,
+        };
+        let members = attempt
+            .choice
+            .snapshots
+            .iter()
+            .map(|(key, snapshot)| planner.member(key, snapshot))
+            .collect::<Result<_, _>>()?;
+        let plan = Self {
+            restore_id: attempt.restore_id.clone(),
+            cluster: request.cluster.clone(),
+            choice: attempt.choice.clone(),
+            members,
+            masters: situation.masters.clone(),
+        };
+        plan.refuse_masters_running(&situation.cluster)?;
+        Ok(plan)
+    }
+
+    /// protokube attaches a free candidate within a minute, also on a running master: restored
+    /// volumes would join live, newer peers.
+    fn refuse_masters_running(&self, cluster: &Cluster) -> Result<(), Diagnostic> {
+        let old = || self.members.iter().flat_map(|member| &member.old);
+        let attached: Vec<_> = old().filter(|volume| !volume.attachments.is_empty()).collect();
+        let volumes = cluster.members.values().flat_map(|member| &member.volumes);
+        let has_owned_tag = |volume: &Volume| {
+            let tags = tags::original(volume);
+            tags.keys().any(|key| key.starts_with(CLUSTER_OWNED_PREFIX))
+        };
+        let is_finished = self.members.iter().all(MemberPlan::is_exchanged);
+        let uses_etcd_manager = volumes.chain(old()).any(has_owned_tag);
+        if attached.is_empty() || uses_etcd_manager || is_finished {
+            return Ok(());
+        }
+        let instances: BTreeSet<_> = attached
+            .iter()
+            .flat_map(|volume| &volume.attachments)
+            .map(|attachment| attachment.instance.as_str())
+            .collect();
+        Err(Diagnostic::new(
+            ErrorType::MastersRunning,
+            format!(
+                "{} has no kubernetes.io/cluster/… tags, so its masters run protokube, which attaches a \
+                 restored volume within a minute, beside live, newer peers; its etcd volumes are still \
+                 attached to {}. Stop all masters first (suspend their autoscaling groups' launches, \
+                 then terminate them), and send the event again",
+                self.cluster,
+                choice::list(instances.iter())
+            ),
+        ))
+    }
+}
+
+impl MemberPlan {
+    /// The volumes still to be retired.
+    pub fn to_retire(&self) -> impl Iterator<Item = &Volume> {
+        self.old.iter().filter(|volume| Identity::of(&volume.tags).is_some())
+    }
+
+    /// Whether the new volume has its final tags.
+    pub fn is_tagged(&self) -> bool {
+        self.made.as_ref().is_some_and(|made| Identity::of(&made.tags).is_some())
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_exchanged(&self) -> bool {
+        self.is_tagged() && self.to_retire().next().is_none()
+    }
+}
+
+/// All that the plan of a member follows from.
+struct Planner<'a> {
+    request: &'a Request,
+    cluster: &'a Cluster,
+    settings: &'a Settings,
+    attempt: &'a Attempt,
+    surroundings: &'a Surroundings,
+}
+
+impl Planner<'_> {
+    fn member(&self, key: &MemberKey, snapshot: &Snapshot) -> Result<MemberPlan, Diagnostic> {
+        let Self { request, cluster, settings, attempt, .. } = self;
+        let empty = Member::default();
+        let member = cluster.members.get(key).unwrap_or(&empty);
+        let made = match attempt.is_finished {
+            true => member.volumes.first(),
+            false => made(cluster, member, &attempt.restore_id, key),
+        };
+        let old = old(member, &attempt.restore_id, made);
+        // Zone, type and tags follow the newest of the old ones, should there be several.
+        let pattern = old.iter().max_by_key(|volume| volume.created);
+        let origin = Origin {
+            restore_id: attempt.restore_id.clone(),
+            cluster: request.cluster.clone(),
+            member: key.clone(),
+            run: attempt.choice.run,
+            options: request.options_text(),
+        };
+        let old_tags = pattern.map(tags::original);
+        let etcd = etcd_tag(key, snapshot, old_tags.as_ref(), &attempt.choice);
+        let final_tags =
+            tags::complete(&request.cluster, &etcd, &snapshot.tags, old_tags.as_ref(), settings);
+        let plan = MemberPlan {
+            key: key.clone(),
+            new: NewVolume {
+                snapshot_id: snapshot.id.clone(),
+                zone: self.zone(key, made, pattern)?,
+                size_gib: pattern.map_or(0, |old| old.size_gib).max(snapshot.size_gib),
+                performance: performance(request, pattern),
+                tags: origin.tags(),
+                client_token: identity::client_token(cluster, &attempt.restore_id, key),
+            },
+            made: made.cloned(),
+            final_tags,
+            snapshot: snapshot.clone(),
+            old,
+        };
+        refuse_too_many_tags(&plan, settings)?;
+        Ok(plan)
+    }
+
+    fn zone(
+        &self,
+        key: &MemberKey,
+        made: Option<&Volume>,
+        pattern: Option<&Volume>,
+    ) -> Result<ZoneName, Diagnostic> {
+        if let Some(made) = made {
+            return Ok(made.zone.clone());
+        }
+        match (self.request.zones.get(&key.member), pattern) {
+            (Some(zone), _) => Ok(zone.clone()),
+            (None, Some(old)) => Ok(old.zone.clone()),
+            (None, None) => {
+                let taken = taken_zones(self.cluster, key);
+                let Surroundings { region, zones, .. } = self.surroundings;
+                zone::zone_of_vanished(key, region, zones, &taken)
+            }
+        }
+    }
+}
+
+/// What a plan needs to know beside the cluster's volumes and snapshots.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The Region.
+    pub region: String,
+    /// What tells zones; empty where nothing needs it.
+    pub zones: ZoneEvidence,
+    /// The invocation's clock.
+    pub now: Timestamp,
+}
+
+fn refuse_unknown_zones(
+    request: &Request,
+    choice: &Choice,
+    evidence: &ZoneEvidence,
+) -> Result<(), Diagnostic> {
+    for (member, zone) in &request.zones {
+        if !choice.snapshots.keys().any(|key| key.member == *member) {
+            return Err(Diagnostic::invalid_event(format!(
+                "\"zones\" names {member}, which is none of the members restored: {}",
+                choice::list(choice.snapshots.keys())
+            )));
+        }
+        if !evidence.zones.contains(zone) {
+            return Err(Diagnostic::invalid_event(format!(
+                "\"zones\" puts {member} in {zone}, which is none of the Region's zones: {}",
+                choice::list(evidence.zones.iter())
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The member's volume that this restore made, tagged already or not.
+fn made<'a>(
+    cluster: &'a Cluster,
+    member: &'a Member,
+    restore_id: &RestoreId,
+    key: &MemberKey,
+) -> Option<&'a Volume> {
+    let is_ours = |volume: &Volume| {
+        Origin::of(&volume.tags).is_some_and(|origin| origin.restore_id == *restore_id)
+            || member
+                .retired
+                .iter()
+                .any(|(by, _)| by.restore_id == *restore_id && by.replaced_by == volume.id)
+    };
+    let untagged = cluster.unfinished.iter().filter(|(origin, volume)| {
+        origin.restore_id == *restore_id
+            && origin.member == *key
+            && volume.state != VolumeState::Error
+    });
+    let tagged = member.volumes.iter().filter(|volume| is_ours(volume));
+    tagged.chain(untagged.map(|(_, volume)| volume)).next()
+}
+
+/// The volumes whose place this restore's takes: those live beside it, and those it retired.
+fn old(member: &Member, restore_id: &RestoreId, made: Option<&Volume>) -> Vec<Volume> {
+    let live = member.volumes.iter().filter(|volume| made.is_none_or(|made| made.id != volume.id));
+    let retired = member
+        .retired
+        .iter()
+        .filter(|(by, _)| by.restore_id == *restore_id)
+        .map(|(_, volume)| volume);
+    live.chain(retired).cloned().collect()
+}
+
+fn taken_zones(cluster: &Cluster, key: &MemberKey) -> BTreeSet<ZoneName> {
+    cluster
+        .members_of(&key.etcd_cluster)
+        .flat_map(|(_, member)| &member.volumes)
+        .map(|volume| volume.zone.clone())
+        .collect()
+}
+
+/// The etcd tag of the snapshot; where it has none, the old volume's; else the members restored.
+fn etcd_tag(key: &MemberKey, snapshot: &Snapshot, old: Option<&Tags>, choice: &Choice) -> EtcdTag {
+    let of = |tags: &Tags| match Identity::of(tags) {
+        Some(Ok(identity)) if identity.member_key() == *key => Some(identity.etcd),
+        _ => None,
+    };
+    of(&snapshot.tags).or_else(|| of(old?)).unwrap_or_else(|| EtcdTag {
+        etcd_cluster: key.etcd_cluster.clone(),
+        member: key.member.clone(),
+        members: choice
+            .snapshots
+            .keys()
+            .filter(|other| other.etcd_cluster == key.etcd_cluster)
+            .map(|other| other.member.clone())
+            .collect(),
+    })
+}
+
+/// As the old volume has it, else gp3; the event's own wishes first.
+fn performance(request: &Request, old: Option<&Volume>) -> Performance {
+    let wish = request.volume.as_ref();
+    let old = old.map(|volume| &volume.performance);
+    let old_type = old.map_or("gp3", |old| old.volume_type.as_str());
+    let volume_type = wish.and_then(|wish| wish.volume_type.as_deref()).unwrap_or(old_type);
+    // Another type's figures mean nothing to this one.
+    let old = old.filter(|old| old.volume_type == volume_type);
+    let takes_iops = ["gp3", "io1", "io2"].contains(&volume_type);
+    let iops = old.and_then(|old| old.iops).filter(|_| takes_iops);
+    let throughput = old.and_then(|old| old.throughput).filter(|_| volume_type == "gp3");
+    Performance {
+        volume_type: volume_type.to_owned(),
+        iops: wish.and_then(|wish| wish.iops).or(iops),
+        throughput: wish.and_then(|wish| wish.throughput).or(throughput),
+    }
+}
+
+/// The journal stands beside the tags it remembers for a moment, and the new volume's tags beside its
+/// origin: better refused now than found out in the middle of the exchange.
+fn refuse_too_many_tags(member: &MemberPlan, settings: &Settings) -> Result<(), Diagnostic> {
+    let refuse = |what: String| Err(Diagnostic::new(ErrorType::TagLimit, what));
+    let is_users = |key: &&String| !key.starts_with("aws:");
+    for volume in member.to_retire() {
+        let journal = Retirement {
+            restore_id: "r-000000000000".into(),
+            at: Timestamp::UNIX_EPOCH,
+            replaced_by: "vol-00000000000000000".into(),
+            was: tags_to_retire(&volume.tags, settings),
+        };
+        let journal = journal.tags();
+        let keys: BTreeSet<_> = volume.tags.keys().filter(is_users).chain(journal.keys()).collect();
+        if keys.len() > TAGS_MAX {
+            return refuse(format!(
+                "{} of {} has too many tags to remember them while it is retired ({} of at most \
+                 {TAGS_MAX}): take {} that nobody needs off it",
+                volume.id,
+                member.key,
+                keys.len(),
+                keys.len() - TAGS_MAX
+            ));
+        }
+        if let Some(key) = keys.iter().find(|key| key.chars().count() > KEY_LENGTH_MAX) {
+            return refuse(format!(
+                "{} of {} has a tag that can't be remembered, as {key} is longer than \
+                 {KEY_LENGTH_MAX} characters",
+                volume.id, member.key
+            ));
+        }
+    }
+    match member.final_tags.len() + member.new.tags.len() {
+        count if count > TAGS_MAX => refuse(format!(
+            "the new volume of {} would have {count} tags of at most {TAGS_MAX}: {} carries too many",
+            member.key, member.snapshot.id
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,240 @@
+//! EC2: volumes, snapshots, masters and zones.
+
+use aws_sdk_ec2::types;
+use aws_smithy_types::DateTime;
+use etcd_backup_core::Tags;
+use etcd_backup_core::aws::{AwsError, Filter, Master, NewVolume, Storage, VolumeWriter};
+use etcd_backup_core::discovery;
+use etcd_backup_core::ids::{ClusterName, VolumeId, ZoneName};
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::volume::{Attachment, Performance, Volume, VolumeState};
+use jiff::Timestamp;
+
+use crate::Aws;
+use crate::error::{aws_error, incomplete};
+
+/// The largest page that EC2 gives.
+const PAGE_SIZE: i32 = 1000;
+
+impl Storage for Aws {
+    async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
+        const OPERATION: &str = "ec2:DescribeVolumes";
+        let mut pages = self
+            .ec2
+            .describe_volumes()
+            .set_filters(Some(sdk_filters(filters)))
+            .into_paginator()
+            .page_size(PAGE_SIZE)
+            .items()
+            .send();
+        let mut volumes = Vec::new();
+        while let Some(volume) = pages.next().await {
+            let volume = volume.map_err(aws_error(OPERATION))?;
+            volumes.push(core_volume(&volume).ok_or_else(|| incomplete(OPERATION))?);
+        }
+        Ok(volumes)
+    }
+
+    async fn snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError> {
+        const OPERATION: &str = "ec2:DescribeSnapshots";
+        let mut pages = self
+            .ec2
+            .describe_snapshots()
+            .owner_ids("self")
+            .set_filters(Some(sdk_filters(filters)))
+            .into_paginator()
+            .page_size(PAGE_SIZE)
+            .items()
+            .send();
+        let mut snapshots = Vec::new();
+        while let Some(snapshot) = pages.next().await {
+            let snapshot = snapshot.map_err(aws_error(OPERATION))?;
+            snapshots.push(core_snapshot(&snapshot).ok_or_else(|| incomplete(OPERATION))?);
+        }
+        Ok(snapshots)
+    }
+}
+
+impl VolumeWriter for Aws {
+    async fn create_volume(&self, volume: &NewVolume) -> Result<VolumeId, AwsError> {
+        const OPERATION: &str = "ec2:CreateVolume";
+        let tags = types::TagSpecification::builder()
+            .resource_type(types::ResourceType::Volume)
+            .set_tags(Some(sdk_tags(&volume.tags)))
+            .build();
+        let created = self
+            .ec2
+            .create_volume()
+            .snapshot_id(volume.snapshot_id.as_str())
+            .availability_zone(volume.zone.as_str())
+            .size(volume.size_gib)
+            .volume_type(volume.performance.volume_type.as_str().into())
+            .set_iops(volume.performance.iops)
+            .set_throughput(volume.performance.throughput)
+            .client_token(&volume.client_token)
+            .tag_specifications(tags)
+            .send()
+            .await
+            .map_err(aws_error(OPERATION))?;
+        Ok(created.volume_id().ok_or_else(|| incomplete(OPERATION))?.into())
+    }
+
+    async fn tag_volume(&self, volume: &VolumeId, tags: &Tags) -> Result<(), AwsError> {
+        self.ec2
+            .create_tags()
+            .resources(volume.as_str())
+            .set_tags(Some(sdk_tags(tags)))
+            .send()
+            .await
+            .map_err(aws_error("ec2:CreateTags"))?;
+        Ok(())
+    }
+
+    async fn untag_volumes(&self, volumes: &[VolumeId], keys: &[String]) -> Result<(), AwsError> {
+        // A tag without a value is deleted whatever its value is.
+        let tags = keys.iter().map(|key| types::Tag::builder().key(key).build());
+        self.ec2
+            .delete_tags()
+            .set_resources(Some(volumes.iter().map(VolumeId::to_string).collect()))
+            .set_tags(Some(tags.collect()))
+            .send()
+            .await
+            .map_err(aws_error("ec2:DeleteTags"))?;
+        Ok(())
+    }
+}
+
+impl Aws {
+    pub(crate) async fn master_instances(
+        &self,
+        cluster: &ClusterName,
+    ) -> Result<Vec<Master>, AwsError> {
+        const OPERATION: &str = "ec2:DescribeInstances";
+        let filters = [
+            Filter::new(format!("tag:{}", discovery::CLUSTER), [cluster.as_str()]),
+            Filter::new("tag-key", [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE]),
+            Filter::new("instance-state-name", ["pending", "running", "stopping", "stopped"]),
+        ];
+        let mut pages = self
+            .ec2
+            .describe_instances()
+            .set_filters(Some(sdk_filters(&filters)))
+            .into_paginator()
+            .page_size(PAGE_SIZE)
+            .items()
+            .send();
+        let mut masters = Vec::new();
+        while let Some(reservation) = pages.next().await {
+            for instance in reservation.map_err(aws_error(OPERATION))?.instances() {
+                let master = || {
+                    Some(Master {
+                        id: instance.instance_id()?.into(),
+                        zone: instance.placement()?.availability_zone()?.into(),
+                    })
+                };
+                masters.push(master().ok_or_else(|| incomplete(OPERATION))?);
+            }
+        }
+        Ok(masters)
+    }
+
+    pub(crate) async fn availability_zones(&self) -> Result<Vec<ZoneName>, AwsError> {
+        let answer = self
+            .ec2
+            .describe_availability_zones()
+            .send()
+            .await
+            .map_err(aws_error("ec2:DescribeAvailabilityZones"))?;
+        let zones = answer.availability_zones().iter();
+        Ok(zones.filter_map(|zone| zone.zone_name()).map(ZoneName::from).collect())
+    }
+}
+
+fn sdk_filters(filters: &[Filter]) -> Vec<types::Filter> {
+    filters
+        .iter()
+        .map(|filter| {
+            types::Filter::builder()
+                .name(&filter.name)
+                .set_values(Some(filter.values.clone()))
+                .build()
+        })
+        .collect()
+}
+
+fn sdk_tags(tags: &Tags) -> Vec<types::Tag> {
+    tags.iter()
+        .map(|(key, value)| types::Tag::builder().key(key).value(value).build())
+        .collect()
+}
+
+fn core_tags(tags: &[types::Tag]) -> Tags {
+    tags.iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or("").to_owned())))
+        .collect()
+}
+
+fn timestamp(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), time.subsec_nanos().try_into().ok()?).ok()
+}
+
+fn core_volume(volume: &types::Volume) -> Option<Volume> {
+    let attachments = volume.attachments().iter().filter_map(|attachment| {
+        Some(Attachment {
+            instance: attachment.instance_id()?.into(),
+            delete_on_termination: attachment.delete_on_termination().unwrap_or(false),
+        })
+    });
+    Some(Volume {
+        id: volume.volume_id()?.into(),
+        state: volume_state(volume.state()?),
+        created: timestamp(volume.create_time()?)?,
+        zone: volume.availability_zone()?.into(),
+        size_gib: volume.size()?,
+        performance: Performance {
+            volume_type: volume.volume_type()?.as_str().to_owned(),
+            iops: volume.iops(),
+            throughput: volume.throughput(),
+        },
+        encrypted: volume.encrypted().unwrap_or(false),
+        // EC2 gives an empty string for a volume made blank.
+        made_from: volume.snapshot_id().filter(|id| !id.is_empty()).map(Into::into),
+        attachments: attachments.collect(),
+        tags: core_tags(volume.tags()),
+    })
+}
+
+fn volume_state(state: &types::VolumeState) -> VolumeState {
+    match state {
+        types::VolumeState::Creating => VolumeState::Creating,
+        types::VolumeState::Available => VolumeState::Available,
+        types::VolumeState::InUse => VolumeState::InUse,
+        types::VolumeState::Deleting => VolumeState::Deleting,
+        types::VolumeState::Deleted => VolumeState::Deleted,
+        types::VolumeState::Error => VolumeState::Error,
+        _ => VolumeState::Other,
+    }
+}
+
+fn core_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
+    Some(Snapshot {
+        id: snapshot.snapshot_id()?.into(),
+        volume_id: snapshot.volume_id()?.into(),
+        state: snapshot_state(snapshot.state()?),
+        state_message: snapshot.state_message().filter(|text| !text.is_empty()).map(str::to_owned),
+        started: timestamp(snapshot.start_time()?)?,
+        size_gib: snapshot.volume_size()?,
+        encrypted: snapshot.encrypted().unwrap_or(false),
+        archived: snapshot.storage_tier() == Some(&types::StorageTier::Archive),
+        tags: core_tags(snapshot.tags()),
+    })
+}
+
+fn snapshot_state(state: &types::SnapshotState) -> SnapshotState {
+    match state {
+        types::SnapshotState::Pending => SnapshotState::Pending,
+        types::SnapshotState::Completed => SnapshotState::Completed,
+        types::SnapshotState::Error => SnapshotState::Error,
+        _ => SnapshotState::Other,
+    }
+}

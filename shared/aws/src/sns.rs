@@ -1,0 +1,42 @@
+//! SNS: alerts.
+
+use aws_sdk_sns::types::MessageAttributeValue;
+use etcd_backup_core::aws::{Alert, AlertAttribute, Alerts, AwsError};
+
+use crate::Aws;
+use crate::error::{aws_error, incomplete};
+
+impl Alerts for Aws {
+    async fn publish(&self, topic_arn: &str, alert: &Alert) -> Result<String, AwsError> {
+        const OPERATION: &str = "sns:Publish";
+        let mut request = self
+            .sns
+            .publish()
+            .topic_arn(topic_arn)
+            .subject(&alert.subject)
+            .message(&alert.body);
+        for (name, attribute) in &alert.attributes {
+            let (data_type, value) = match attribute {
+                AlertAttribute::Text(text) => ("String", text.clone()),
+                // A filter policy matches on any element of a String.Array, written as JSON.
+                AlertAttribute::List(texts) => {
+                    ("String.Array", serde_json::Value::from(texts.clone()).to_string())
+                }
+            };
+            let value = MessageAttributeValue::builder()
+                .data_type(data_type)
+                .string_value(value)
+                .build()
+                .map_err(|error| AwsError {
+                    operation: OPERATION,
+                    code: None,
+                    message: error.to_string(),
+                    request_id: None,
+                    certainly_refused: true,
+                })?;
+            request = request.message_attributes(*name, value);
+        }
+        let published = request.send().await.map_err(aws_error(OPERATION))?;
+        Ok(published.message_id().ok_or_else(|| incomplete(OPERATION))?.to_owned())
+    }
+}

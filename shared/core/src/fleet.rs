@@ -1,0 +1,248 @@
+//! The etcd volumes and snapshots of an account, sorted by cluster and member.
+//!
+//! A snapshot belongs to a member by its own tags, whichever volume it came from, so that a member's
+//! history goes on when a restore replaces its volume; only where its tags fail does the volume tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+
+use crate::aws::Filter;
+use crate::discovery::{ETCD_PREFIX, EtcdTag, Identity, TagProblem, cluster_of};
+use crate::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, VolumeId};
+use crate::restore_tags::{Origin, PREFIX, Retirement};
+use crate::settings::Settings;
+use crate::snapshot::{DLM_SCHEDULE_NAME, Snapshot};
+use crate::volume::Volume;
+
+/// What an account holds of etcd.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// By name; every cluster of which a volume or a managed snapshot is left.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// Volumes with an etcd tag that doesn't tell whose they are.
+    pub misfits: Vec<Misfit>,
+}
+
+/// What is left of one cluster's etcd.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// By etcd cluster and member; also members that other volumes' tags merely name.
+    pub members: BTreeMap<MemberKey, Member>,
+    /// Volumes that restores made and that are not tagged for discovery yet, oldest first.
+    pub unfinished: Vec<(Origin, Volume)>,
+}
+
+/// What is left of one member.
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    /// Volumes that masters would take for this member's; one, if all is well.
+    pub volumes: Vec<Volume>,
+    /// Volumes that restores took out of service, with their journals.
+    pub retired: Vec<(Retirement, Volume)>,
+    /// Managed snapshots, oldest first; copies left out, as their start is not the data's.
+    pub snapshots: Vec<MemberSnapshot>,
+    /// Whether an existing volume's etcd tag names this member.
+    pub is_named: bool,
+}
+
+/// A managed snapshot that belongs to a member.
+#[derive(Clone, Debug)]
+pub struct MemberSnapshot {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The etcd cluster's members when it was taken, by its own etcd tag.
+    pub members: Vec<MemberName>,
+}
+
+/// A volume with an etcd tag that doesn't tell whose it is.
+#[derive(Clone, Debug)]
+pub struct Misfit {
+    /// The volume.
+    pub volume: Volume,
+    /// What is wrong with its tags.
+    pub problem: TagProblem,
+    /// Managed snapshots of it whose tags are just as wrong.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// Asks for the volumes that a [`Fleet`] is made of, and not for thousands of strangers'.
+pub fn volume_filters() -> Vec<Filter> {
+    let keys = [ETCD_PREFIX, PREFIX].map(|prefix| format!("{prefix}*"));
+    vec![Filter::new("tag-key", keys)]
+}
+
+/// Asks for all snapshots that can be managed ones.
+pub fn snapshot_filters(settings: &Settings) -> Vec<Filter> {
+    // Managed is: the schedule's name, or all tags added. One of the latter is enough to be listed.
+    let added = settings.tags_to_add.first().map(|tag| tag.key.clone());
+    let keys = [DLM_SCHEDULE_NAME.to_owned()].into_iter().chain(added);
+    vec![Filter::new("tag-key", keys)]
+}
+
+impl Fleet {
+    /// Sorts what was listed. Volumes that are being deleted, strangers' volumes and snapshots that
+    /// nobody manages are left out.
+    pub fn new(volumes: Vec<Volume>, snapshots: Vec<Snapshot>, settings: &Settings) -> Self {
+        let mut fleet = Self::default();
+        let mut owners = BTreeMap::new();
+        for volume in volumes.into_iter().filter(Volume::exists) {
+            if let Some(identity) = fleet.add_volume(volume.clone()) {
+                owners.insert(volume.id, identity);
+            }
+        }
+        for snapshot in snapshots {
+            if snapshot.is_managed(settings) && !snapshot.volume_id.is_of_a_copy() {
+                fleet.add_snapshot(snapshot, &owners);
+            }
+        }
+        for cluster in fleet.clusters.values_mut() {
+            cluster.unfinished.sort_by_key(|(_, volume)| volume.created);
+            for member in cluster.members.values_mut() {
+                member
+                    .snapshots
+                    .sort_by(|a, b| a.snapshot.started.cmp(&b.snapshot.started));
+            }
+        }
+        fleet
+    }
+
+    /// Puts a volume where it belongs, and tells whose it is or was.
+    fn add_volume(&mut self, volume: Volume) -> Option<Identity> {
+        match Identity::of(&volume.tags) {
+            Some(Ok(identity)) => {
+                let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
+                for name in &identity.etcd.members {
+                    let key = MemberKey::new(&identity.etcd.etcd_cluster, name);
+                    cluster.members.entry(key).or_default().is_named = true;
+                }
+                cluster.member(&identity).volumes.push(volume);
+                Some(identity)
+            }
+            Some(Err(problem)) => {
+                self.misfits.push(Misfit {
+                    volume,
+                    problem,
+                    snapshots: Vec::new(),
+                });
+                None
+            }
+            None => self.add_untagged_volume(volume),
+        }
+    }
+
+    /// A volume that masters overlook: retired by a restore, or made by one that isn't done.
+    fn add_untagged_volume(&mut self, volume: Volume) -> Option<Identity> {
+        if let Some(retirement) = Retirement::of(&volume.tags) {
+            let identity = Identity::of(&retirement.was)?.ok()?;
+            let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
+            cluster.member(&identity).retired.push((retirement, volume));
+            Some(identity)
+        } else {
+            let origin = Origin::of(&volume.tags)?;
+            let cluster = self.clusters.entry(origin.cluster.clone()).or_default();
+            cluster.unfinished.push((origin, volume));
+            None
+        }
+    }
+
+    fn add_snapshot(&mut self, snapshot: Snapshot, owners: &BTreeMap<VolumeId, Identity>) {
+        let by_tags = Identity::of(&snapshot.tags).and_then(Result::ok);
+        match by_tags.or_else(|| owners.get(&snapshot.volume_id).cloned()) {
+            Some(identity) => {
+                let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
+                cluster.member(&identity).snapshots.push(MemberSnapshot {
+                    snapshot,
+                    members: identity.etcd.members,
+                });
+            }
+            None => {
+                let of_misfit = |misfit: &&mut Misfit| misfit.volume.id == snapshot.volume_id;
+                if let Some(misfit) = self.misfits.iter_mut().find(of_misfit) {
+                    misfit.snapshots.push(snapshot);
+                }
+            }
+        }
+    }
+
+    /// How many volumes carry an etcd tag, well-formed or not.
+    pub fn volume_count(&self) -> usize {
+        let fitting: usize = self.clusters.values().map(Cluster::volume_count).sum();
+        fitting + self.misfits.len()
+    }
+}
+
+impl Cluster {
+    fn member(&mut self, identity: &Identity) -> &mut Member {
+        self.members.entry(identity.member_key()).or_default()
+    }
+
+    /// How many volumes masters would take.
+    pub fn volume_count(&self) -> usize {
+        self.members.values().map(|member| member.volumes.len()).sum()
+    }
+
+    /// The etcd clusters of which anything is left.
+    pub fn etcd_clusters(&self) -> BTreeSet<EtcdClusterName> {
+        let names = self.members.keys().map(|key| key.etcd_cluster.clone());
+        names.collect()
+    }
+
+    /// The etcd clusters that are in use: those that have a volume, or lost theirs no longer ago
+    /// than two intervals before the cluster's newest snapshot. One given up long ago, of which only
+    /// orphaned snapshots are left, doesn't keep the others from having restore points.
+    pub fn current_etcd_clusters(&self, interval: SignedDuration) -> BTreeSet<EtcdClusterName> {
+        let newest = |member: &Member| member.snapshots.last().map(|last| last.snapshot.started);
+        let newest_of_all = self.members.values().filter_map(newest).max();
+        let is_recent = |member: &Member| match (newest(member), newest_of_all) {
+            (Some(own), Some(of_all)) => of_all.duration_since(own) < interval * 2,
+            _ => false,
+        };
+        self.members
+            .iter()
+            .filter(|(_, member)| !member.volumes.is_empty() || is_recent(member))
+            .map(|(key, _)| key.etcd_cluster.clone())
+            .collect()
+    }
+
+    /// The members of one etcd cluster.
+    pub fn members_of<'a>(
+        &'a self,
+        etcd_cluster: &'a EtcdClusterName,
+    ) -> impl Iterator<Item = (&'a MemberKey, &'a Member)> {
+        self.members
+            .iter()
+            .filter(move |(key, _)| key.etcd_cluster == *etcd_cluster)
+    }
+}
+
+impl Misfit {
+    /// The cluster that the volume claims, if it claims one.
+    pub fn cluster(&self) -> Option<ClusterName> {
+        cluster_of(&self.volume.tags)
+    }
+
+    /// The member that the volume most likely is, judged by whatever is left: the `Name` that kops
+    /// gave it, or the part of its etcd tag before the slash.
+    pub fn likely_member(&self) -> Option<MemberKey> {
+        self.member_by_name().or_else(|| self.member_by_etcd_tag())
+    }
+
+    fn member_by_name(&self) -> Option<MemberKey> {
+        let name = self.volume.tags.get(crate::discovery::NAME)?;
+        let (member, rest) = name.split_once(".etcd-")?;
+        let (etcd_cluster, _) = rest.split_once('.')?;
+        Some(MemberKey::new(&etcd_cluster.into(), &member.into()))
+    }
+
+    fn member_by_etcd_tag(&self) -> Option<MemberKey> {
+        let (key, value) = self
+            .volume
+            .tags
+            .iter()
+            .find(|(key, value)| EtcdTag::parse(key, value).is_some())?;
+        let member = value.split('/').next().filter(|name| !name.is_empty())?;
+        let etcd_cluster = key.strip_prefix(ETCD_PREFIX)?;
+        Some(MemberKey::new(&etcd_cluster.into(), &member.into()))
+    }
+}
