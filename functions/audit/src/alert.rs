@@ -93,7 +93,7 @@ fn body(report: &Report, deployment: &Deployment) -> String {
             let mut paragraph = if index == 0 { heading.clone() } else { String::new() };
             let _ = write!(
                 paragraph,
-                "\n{} {}\n{}.\n",
+                "\n{} {}\n{}\n",
                 finding.severity.name().to_uppercase(),
                 finding.kind.name(),
                 finding.message

@@ -211,27 +211,27 @@ fn message(subject: &Subject, kind: &Kind) -> String {
     match kind {
         Kind::NoEtcdVolumes { .. } => no_etcd_volumes(subject, kind),
         Kind::SnapshotMissing { expected_after, latest_snapshot, latest_snapshot_started } => format!(
-            "the run of {expected_after} left no snapshot of {who} ({volume}); {}. \
+            "The run of {expected_after} left no snapshot of {who} ({volume}); {}. \
              Check that the volume carries a target tag and the DLM policy is enabled, or take a \
-             snapshot by hand now",
+             snapshot by hand now.",
             match (latest_snapshot, latest_snapshot_started) {
                 (Some(id), Some(started)) => format!("its latest is {id} of {started}"),
                 _ => "it has none at all".to_owned(),
             }
         ),
         Kind::SnapshotFailed { run, snapshot_id, state_message } => format!(
-            "the snapshot {snapshot_id} of {who} ({volume}), made by the run of {run}, failed{}. \
-             A restore has to go back to the run before; take a snapshot by hand now",
+            "The snapshot {snapshot_id} of {who} ({volume}), made by the run of {run}, failed{}. \
+             A restore has to go back to the run before; take a snapshot by hand now.",
             state_message.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
         ),
         Kind::VolumeNotTargeted { target_tags } => format!(
             "{volume} of {who} has none of the target tags ({}), so it is never backed up. \
-             Put the tag back on the volume",
+             Put the tag back on the volume.",
             target_tags.join(", ")
         ),
         Kind::MemberMissing { named_by, latest_snapshot } => format!(
             "{who} has no volume, though {} names it as a member; {}. Find out what deleted the \
-             volume before anything makes a blank one in its place",
+             volume before anything makes a blank one in its place.",
             join(named_by),
             latest_snapshot
                 .as_ref()
@@ -239,21 +239,21 @@ fn message(subject: &Subject, kind: &Kind) -> String {
         ),
         Kind::MemberDuplicated { volume_ids } => format!(
             "{} all claim to be {who}'s volume: a starting master may mount any of them. Find out \
-             which one etcd uses and take the k8s.io/etcd tag off the others",
+             which one etcd uses and take the k8s.io/etcd tag off the others.",
             join(volume_ids)
         ),
         Kind::PolicyMissing { description } => format!(
-            "there is no DLM policy tagged managed-by=etcd-backup or described as \"{description}\": \
-             nothing is backed up. Run converge"
+            "There is no DLM policy tagged managed-by=etcd-backup or described as \"{description}\": \
+             nothing is backed up. Run converge."
         ),
         Kind::PolicyNotEnabled { policy_id, state, status_message } => format!(
-            "the DLM policy {policy_id} is {state}{}: nothing is backed up and nothing is deleted. \
-             Run converge",
+            "The DLM policy {policy_id} is {state}{}: nothing is backed up and nothing is deleted. \
+             Run converge.",
             status_message.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
         ),
         Kind::NoRestorePoint { missing } => format!(
-            "not one run left a completed snapshot of every member of {who}: it can't be restored. \
-             The latest due run lacks {}",
+            "Not one run left a completed snapshot of every member of {who}: it can't be restored. \
+             The latest due run lacks {}.",
             match missing.is_empty() {
                 true => "everything".to_owned(),
                 false => join(missing),
@@ -261,7 +261,7 @@ fn message(subject: &Subject, kind: &Kind) -> String {
         ),
         Kind::VolumeTagWrong { problem } => format!(
             "{volume} has a wrong tag ({problem}): masters and kops may not find it, or may take it \
-             for another's. Correct the tag"
+             for another's. Correct the tag."
         ),
     }
 }
@@ -272,17 +272,17 @@ fn no_etcd_volumes(subject: &Subject, kind: &Kind) -> String {
     };
     match (&subject.cluster, &subject.etcd_cluster, latest_snapshot, latest_snapshot_started) {
         (Some(cluster), Some(etcd_cluster), Some(id), Some(started)) => format!(
-            "every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
+            "Every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
              {started}. Don't run kops update (it would make blank volumes); invoke restore with \
              {{\"action\":\"plan\",\"cluster\":\"{cluster}\"}} and look at the plan. If the cluster \
-             was deleted on purpose, this ends two intervals after its last snapshot"
+             was deleted on purpose, this ends two intervals after its last snapshot."
         ),
         (Some(cluster), ..) => format!(
             "{cluster} must have etcd volumes here and has none, nor a recent snapshot. Check the \
-             name, the Region and the account"
+             name, the Region and the account."
         ),
-        _ => "there is not one etcd volume in this account and Region. If that is on purpose, set \
-              EXPECT_CLUSTERS to none"
+        _ => "There is not one etcd volume in this account and Region. If that is on purpose, set \
+              EXPECT_CLUSTERS to none."
             .to_owned(),
     }
 }

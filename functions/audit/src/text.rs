@@ -42,7 +42,7 @@ impl fmt::Display for Report {
             if let Some(cluster) = &finding.subject.cluster {
                 write!(f, " in {cluster}")?;
             }
-            writeln!(f, "\n  {}.", finding.message)?;
+            writeln!(f, "\n  {}", finding.message)?;
         }
         for warning in &self.warnings {
             writeln!(f, "\nNote: {warning}.")?;

@@ -233,6 +233,18 @@ pub fn ours<'a>(policies: &'a [PolicySummary], settings: &Settings) -> Vec<&'a P
     }
 }
 
+/// The policies that have our description but, beside one with our tag, aren't taken for ours: they
+/// snapshot the same volumes, more likely than not.
+pub fn namesakes<'a>(policies: &'a [PolicySummary], settings: &Settings) -> Vec<&'a PolicySummary> {
+    let ours = ours(policies, settings);
+    policies
+        .iter()
+        .filter(|policy| policy.kind == PolicyKind::Snapshots)
+        .filter(|policy| policy.description == settings.policy_description)
+        .filter(|policy| ours.iter().all(|ours| ours.id != policy.id))
+        .collect()
+}
+
 /// The policies that look like ours but make something else: people should know why they are not
 /// taken.
 pub fn lookalikes<'a>(
@@ -282,6 +294,7 @@ mod tests {
             summary("policy-images", same, true, PolicyKind::Other),
         ];
         assert_eq!(ids(ours(&policies, &settings)), ["policy-described"]);
+        assert!(namesakes(&policies, &settings).is_empty());
         assert_eq!(ids(lookalikes(&policies, &settings)), ["policy-images"]);
         policies.push(summary(
             "policy-renamed",
@@ -290,5 +303,6 @@ mod tests {
             PolicyKind::Snapshots,
         ));
         assert_eq!(ids(ours(&policies, &settings)), ["policy-renamed"]);
+        assert_eq!(ids(namesakes(&policies, &settings)), ["policy-described"]);
     }
 }

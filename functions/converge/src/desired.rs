@@ -1,0 +1,132 @@
+//! What there should be.
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::deployment::Deployment;
+use etcd_backup_core::lifecycle_policy::{DesiredPolicy, MANAGED_BY, MANAGED_BY_VALUE};
+use etcd_backup_core::settings::Settings;
+use serde_json::json;
+
+/// What there should be, but for what depends on the paths of a role and an IAM policy that exist.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// The role's name.
+    pub role_name: String,
+    /// Who may assume the role.
+    pub trust: String,
+    /// The IAM policy's name.
+    pub role_policy_name: String,
+    /// What the IAM policy allows.
+    pub role_policy: String,
+    /// The tags on all that is made.
+    pub tags: Tags,
+    /// The DLM policy, with the role's ARN as it is when converge makes the role.
+    policy: DesiredPolicy,
+    deployment: Deployment,
+}
+
+impl Desired {
+    /// As the settings and the place say.
+    pub fn new(settings: &Settings, deployment: &Deployment) -> Self {
+        let Deployment { partition, account, .. } = deployment;
+        Self {
+            role_name: settings.role_name.clone(),
+            trust: trust(partition, account),
+            role_policy_name: settings.role_policy_name.clone(),
+            role_policy: role_policy(partition),
+            tags: Tags::from([(MANAGED_BY.to_owned(), MANAGED_BY_VALUE.to_owned())]),
+            policy: DesiredPolicy {
+                description: settings.policy_description.clone(),
+                execution_role_arn: format!(
+                    "arn:{partition}:iam::{account}:role/{}",
+                    settings.role_name
+                ),
+                target_tags: settings.target_tags.iter().cloned().collect(),
+                schedule_name: settings.schedule_name.clone(),
+                schedule: settings.schedule,
+                retain_count: settings.retain_count,
+                tags_to_add: settings.tags_to_add.iter().cloned().collect(),
+            },
+            deployment: deployment.clone(),
+        }
+    }
+
+    /// The role's ARN when converge makes it.
+    pub fn role_arn(&self) -> &str {
+        &self.policy.execution_role_arn
+    }
+
+    /// The IAM policy's ARN when converge makes it.
+    pub fn role_policy_arn(&self) -> String {
+        format!("{}policy/{}", self.iam_arns(), self.role_policy_name)
+    }
+
+    /// Whether an IAM policy is the account's own: AWS's can't be changed.
+    pub fn is_own(&self, role_policy_arn: &str) -> bool {
+        role_policy_arn.starts_with(&self.iam_arns())
+    }
+
+    /// The DLM policy under a role.
+    pub fn policy(&self, role_arn: &str) -> DesiredPolicy {
+        DesiredPolicy {
+            execution_role_arn: role_arn.to_owned(),
+            ..self.policy.clone()
+        }
+    }
+
+    /// A DLM policy's ARN.
+    pub fn policy_arn(&self, policy_id: &str) -> String {
+        let Deployment { partition, region, account } = &self.deployment;
+        format!("arn:{partition}:dlm:{region}:{account}:policy/{policy_id}")
+    }
+
+    fn iam_arns(&self) -> String {
+        let Deployment { partition, account, .. } = &self.deployment;
+        format!("arn:{partition}:iam::{account}:")
+    }
+}
+
+/// DLM may assume the role, on behalf of this account's policies alone: without the conditions,
+/// anybody's policy could have DLM act with it (the confused deputy of the EBS user guide, "IAM
+/// service roles for Amazon Data Lifecycle Manager").
+fn trust(partition: &str, account: &str) -> String {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Service": "dlm.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account},
+                "ArnLike": {"aws:SourceArn": format!("arn:{partition}:dlm:*:{account}:policy/*")},
+            },
+        }],
+    })
+    .to_string()
+}
+
+/// What DLM needs to take, tag and delete snapshots, and no more.
+fn role_policy(partition: &str) -> String {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "ec2:CreateSnapshot",
+                    "ec2:CreateSnapshots",
+                    "ec2:DeleteSnapshot",
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeVolumes",
+                    "ec2:DescribeSnapshots",
+                ],
+                "Resource": "*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": "ec2:CreateTags",
+                "Resource": format!("arn:{partition}:ec2:*::snapshot/*"),
+            },
+        ],
+    })
+    .to_string()
+}

@@ -1,0 +1,150 @@
+//! One emulated AWS: its endpoint, the SDK's clients for it, and its end.
+//!
+//! The clients are for seeding and for judging: they share no code with the functions under test.
+
+mod control;
+mod pool;
+
+use std::fmt;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_ec2::error::DisplayErrorContext;
+
+pub use control::{Call, Fault, Message, Outcome, Run};
+
+/// The Region that everything is in.
+pub const REGION: &str = "eu-west-2";
+/// The emulated account.
+pub const ACCOUNT: &str = "123456789012";
+/// Accepted by the emulated AWS like any other; AWS's own example key.
+pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+/// An emulated AWS of one's own, empty at the start. It ends when this is dropped.
+#[derive(Debug)]
+pub struct EmulatedAws {
+    endpoint: String,
+    control: reqwest::Client,
+    config: SdkConfig,
+    clients: Clients,
+}
+
+/// Each client is made when first asked for: most tests need two of them.
+#[derive(Debug, Default)]
+struct Clients {
+    autoscaling: OnceLock<aws_sdk_autoscaling::Client>,
+    dlm: OnceLock<aws_sdk_dlm::Client>,
+    ec2: OnceLock<aws_sdk_ec2::Client>,
+    iam: OnceLock<aws_sdk_iam::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+}
+
+impl EmulatedAws {
+    /// A fresh one, its clock at real time.
+    ///
+    /// # Panics
+    ///
+    /// When the virtual environment is absent, or the emulation doesn't start.
+    pub async fn start() -> Self {
+        let endpoint = tokio::task::spawn_blocking(pool::new_endpoint)
+            .await
+            .expect("forking an emulated AWS");
+        Self {
+            control: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(60))
+                .build()
+                .expect("an HTTP client"),
+            config: sdk_config(&endpoint),
+            clients: Clients::default(),
+            endpoint,
+        }
+    }
+
+    /// `http://127.0.0.1:<port>`, for all services.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Amazon EC2 Auto Scaling.
+    pub fn autoscaling(&self) -> &aws_sdk_autoscaling::Client {
+        let new = || aws_sdk_autoscaling::Client::new(&self.config);
+        self.clients.autoscaling.get_or_init(new)
+    }
+
+    /// Amazon Data Lifecycle Manager.
+    pub fn dlm(&self) -> &aws_sdk_dlm::Client {
+        let new = || aws_sdk_dlm::Client::new(&self.config);
+        self.clients.dlm.get_or_init(new)
+    }
+
+    /// Amazon EC2.
+    pub fn ec2(&self) -> &aws_sdk_ec2::Client {
+        let new = || aws_sdk_ec2::Client::new(&self.config);
+        self.clients.ec2.get_or_init(new)
+    }
+
+    /// IAM.
+    pub fn iam(&self) -> &aws_sdk_iam::Client {
+        let new = || aws_sdk_iam::Client::new(&self.config);
+        self.clients.iam.get_or_init(new)
+    }
+
+    /// Amazon SNS.
+    pub fn sns(&self) -> &aws_sdk_sns::Client {
+        let new = || aws_sdk_sns::Client::new(&self.config);
+        self.clients.sns.get_or_init(new)
+    }
+
+    /// Makes an SNS topic and gives its ARN.
+    pub async fn create_topic(&self, name: &str) -> String {
+        let answer = self.sns().create_topic().name(name).send().await;
+        let topic = answered("CreateTopic", answer).topic_arn;
+        topic.expect("a new topic has an ARN")
+    }
+}
+
+impl Drop for EmulatedAws {
+    fn drop(&mut self) {
+        // It would end with the test process anyway: this only gives memory back earlier, so a
+        // failure doesn't matter.
+        let address = self.endpoint.trim_start_matches("http://");
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            let request = format!(
+                "POST /emulator/stop HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\n\
+                 Connection: close\r\n\r\n{{}}"
+            );
+            let _ = stream.write_all(request.as_bytes());
+        }
+    }
+}
+
+/// Built by hand and not from the environment, so that nobody's own AWS settings reach a test.
+fn sdk_config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "e2e");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::from_static(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(2)
+                .with_initial_backoff(Duration::from_millis(10)),
+        )
+        .build()
+}
+
+/// The answer of a call that can't be refused in this place; panics with all that AWS said.
+pub(crate) fn answered<T, E>(operation: &str, answer: Result<T, E>) -> T
+where
+    E: std::error::Error + fmt::Debug,
+{
+    answer.unwrap_or_else(|error| panic!("{operation}: {}", DisplayErrorContext(error)))
+}

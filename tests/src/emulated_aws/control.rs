@@ -1,0 +1,275 @@
+//! What a test may do to its emulated AWS that no AWS request could: move the clock, plant failures,
+//! read the calls and the messages.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use etcd_backup_core::ids::{PolicyId, SnapshotId, VolumeId};
+
+use super::EmulatedAws;
+
+/// One call that the emulated AWS served, or lost as planted.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Call {
+    /// `ec2`, `dlm`, `iam`, `sns`, `autoscaling`.
+    pub service: String,
+    /// As AWS names it: `DescribeVolumes`.
+    pub operation: String,
+    /// Whether it may change anything.
+    pub write: bool,
+    /// The HTTP status; `None` where no answer was given.
+    pub status: Option<u16>,
+    /// AWS's code, where the answer was an error.
+    pub error_code: Option<String>,
+    /// As AWS's API reference names them.
+    pub parameters: Value,
+    /// AWS's request id.
+    pub request_id: String,
+}
+
+/// A message that was published.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Message {
+    /// The topic.
+    pub topic_arn: String,
+    /// What an e-mail subscriber sees first.
+    pub subject: Option<String>,
+    /// The body.
+    pub message: String,
+    /// Message attributes; a `String.Array` is a JSON array.
+    pub attributes: Map<String, Value>,
+}
+
+/// One run of a DLM schedule.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Run {
+    /// Whose.
+    pub policy_id: PolicyId,
+    /// The scheduled time.
+    pub scheduled: Timestamp,
+    /// Snapshots made.
+    pub created: Vec<SnapshotId>,
+    /// Snapshots that retention deleted.
+    pub deleted: Vec<SnapshotId>,
+}
+
+/// How a DLM run ends for one volume.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// No snapshot.
+    Missing,
+    /// A snapshot in state `error`.
+    Error,
+    /// A snapshot that stays `pending`.
+    Pending,
+}
+
+/// A failure to plant. It befalls the next call of its operation unless [`nth`](Self::nth),
+/// [`times`](Self::times) or [`forever`](Self::forever) say otherwise; `"*"` is any service or
+/// operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fault {
+    service: String,
+    operation: String,
+    nth: u32,
+    count: i32,
+    fault: Value,
+}
+
+impl Fault {
+    /// An error answer with AWS's code, like `RequestLimitExceeded` and 503.
+    pub fn error(service: &str, operation: &str, code: &str, status: u16) -> Self {
+        let fault = json!({"kind": "error", "code": code, "status": status});
+        Self::new(service, operation, fault)
+    }
+
+    /// The work is done, but its answer is lost.
+    pub fn drop_answer(service: &str, operation: &str) -> Self {
+        Self::new(service, operation, json!({"kind": "drop_answer"}))
+    }
+
+    /// The request is lost: nothing is done.
+    pub fn drop_request(service: &str, operation: &str) -> Self {
+        Self::new(service, operation, json!({"kind": "drop_request"}))
+    }
+
+    /// The call is served later.
+    pub fn delay(service: &str, operation: &str, by: Duration) -> Self {
+        let fault = json!({"kind": "delay", "seconds": by.as_secs_f64()});
+        Self::new(service, operation, fault)
+    }
+
+    fn new(service: &str, operation: &str, fault: Value) -> Self {
+        Self {
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+            nth: 1,
+            count: 1,
+            fault,
+        }
+    }
+
+    /// Befalls the nth call from now, counted from 1.
+    pub fn nth(self, nth: u32) -> Self {
+        Self { nth, ..self }
+    }
+
+    /// Befalls so many calls in a row.
+    pub fn times(self, count: i32) -> Self {
+        Self { count, ..self }
+    }
+
+    /// Befalls all calls from then on.
+    pub fn forever(self) -> Self {
+        self.times(-1)
+    }
+}
+
+/// Each panics where the emulated AWS says that the request makes no sense.
+impl EmulatedAws {
+    /// The emulated time.
+    pub async fn clock(&self) -> Timestamp {
+        #[derive(Deserialize)]
+        struct Clock {
+            now: Timestamp,
+        }
+        self.get::<Clock>("clock").await.now
+    }
+
+    /// Moves the clock; Lifecycle Manager does every run that comes due. Backwards only before
+    /// anything exists.
+    pub async fn set_clock(&self, to: Timestamp) -> Vec<Run> {
+        self.move_clock(json!({"set": to})).await
+    }
+
+    /// Moves the clock on; Lifecycle Manager does every run that comes due.
+    pub async fn advance(&self, by: Duration) -> Vec<Run> {
+        self.move_clock(json!({"advance_seconds": by.as_secs_f64()}))
+            .await
+    }
+
+    async fn move_clock(&self, request: Value) -> Vec<Run> {
+        #[derive(Deserialize)]
+        struct Moved {
+            runs: Vec<Run>,
+        }
+        self.post::<Moved>("clock", &request).await.runs
+    }
+
+    /// How the next run of Lifecycle Manager, or more of them, ends for this volume.
+    pub async fn plant(&self, volume: &VolumeId, outcome: Outcome, runs: u32) {
+        let request = json!({"volume_id": volume, "outcome": outcome, "runs": runs});
+        self.post::<Value>("dlm/plant", &request).await;
+    }
+
+    /// Plants a failure.
+    pub async fn fault(&self, fault: Fault) {
+        self.post::<Value>("faults", &fault).await;
+    }
+
+    /// Forgets all planted failures.
+    pub async fn clear_faults(&self) {
+        self.delete("faults").await;
+    }
+
+    /// The calls since the start or since they were last cleared, in the order in which they ended.
+    pub async fn calls(&self) -> Vec<Call> {
+        #[derive(Deserialize)]
+        struct Calls {
+            calls: Vec<Call>,
+        }
+        self.get::<Calls>("calls").await.calls
+    }
+
+    /// The calls that may have changed something.
+    pub async fn writes(&self) -> Vec<Call> {
+        let mut calls = self.calls().await;
+        calls.retain(|call| call.write);
+        calls
+    }
+
+    /// Forgets the calls.
+    pub async fn clear_calls(&self) {
+        self.delete("calls").await;
+    }
+
+    /// What was published to SNS, in order.
+    pub async fn messages(&self) -> Vec<Message> {
+        #[derive(Deserialize)]
+        struct Messages {
+            messages: Vec<Message>,
+        }
+        self.get::<Messages>("sns/messages").await.messages
+    }
+
+    /// Forgets the messages.
+    pub async fn clear_messages(&self) {
+        self.delete("sns/messages").await;
+    }
+
+    /// Overrides `state`, `create_time` or `tags` of a volume: tags are merged, null deletes one,
+    /// `aws:` ones are allowed.
+    pub async fn set_volume(&self, volume: &VolumeId, changes: Value) {
+        let path = format!("ec2/volumes/{volume}");
+        self.post::<Value>(&path, &changes).await;
+    }
+
+    /// Overrides `state`, `start_time`, `owner_id`, `volume_id`, `storage_tier`, `encrypted` or
+    /// `tags` of a snapshot.
+    pub async fn set_snapshot(&self, snapshot: &SnapshotId, changes: Value) {
+        let path = format!("ec2/snapshots/{snapshot}");
+        self.post::<Value>(&path, &changes).await;
+    }
+
+    /// Overrides `state` (with `status_message`) of a DLM policy.
+    pub async fn set_policy(&self, policy: &PolicyId, changes: Value) {
+        let path = format!("dlm/policy/{policy}");
+        self.post::<Value>(&path, &changes).await;
+    }
+
+    /// Settings of the emulation: `volume_creating_seconds`, `snapshot_pending_seconds`,
+    /// `role_assumable_after_seconds`, `page_size_max`, `stale_reads`.
+    pub async fn settings(&self, changes: Value) {
+        self.post::<Value>("settings", &changes).await;
+    }
+
+    /// How the nth volume made from now ends: `available`, `creating` or `error`.
+    pub async fn volumes_end(&self, outcome: &str, nth: u32) {
+        let request = json!({"outcome": outcome, "nth": nth});
+        self.post::<Value>("ec2/volumes-end", &request).await;
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        let request = self.control.get(self.control_url(path));
+        control(path, request).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> T {
+        let request = self.control.post(self.control_url(path)).json(body);
+        control(path, request).await
+    }
+
+    async fn delete(&self, path: &str) {
+        let request = self.control.delete(self.control_url(path));
+        control::<Value>(path, request).await;
+    }
+
+    fn control_url(&self, path: &str) -> String {
+        format!("{}/emulator/{path}", self.endpoint())
+    }
+}
+
+async fn control<T: DeserializeOwned>(path: &str, request: reqwest::RequestBuilder) -> T {
+    let failed = |error: reqwest::Error| -> ! { panic!("the emulated AWS, {path}: {error:?}") };
+    let answer = request.send().await.unwrap_or_else(|error| failed(error));
+    let status = answer.status();
+    let body = answer.text().await.unwrap_or_else(|error| failed(error));
+    assert!(status.is_success(), "the emulated AWS, {path}: {status}: {body}");
+    serde_json::from_str(&body)
+        .unwrap_or_else(|error| panic!("the emulated AWS, {path}: {error}: {body}"))
+}
