@@ -46,7 +46,8 @@ pub async fn protokube_candidates(aws: &EmulatedAws, cluster: &str, zone: &str) 
 
 /// The ids of the volumes that all filters let through, sorted.
 pub async fn volumes_where(aws: &EmulatedAws, filters: &[(&str, &str)]) -> Vec<VolumeId> {
-    let filter = |(name, value): &(&str, &str)| Filter::builder().name(*name).values(*value).build();
+    let filter =
+        |(name, value): &(&str, &str)| Filter::builder().name(*name).values(*value).build();
     let pages = aws
         .ec2()
         .describe_volumes()

@@ -4,6 +4,7 @@
 //! own; the process sees no environment variable but Lambda's and those given, and ends with the
 //! `Function`.
 
+mod crash;
 mod process;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::emulated_aws::{ACCESS_KEY_ID, ACCOUNT, EmulatedAws, REGION, SECRET_ACCESS_KEY};
+pub use crash::CrashPoint;
 use process::Process;
 
 /// What Lambda grants a function to come up.
@@ -186,7 +188,10 @@ impl Function {
             .expect("the invocation has a payload");
         if let Some(request_id) = &options.request_id {
             // The simulator logs the first eight bytes.
-            assert!(request_id.len() >= 8 && request_id.is_ascii(), "{request_id}: too short");
+            assert!(
+                request_id.len() >= 8 && request_id.is_ascii(),
+                "{request_id}: too short"
+            );
             invocation.request_id.clone_from(request_id);
             invocation.aws_request_id.clone_from(request_id);
         }

@@ -13,5 +13,5 @@ pub mod story;
 
 pub use emulated_aws::{Call, EmulatedAws, Fault, Message, Outcome, REGION};
 pub use fleet::{Cluster, Kops, Style};
-pub use lambda::{FailedStart, Function, InvocationOptions, LambdaError};
+pub use lambda::{CrashPoint, FailedStart, Function, InvocationOptions, LambdaError};
 pub use story::{BackedUpFleet, backed_up_fleet};

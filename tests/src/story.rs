@@ -88,7 +88,9 @@ impl BackedUpFleet {
     /// Moves the clock to 07:35 UTC of the next day, past its run; says what the run did.
     pub async fn next_morning(&self) -> Vec<Run> {
         let tomorrow = utc(self.now().await + DAY).date();
-        self.aws.set_clock(timestamp(tomorrow.to_datetime(MORNING))).await
+        self.aws
+            .set_clock(timestamp(tomorrow.to_datetime(MORNING)))
+            .await
     }
 }
 
@@ -104,7 +106,11 @@ async fn converge(aws: &EmulatedAws, topic_arn: &str) -> PolicyId {
 
 fn next_noon(now: Timestamp) -> Timestamp {
     let noon = utc(now).date().at(12, 0, 0, 0);
-    timestamp(if timestamp(noon) <= now { noon + 1.day() } else { noon })
+    timestamp(if timestamp(noon) <= now {
+        noon + 1.day()
+    } else {
+        noon
+    })
 }
 
 fn utc(time: Timestamp) -> DateTime {
@@ -112,5 +118,7 @@ fn utc(time: Timestamp) -> DateTime {
 }
 
 fn timestamp(time: DateTime) -> Timestamp {
-    TimeZone::UTC.to_timestamp(time).expect("a time that UTC has")
+    TimeZone::UTC
+        .to_timestamp(time)
+        .expect("a time that UTC has")
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use e2e::candidates::{etcd_manager_candidates, protokube_candidates};
-use e2e::{EmulatedAws, Fault, Function, InvocationOptions, Kops, Style};
+use e2e::{CrashPoint, EmulatedAws, Fault, Function, InvocationOptions, Kops, Style};
 use serde_json::json;
 
 #[tokio::test]
@@ -36,11 +36,14 @@ async fn masters_find_exactly_their_own_volumes() {
             for etcd_cluster in ["main", "events"] {
                 let found = etcd_manager_candidates(&aws, cluster.name(), etcd_cluster, zone).await;
                 let own = cluster.volume(&format!("{etcd_cluster}/{member}"));
-                assert_eq!(found, [own.clone()], "{etcd_cluster}/{member}");
+                assert_eq!(found, std::slice::from_ref(own), "{etcd_cluster}/{member}");
             }
         }
     }
-    assert_eq!(new.masters[1].group, "master-eu-west-2b.masters.k8s.mycompany.tld");
+    assert_eq!(
+        new.masters[1].group,
+        "master-eu-west-2b.masters.k8s.mycompany.tld"
+    );
 }
 
 #[tokio::test]
@@ -73,11 +76,15 @@ async fn a_function_answers_is_killed_and_comes_back() {
         ..InvocationOptions::default()
     };
     for _ in 0..2 {
-        let error = function.invoke_with(event.clone(), options.clone()).await.unwrap_err();
+        let error = function
+            .invoke_with(event.clone(), options.clone())
+            .await
+            .unwrap_err();
         assert_eq!(error.error_type, "InvalidEvent", "{error}");
     }
 
-    aws.fault(Fault::delay("*", "*", Duration::from_secs(30)).forever()).await;
+    aws.fault(Fault::delay("*", "*", Duration::from_secs(30)).forever())
+        .await;
     let (result, ()) = tokio::join!(function.invoke(json!({"action": "plan"})), async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         function.kill().await;
@@ -93,7 +100,8 @@ async fn a_function_answers_is_killed_and_comes_back() {
 async fn an_invocation_ends_at_its_deadline() {
     let aws = EmulatedAws::start().await;
     let function = Function::start(&aws, "converge", &[]).await;
-    aws.fault(Fault::delay("*", "*", Duration::from_secs(30)).forever()).await;
+    aws.fault(Fault::delay("*", "*", Duration::from_secs(30)).forever())
+        .await;
     let options = InvocationOptions {
         timeout: Duration::from_millis(200),
         ..InvocationOptions::default()
@@ -108,9 +116,16 @@ async fn a_bad_setting_is_told_to_lambda_before_the_end() {
     let variables = [("RETAIN_COUNT", "0")];
     let failed = Function::start_expecting_exit(&aws, "converge", &variables).await;
     assert_eq!(failed.exit_code, Some(1));
-    assert!(failed.logs.contains("RETAIN_COUNT=\"0\""), "{}", failed.logs);
+    assert!(
+        failed.logs.contains("RETAIN_COUNT=\"0\""),
+        "{}",
+        failed.logs
+    );
     let init_error = failed.init_error.expect("told to the runtime API");
-    assert!(init_error.starts_with("InvalidSetting: RETAIN_COUNT"), "{init_error}");
+    assert!(
+        init_error.starts_with("InvalidSetting: RETAIN_COUNT"),
+        "{init_error}"
+    );
 }
 
 #[tokio::test]
@@ -122,4 +137,24 @@ async fn the_story_leaves_one_snapshot_per_day_and_volume() {
     assert_eq!(runs.len(), 1);
     assert_eq!(runs[0].created.len(), 2 * (6 + 3));
     assert_eq!(runs[0].policy_id, fleet.policy);
+}
+
+#[tokio::test]
+async fn a_crash_leaves_exactly_the_calls_before_it() {
+    let aws = EmulatedAws::start().await;
+    let mut converge = Function::start(&aws, "converge", &[]).await;
+    for (point, served) in [(CrashPoint::Before(2), 1), (CrashPoint::After(2), 2)] {
+        aws.clear_calls().await;
+        let result = converge.invoke_and_crash(&aws, json!({}), point).await;
+        assert_eq!(result, None);
+        let calls = aws.calls().await;
+        let lost = |call: &&e2e::Call| call.fault.as_deref() == Some("drop_request");
+        let done = calls.len() - calls.iter().filter(lost).count();
+        assert_eq!(done, served, "{point:?}: {calls:#?}");
+        converge.restart().await;
+    }
+    let point = CrashPoint::Before(1000);
+    let result = converge.invoke_and_crash(&aws, json!({}), point).await;
+    let answer = result.expect("it ends before").expect("and well");
+    assert_eq!(answer["outcome"], "changed");
 }

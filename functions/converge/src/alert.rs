@@ -18,10 +18,16 @@ pub fn alert(
     converged: &Result<Answer, Diagnostic>,
     deployment: &Deployment,
 ) -> Alert {
-    let Deployment { region, account, .. } = deployment;
+    let Deployment {
+        region, account, ..
+    } = deployment;
     let policy = name(error);
     let subject = format!("CRITICAL: DLM stopped making etcd snapshots: {policy} in {region}");
-    let since = error.time.as_deref().map(|time| format!(" at {time}")).unwrap_or_default();
+    let since = error
+        .time
+        .as_deref()
+        .map(|time| format!(" at {time}"))
+        .unwrap_or_default();
     let cause = error.cause.as_deref().unwrap_or("(the event names none)");
     let body = format!(
         "DLM put {policy} into the state ERROR{since}. While it is in it, the policy neither makes \
@@ -40,7 +46,13 @@ pub fn alert(
     Alert {
         subject: subject
             .chars()
-            .map(|character| if character.is_ascii_graphic() { character } else { ' ' })
+            .map(|character| {
+                if character.is_ascii_graphic() {
+                    character
+                } else {
+                    ' '
+                }
+            })
             .take(SUBJECT_MAX)
             .collect(),
         body,

@@ -120,7 +120,13 @@ fn counts(changes: &[Change], words: [&str; 3]) -> String {
         .into_iter()
         .zip(words)
         .map(|(operation, words)| {
-            (changes.iter().filter(|change| change.operation == operation).count(), words)
+            (
+                changes
+                    .iter()
+                    .filter(|change| change.operation == operation)
+                    .count(),
+                words,
+            )
         })
         .filter(|(count, _)| *count > 0)
         .map(|(count, words)| format!("{count} {words}"))

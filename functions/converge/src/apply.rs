@@ -80,9 +80,16 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
             Step::CreateRole { name, trust, tags } => self.create_role(name, trust, tags).await?,
             Step::SetTrust { role, trust } => aws.set_trust(role, trust).await?,
             Step::TagRole { role, tags } => aws.tag_role(role, tags).await?,
-            Step::CreateRolePolicy { name, document, tags } => {
+            Step::CreateRolePolicy {
+                name,
+                document,
+                tags,
+            } => {
                 // The plan saw none: what is there now was made by this call, its answer lost.
-                unless(PRESENT, aws.create_managed_policy(name, document, tags).await)?;
+                unless(
+                    PRESENT,
+                    aws.create_managed_policy(name, document, tags).await,
+                )?;
             }
             Step::SetRolePolicy { arn, document } => self.set_role_policy(arn, document).await?,
             Step::TagRolePolicy { arn, tags } => aws.tag_managed_policy(arn, tags).await?,
@@ -205,7 +212,11 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
     async fn update(&self, update: &PolicyUpdate) -> Result<(), AwsError> {
         let mut pauses = self.patience.pauses();
         loop {
-            match self.aws.update_policy(&update.id, &update.policy, &update.reset).await {
+            match self
+                .aws
+                .update_policy(&update.id, &update.policy, &update.reset)
+                .await
+            {
                 Err(error) if update.obstacle.is_none() && self.passes(&error) => {
                     if !pauses.again().await {
                         return Err(error);

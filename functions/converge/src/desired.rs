@@ -27,7 +27,9 @@ pub struct Desired {
 impl Desired {
     /// As the settings and the place say.
     pub fn new(settings: &Settings, deployment: &Deployment) -> Self {
-        let Deployment { partition, account, .. } = deployment;
+        let Deployment {
+            partition, account, ..
+        } = deployment;
         Self {
             role_name: settings.role_name.clone(),
             trust: trust(partition, account),
@@ -75,12 +77,18 @@ impl Desired {
 
     /// A DLM policy's ARN.
     pub fn policy_arn(&self, policy_id: &str) -> String {
-        let Deployment { partition, region, account } = &self.deployment;
+        let Deployment {
+            partition,
+            region,
+            account,
+        } = &self.deployment;
         format!("arn:{partition}:dlm:{region}:{account}:policy/{policy_id}")
     }
 
     fn iam_arns(&self) -> String {
-        let Deployment { partition, account, .. } = &self.deployment;
+        let Deployment {
+            partition, account, ..
+        } = &self.deployment;
         format!("arn:{partition}:iam::{account}:")
     }
 }

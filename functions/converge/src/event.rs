@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 /// The fields of an event that a person writes.
 const FIELDS: &str = "action";
-const ACCEPTED: &str = r#"{} or {"action":"apply"}, {"action":"plan"}, or an event from EventBridge"#;
+const ACCEPTED: &str =
+    r#"{} or {"action":"apply"}, {"action":"plan"}, or an event from EventBridge"#;
 /// Schedules and, of DLM, changes of a policy's state.
 const SOURCES: [&str; 3] = ["aws.events", "aws.scheduler", "aws.dlm"];
 const POLICY_STATE_CHANGE: &str = "DLM Policy State Change";
@@ -116,12 +117,18 @@ mod tests {
     use super::*;
 
     fn sample(name: &str) -> Value {
-        let path = format!("{}/../../events/converge/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!(
+            "{}/../../events/converge/{name}",
+            env!("CARGO_MANIFEST_DIR")
+        );
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
     fn request(action: Action) -> Request {
-        Request { action, policy_error: None }
+        Request {
+            action,
+            policy_error: None,
+        }
     }
 
     #[test]
@@ -131,7 +138,10 @@ mod tests {
             cause: Some("Role provided does not have sufficient permissions".to_owned()),
             time: Some("2026-11-22T06:31:04Z".to_owned()),
         };
-        let error = Request { action: Action::Apply, policy_error: Some(error) };
+        let error = Request {
+            action: Action::Apply,
+            policy_error: Some(error),
+        };
         let expected = [
             ("apply.json", request(Action::Apply)),
             ("empty.json", request(Action::Apply)),
@@ -156,11 +166,26 @@ mod tests {
     #[test]
     fn everything_else_is_refused_and_says_what_is_known() {
         for (event, message) in [
-            (json!({"dry_run": true}), r#"unknown field "dry_run"; known: action"#),
-            (json!({"action": "plan", "Action": "plan"}), r#"unknown field "Action"; known: action"#),
-            (json!({"source": "me"}), r#"unknown field "source"; known: action"#),
-            (json!({"action": "delete"}), r#"unknown action "delete"; known: apply, plan"#),
-            (json!({"action": null}), "unknown action null; known: apply, plan"),
+            (
+                json!({"dry_run": true}),
+                r#"unknown field "dry_run"; known: action"#,
+            ),
+            (
+                json!({"action": "plan", "Action": "plan"}),
+                r#"unknown field "Action"; known: action"#,
+            ),
+            (
+                json!({"source": "me"}),
+                r#"unknown field "source"; known: action"#,
+            ),
+            (
+                json!({"action": "delete"}),
+                r#"unknown action "delete"; known: apply, plan"#,
+            ),
+            (
+                json!({"action": null}),
+                "unknown action null; known: apply, plan",
+            ),
             (
                 json!({"RequestType": "Create", "ResponseURL": "https://example.com"}),
                 "requests of CloudFormation custom resources are not served; accepted are {} or \
@@ -172,14 +197,20 @@ mod tests {
         }
         for event in [json!(null), json!([]), json!("plan"), json!(1)] {
             let error = Request::decode(&event).unwrap_err();
-            assert!(error.message.starts_with("the event must be a JSON object: {} or"), "{error}");
+            assert!(
+                error
+                    .message
+                    .starts_with("the event must be a JSON object: {} or"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_strange_detail_is_no_reason_to_refuse() {
         for detail in [json!(null), json!("x"), json!({}), json!({"state": 1})] {
-            let event = json!({"source": "aws.dlm", "detail-type": POLICY_STATE_CHANGE, "detail": detail});
+            let event =
+                json!({"source": "aws.dlm", "detail-type": POLICY_STATE_CHANGE, "detail": detail});
             assert_eq!(Request::decode(&event).unwrap(), request(Action::Apply));
         }
     }

@@ -17,6 +17,11 @@ mod event;
 mod patience;
 mod plan;
 
+#[cfg(test)]
+mod fake_account;
+#[cfg(test)]
+mod tests;
+
 use etcd_backup_aws::function::Invocation;
 use etcd_backup_core::aws::Alerts;
 use etcd_backup_core::deployment::Deployment;
@@ -45,7 +50,12 @@ pub async fn handle<A>(
 where
     A: Roles + RoleWriter + Policies + PolicyWriter + Alerts,
 {
-    let Invocation { event, now, deadline, deployment } = invocation;
+    let Invocation {
+        event,
+        now,
+        deadline,
+        deployment,
+    } = invocation;
     let request = Request::decode(&event)?;
     let patience = Patience::until(deadline);
     let converged = converge(aws, settings, &deployment, request.action, now, patience).await;
@@ -89,7 +99,9 @@ async fn tell(
     let Some(topic_arn) = &settings.alert_topic_arn else {
         return converged.map(|answer| answer.warning(alert::nobody_told(error)));
     };
-    let published = aws.publish(topic_arn, &alert::alert(error, &converged, deployment)).await;
+    let published = aws
+        .publish(topic_arn, &alert::alert(error, &converged, deployment))
+        .await;
     let answer = converged?;
     published?;
     Ok(answer)

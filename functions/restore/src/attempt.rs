@@ -1,10 +1,13 @@
 //! Which restore an event is about: one that is unfinished, one that is finished, or a new one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::{MemberKey, RestoreId, VolumeId};
+use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::ids::{MemberKey, RestoreId, SnapshotId, VolumeId};
 use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::Settings;
+use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::volume::{Volume, VolumeState};
 use jiff::{SignedDuration, Timestamp};
 
@@ -52,12 +55,11 @@ impl Attempt {
             });
         }
         let choice = choice::choose(request, situation, settings, None)?;
-        let finished = finished(request, cluster, &choice, now);
-        Ok(Self {
-            is_finished: finished.is_some(),
-            restore_id: finished.unwrap_or_else(|| new_restore_id(request, cluster, &choice)),
+        Ok(finished(request, cluster, &choice, now).unwrap_or_else(|| Self {
+            restore_id: new_restore_id(request, cluster, &choice),
             choice,
-        })
+            is_finished: false,
+        }))
     }
 
     /// Whether something beside the volumes and snapshots is needed to tell zones, or to check them.
@@ -79,49 +81,100 @@ fn begun(cluster: &Cluster) -> Option<&(Origin, Volume)> {
 fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) -> Diagnostic {
     let volumes = cluster.unfinished.iter().filter(|(other, _)| other.restore_id == origin.restore_id);
     let ids: Vec<&str> = volumes.map(|(_, volume)| volume.id.as_str()).collect();
+    let mut retired = cluster.members.values().flat_map(|member| &member.retired);
+    let way_out = match retired.any(|(by, _)| by.restore_id == origin.restore_id) {
+        true => "its exchange has begun, so going on is the only way".to_owned(),
+        false => format!("or give it up by deleting its new volumes ({})", ids.join(" ")),
+    };
     Diagnostic::new(
         ErrorType::RestoreInProgress,
         format!(
             "restore {} of {} is unfinished and was asked for with other options ({}): send that event \
-             again to go on with it. To give it up before anything was exchanged, delete its new \
-             volumes ({})",
-            origin.restore_id,
-            request.cluster,
-            origin.options,
-            ids.join(" ")
+             again to go on with it; {way_out}",
+            origin.restore_id, request.cluster, origin.options,
         ),
     )
 }
 
-/// The restore whose work the live volumes are, if they were made from the chosen snapshots.
+/// The finished restore that the event repeats, told by the live volumes of every chosen member.
+///
+/// They are its work if they were made from the chosen snapshots; or if the event leaves the choice
+/// open and what was chosen was taken of the volumes that the restore replaced: a run that came in the
+/// meantime doesn't make a retry of the same event a new restore.
 fn finished(
     request: &Request,
     cluster: &Cluster,
     choice: &Choice,
     now: Timestamp,
-) -> Option<RestoreId> {
-    let mut restore_id = None;
-    for (key, snapshot) in &choice.snapshots {
+) -> Option<Attempt> {
+    let mut ids = BTreeSet::new();
+    let mut run = choice.run;
+    let mut snapshots = BTreeMap::new();
+    for (key, chosen) in &choice.snapshots {
         let member = cluster.members.get(key)?;
         let [live] = &member.volumes[..] else {
             return None;
         };
+        let made_from = live.made_from.as_ref()?;
         let origin = Origin::of(&live.tags);
-        let said_again_just_now = origin.as_ref().is_some_and(|origin| {
-            request.was_again(&origin.options) && now.duration_since(live.created) < AGAIN_ONCE_WITHIN
-        });
-        if live.made_from.as_ref() != Some(&snapshot.id) || (request.again && !said_again_just_now) {
+        if request.again && !was_said_again_just_now(request, origin.as_ref(), live, now) {
             return None;
         }
-        // kops may have taken the origin off the live volume; what it replaced remembers it too.
-        let remembered = member.retired.iter().find(|(by, _)| by.replaced_by == live.id);
-        restore_id = restore_id
-            .or(origin.map(|origin| origin.restore_id))
-            .or(remembered.map(|(by, _)| by.restore_id.clone()));
+        let maker = maker(member, live, origin.as_ref());
+        if *made_from != chosen.id && (maker.is_none() || !is_retry(request, chosen, live, origin.as_ref())) {
+            return None;
+        }
+        run = origin.map_or(run, |origin| origin.run);
+        let known = member.snapshots.iter().map(|of_member| &of_member.snapshot);
+        let source = known.chain([chosen]).find(|snapshot| snapshot.id == *made_from);
+        snapshots.insert(key.clone(), source.cloned().unwrap_or_else(|| forgotten(live, made_from, chosen)));
+        ids.extend(maker);
     }
-    Some(restore_id.unwrap_or_else(|| {
-        identity::restore_id(&request.cluster, cluster, &choice.snapshots, &[])
-    }))
+    let mut ids = ids.into_iter();
+    let restore_id = match (ids.next(), ids.next()) {
+        // Nothing remembers it: nothing was replaced, and kops took the origins off.
+        (None, _) => identity::restore_id(&request.cluster, cluster, &choice.snapshots, &[]),
+        (Some(id), None) => id,
+        (Some(_), Some(_)) => return None,
+    };
+    Some(Attempt {
+        restore_id,
+        choice: Choice { run, snapshots },
+        is_finished: true,
+    })
+}
+
+/// The restore that made a volume. kops may have taken the origin off it; what it replaced remembers.
+fn maker(member: &Member, live: &Volume, origin: Option<&Origin>) -> Option<RestoreId> {
+    let remembered = member.retired.iter().find(|(by, _)| by.replaced_by == live.id);
+    origin
+        .map(|origin| origin.restore_id.clone())
+        .or(remembered.map(|(by, _)| by.restore_id.clone()))
+}
+
+fn is_retry(request: &Request, chosen: &Snapshot, live: &Volume, origin: Option<&Origin>) -> bool {
+    let leaves_choice_open = request.at.is_none() && request.snapshots.is_none();
+    let has_options = origin.is_none_or(|origin| request.has_options(&origin.options));
+    leaves_choice_open && has_options && chosen.volume_id != live.id
+}
+
+fn was_said_again_just_now(
+    request: &Request,
+    origin: Option<&Origin>,
+    live: &Volume,
+    now: Timestamp,
+) -> bool {
+    let said_again = origin.is_some_and(|origin| request.was_again(&origin.options));
+    said_again && now.duration_since(live.created) < AGAIN_ONCE_WITHIN
+}
+
+/// A snapshot deleted since a volume was made from it, as far as the volume tells.
+fn forgotten(live: &Volume, id: &SnapshotId, chosen: &Snapshot) -> Snapshot {
+    Snapshot {
+        id: id.clone(),
+        tags: live.tags.clone(),
+        ..chosen.clone()
+    }
 }
 
 fn new_restore_id(request: &Request, cluster: &Cluster, choice: &Choice) -> RestoreId {

@@ -42,13 +42,13 @@ pub async fn execute(
     settings: &Settings,
     request: &Request,
     mut situation: Situation,
+    attempt: &Attempt,
     surroundings: &Surroundings,
     deadline: Instant,
 ) -> Result<(Plan, Phase), Diagnostic> {
     let failed_before = failed_volumes(&situation);
     loop {
-        let attempt = Attempt::of(request, &situation, settings, surroundings.now)?;
-        let plan = Plan::new(request, &situation, settings, &attempt, surroundings)?;
+        let plan = Plan::new(request, &situation, settings, attempt, surroundings)?;
         refuse_failed(&plan, &situation, &failed_before)?;
         let step = Step::next(&plan, settings, surroundings.now);
         if step == Step::Finish {

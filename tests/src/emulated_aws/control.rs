@@ -29,6 +29,8 @@ pub struct Call {
     pub parameters: Value,
     /// AWS's request id.
     pub request_id: String,
+    /// What was planted for it: `error`, `drop_answer`, `drop_request`, `delay`.
+    pub fault: Option<String>,
 }
 
 /// A message that was published.
@@ -269,7 +271,10 @@ async fn control<T: DeserializeOwned>(path: &str, request: reqwest::RequestBuild
     let answer = request.send().await.unwrap_or_else(|error| failed(error));
     let status = answer.status();
     let body = answer.text().await.unwrap_or_else(|error| failed(error));
-    assert!(status.is_success(), "the emulated AWS, {path}: {status}: {body}");
+    assert!(
+        status.is_success(),
+        "the emulated AWS, {path}: {status}: {body}"
+    );
     serde_json::from_str(&body)
         .unwrap_or_else(|error| panic!("the emulated AWS, {path}: {error}: {body}"))
 }

@@ -82,7 +82,9 @@ async fn create_template(aws: &EmulatedAws, name: &str, tags: &Tags) {
         .tag_specifications(tagged(ResourceType::Volume))
         .build();
     let request = aws.ec2().create_launch_template();
-    let request = request.launch_template_name(name).launch_template_data(data);
+    let request = request
+        .launch_template_name(name)
+        .launch_template_data(data);
     answered("CreateLaunchTemplate", request.send().await);
 }
 
@@ -115,7 +117,10 @@ async fn launched_instance(aws: &EmulatedAws, group: &str) -> InstanceId {
     let request = aws.autoscaling().describe_auto_scaling_groups();
     let answer = request.auto_scaling_group_names(group).send().await;
     let groups = answered("DescribeAutoScalingGroups", answer);
-    let mut instances = groups.auto_scaling_groups().iter().flat_map(|group| group.instances());
+    let mut instances = groups
+        .auto_scaling_groups()
+        .iter()
+        .flat_map(|group| group.instances());
     let instance = instances.next().and_then(|instance| instance.instance_id());
     instance
         .unwrap_or_else(|| panic!("{group} launched nothing"))

@@ -16,7 +16,11 @@ const STRANGE_TAGS: &[&[(&str, &str)]] = &[
         ("kubernetes.io/cluster/k8s.mycompany.tld", "owned"),
         ("kubernetes.io/created-for/pvc/name", "data-postgres-0"),
     ],
-    &[("Name", "Größe? ✓ <&\"'>"), ("empty", ""), ("k8s.io/etcd", "a/a,b,c")],
+    &[
+        ("Name", "Größe? ✓ <&\"'>"),
+        ("empty", ""),
+        ("k8s.io/etcd", "a/a,b,c"),
+    ],
     // A worker's root volume.
     &[
         ("KubernetesCluster", "k8s.mycompany.tld"),
@@ -24,14 +28,19 @@ const STRANGE_TAGS: &[&[(&str, &str)]] = &[
         ("Name", "nodes.k8s.mycompany.tld"),
     ],
     // Somebody else's etcd, not made by kops.
-    &[("Name", "a.etcd-main.k8s.mycompany.tld.old"), ("role", "etcd")],
+    &[
+        ("Name", "a.etcd-main.k8s.mycompany.tld.old"),
+        ("role", "etcd"),
+    ],
     &[("K8S.IO/ETCD/main", "a/a,b,c"), ("k8s.io/role/master", "0")],
 ];
 
 /// Makes `count` volumes of other people, in all zones.
 pub async fn strangers(aws: &EmulatedAws, count: usize) -> Vec<VolumeId> {
     let mut volumes = Vec::with_capacity(count);
-    let zones = ["eu-west-2a", "eu-west-2b", "eu-west-2c"].into_iter().cycle();
+    let zones = ["eu-west-2a", "eu-west-2b", "eu-west-2c"]
+        .into_iter()
+        .cycle();
     for (pairs, zone) in STRANGE_TAGS.iter().cycle().zip(zones).take(count) {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let tags: Tags = pairs.iter().map(owned).collect();

@@ -59,7 +59,10 @@ impl Process {
     pub(super) async fn exited(&self) -> ExitStatus {
         let mut exit = self.exit.clone();
         let status = exit.wait_for(Option::is_some).await;
-        status.ok().and_then(|status| *status).expect("the watcher outlives its process")
+        status
+            .ok()
+            .and_then(|status| *status)
+            .expect("the watcher outlives its process")
     }
 
     /// SIGKILL, and waits for the end.
@@ -119,6 +122,10 @@ fn binary(name: &str) -> PathBuf {
         folder = folder.parent().expect("deps lies in the target folder");
     }
     let binary = folder.join(name);
-    assert!(binary.exists(), "{} is not there: run `make build`", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is not there: run `make build`",
+        binary.display()
+    );
     binary
 }

@@ -66,12 +66,19 @@ impl Differences {
 /// How two policy documents differ in meaning.
 pub(super) fn documents(field: &str, actual: &str, desired: &str) -> Vec<Difference> {
     let mut differences = Differences::default();
-    match (PolicyDocument::parse(actual), PolicyDocument::parse(desired)) {
+    match (
+        PolicyDocument::parse(actual),
+        PolicyDocument::parse(desired),
+    ) {
         (Ok(actual), Ok(desired)) => {
             let version = format!("{field}.version");
             differences.compare(version, actual.version(), desired.version());
             let beyond = |one: &PolicyDocument, other| one.beyond(other).unwrap_or_default();
-            differences.compare(field, &beyond(&actual, &desired), &beyond(&desired, &actual));
+            differences.compare(
+                field,
+                &beyond(&actual, &desired),
+                &beyond(&desired, &actual),
+            );
         }
         // What can't be read certainly isn't what is desired.
         (actual, desired) => {
@@ -107,12 +114,25 @@ pub(super) fn policies(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> Vec
         &wanted.execution_role_arn,
     );
     for (field, actual, desired) in [
-        ("resource_types", &actual.resource_types, &wanted.resource_types),
-        ("resource_locations", &actual.resource_locations, &wanted.resource_locations),
+        (
+            "resource_types",
+            &actual.resource_types,
+            &wanted.resource_types,
+        ),
+        (
+            "resource_locations",
+            &actual.resource_locations,
+            &wanted.resource_locations,
+        ),
     ] {
         differences.compare_as(field, actual, desired, |texts| list(texts));
     }
-    differences.compare_as("target_tags", &actual.target_tags, &wanted.target_tags, tag_list);
+    differences.compare_as(
+        "target_tags",
+        &actual.target_tags,
+        &wanted.target_tags,
+        tag_list,
+    );
     others(&mut differences, "", &actual.other);
     let none = PolicySchedule::default();
     let kept = kept_schedule(policy, desired).unwrap_or(&none);
@@ -130,7 +150,13 @@ pub(super) fn policies(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> Vec
 pub(super) fn schedule_changes(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> bool {
     let shape = |schedule: &PolicySchedule| {
         let others = RUNS.map(|path| schedule.other.get(path).cloned());
-        let PolicySchedule { name, interval_hours, times, retain_count, .. } = schedule.clone();
+        let PolicySchedule {
+            name,
+            interval_hours,
+            times,
+            retain_count,
+            ..
+        } = schedule.clone();
         (name, interval_hours, times, retain_count, others)
     };
     let wanted = desired.definition();
@@ -152,11 +178,29 @@ pub(super) fn kept_schedule<'a>(
 fn schedules(differences: &mut Differences, actual: &PolicySchedule, desired: &PolicySchedule) {
     differences.compare("schedule.name", &actual.name, &desired.name);
     differences.compare("schedule.copy_tags", &actual.copy_tags, &desired.copy_tags);
-    differences.compare_as("schedule.tags_to_add", &actual.tags_to_add, &desired.tags_to_add, tag_list);
-    let (times, numbers) = (|texts: &Vec<String>| list(texts), |one: &Option<i32>| number(*one));
+    differences.compare_as(
+        "schedule.tags_to_add",
+        &actual.tags_to_add,
+        &desired.tags_to_add,
+        tag_list,
+    );
+    let (times, numbers) = (
+        |texts: &Vec<String>| list(texts),
+        |one: &Option<i32>| number(*one),
+    );
     let interval = "schedule.create_rule.interval";
-    differences.compare_as(interval, &actual.interval_hours, &desired.interval_hours, numbers);
-    differences.compare_as("schedule.create_rule.times", &actual.times, &desired.times, times);
+    differences.compare_as(
+        interval,
+        &actual.interval_hours,
+        &desired.interval_hours,
+        numbers,
+    );
+    differences.compare_as(
+        "schedule.create_rule.times",
+        &actual.times,
+        &desired.times,
+        times,
+    );
     let count = "schedule.retain_rule.count";
     differences.compare_as(count, &actual.retain_count, &desired.retain_count, numbers);
     others(differences, "schedule.", &actual.other);
@@ -186,10 +230,17 @@ fn number(number: Option<i32>) -> String {
 }
 
 fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
-    texts.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    texts
+        .into_iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn tag_list(tags: &BTreeSet<Tag>) -> String {
-    let tags: Vec<_> = tags.iter().map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+    let tags: Vec<_> = tags
+        .iter()
+        .map(|tag| format!("{}={}", tag.key, tag.value))
+        .collect();
     tags.join(", ")
 }

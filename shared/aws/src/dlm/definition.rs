@@ -297,3 +297,6 @@ fn sdk_tags(tags: &BTreeSet<Tag>) -> Vec<SdkTag> {
         .map(|tag| SdkTag::builder().key(&tag.key).value(&tag.value).build())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ impl Style {
     fn list(&self, values: &[String]) -> Value {
         match values {
             [one] if self.single_as_string => json!(one),
-            many if self.reversed => many.iter().rev().collect(),
+            many if self.reversed => many.iter().rev().cloned().collect(),
             many => json!(many),
         }
     }
