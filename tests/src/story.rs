@@ -104,7 +104,8 @@ async fn converge(aws: &EmulatedAws, topic_arn: &str) -> PolicyId {
         .into()
 }
 
-fn next_noon(now: Timestamp) -> Timestamp {
+/// The first noon, UTC, after a time.
+pub fn next_noon(now: Timestamp) -> Timestamp {
     let noon = utc(now).date().at(12, 0, 0, 0);
     timestamp(if timestamp(noon) <= now {
         noon + 1.day()

@@ -128,7 +128,7 @@ impl RestoreAnswer {
         }
         text += "\nNext:\n";
         for (index, step) in self.next_steps.iter().enumerate() {
-            let _ = writeln!(text, "  {}. {step}", index + 1);
+            let _ = writeln!(text, "  {}. {}", index + 1, step.replace('\n', "\n       "));
         }
         text
     }

@@ -1,4 +1,4 @@
-//! What the operator does next, in order, with ids.
+//! What the operator does next, in order, with ids. Commands stand on lines of their own, to be pasted.
 
 use crate::plan::Plan;
 use crate::step::Phase;
@@ -6,15 +6,12 @@ use crate::step::Phase;
 /// The steps for a restore in a phase.
 pub fn next_steps(plan: &Plan, phase: Phase, region: &str) -> Vec<String> {
     match phase {
-        Phase::Planned => {
-            let mut steps = vec![
-                "Send the same event with \"action\": \"restore\" (or without \"action\") to make the \
-                 new volumes and exchange the tags. The old volumes are kept, untagged."
-                    .to_owned(),
-            ];
-            steps.push(terminate(plan, region));
-            steps
-        }
+        Phase::Planned => vec![
+            "Send the same event with \"action\": \"restore\" (or without \"action\") to make the new \
+             volumes and exchange the tags. The old volumes are kept, untagged."
+                .to_owned(),
+            terminate(plan, region),
+        ],
         Phase::Creating | Phase::Exchanging => vec![
             "Send the same event again: it goes on where it stopped, and makes nothing twice. Don't \
              start or terminate masters, and don't run kops update, before the answer is done."
@@ -27,12 +24,13 @@ pub fn next_steps(plan: &Plan, phase: Phase, region: &str) -> Vec<String> {
 fn after(plan: &Plan, region: &str) -> Vec<String> {
     let mut steps = vec![
         terminate(plan, region),
-        "Wait until the new masters are up and every etcd member has joined: kubectl get nodes, and \
-         kubectl get --raw /readyz?verbose."
+        "Wait until the new masters are up and every etcd member has joined:\n\
+         kubectl get nodes\n\
+         kubectl get --raw '/readyz?verbose'"
             .to_owned(),
-        "etcd went back in time, so what runs may know more than it: restart the kubelets, or roll the \
-         nodes; delete leases of the time after the restore point (kubectl get leases -A); make tokens \
-         and objects of that time again."
+        "etcd went back in time, so what runs may know more than it: restart the kubelets or roll the \
+         nodes, make tokens and objects of the lost time again, and delete its leases, which are among \n\
+         kubectl get leases --all-namespaces"
             .to_owned(),
     ];
     let retired: Vec<&str> = plan
@@ -43,9 +41,9 @@ fn after(plan: &Plan, region: &str) -> Vec<String> {
         .collect();
     if !retired.is_empty() {
         steps.push(format!(
-            "When all is well, days later: delete the retired volumes, as nobody else will: for volume \
-             in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done. Until then \
-             they are the way back.",
+            "When all is well, days later, delete the retired volumes, as nobody else will; until then \
+             they are the way back:\n\
+             for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done",
             retired.join(" ")
         ));
     }
@@ -58,9 +56,9 @@ fn terminate(plan: &Plan, region: &str) -> String {
     match ids.is_empty() {
         true => "No master runs: let the autoscaling groups start them.".to_owned(),
         false => format!(
-            "Terminate all masters at once, never one after the other: aws ec2 terminate-instances \
-             --region {region} --instance-ids {}. Their autoscaling groups bring new ones, which find \
-             the restored volumes.",
+            "Terminate all masters at once, never one after the other; their autoscaling groups bring \
+             new ones, which find the restored volumes:\n\
+             aws ec2 terminate-instances --region {region} --instance-ids {}",
             ids.join(" ")
         ),
     }
