@@ -19,43 +19,89 @@ async fn invoke(fleet: &BackedUpFleet, audit: &Function) -> Value {
 fn findings(answer: &Value) -> Vec<String> {
     let line = |finding: &Value| {
         let fields = ["severity", "kind", "cluster", "etcd_cluster", "member"];
-        let present: Vec<&str> = fields.iter().filter_map(|field| finding[*field].as_str()).collect();
+        let present: Vec<&str> = fields
+            .iter()
+            .filter_map(|field| finding[*field].as_str())
+            .collect();
         present.join(" ")
     };
-    answer["findings"].as_array().expect("findings").iter().map(line).collect()
+    answer["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .map(line)
+        .collect()
 }
 
 /// The newest snapshot of a volume.
 async fn newest_snapshot(aws: &EmulatedAws, volume: &VolumeId) -> SnapshotId {
-    let filter = aws_sdk_ec2::types::Filter::builder().name("volume-id").values(volume.as_str()).build();
-    let listed = aws.ec2().describe_snapshots().owner_ids("self").filters(filter).send().await.unwrap();
-    let newest = listed.snapshots().iter().max_by_key(|snapshot| snapshot.start_time().unwrap().secs());
+    let filter = aws_sdk_ec2::types::Filter::builder()
+        .name("volume-id")
+        .values(volume.as_str())
+        .build();
+    let listed = aws
+        .ec2()
+        .describe_snapshots()
+        .owner_ids("self")
+        .filters(filter)
+        .send()
+        .await
+        .unwrap();
+    let newest = listed
+        .snapshots()
+        .iter()
+        .max_by_key(|snapshot| snapshot.start_time().unwrap().secs());
     newest.unwrap().snapshot_id().unwrap().into()
 }
 
 async fn delete_snapshot(aws: &EmulatedAws, snapshot: &SnapshotId) {
-    aws.ec2().delete_snapshot().snapshot_id(snapshot.as_str()).send().await.unwrap();
+    aws.ec2()
+        .delete_snapshot()
+        .snapshot_id(snapshot.as_str())
+        .send()
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn fifteen_clean_days_are_ok_and_cost_four_calls() {
     let fleet = backed_up_fleet(15).await;
     let answer = audit(&fleet).await;
-    assert_eq!(findings(&answer), Vec::<String>::new(), "{}", answer["text"].as_str().unwrap());
+    assert_eq!(
+        findings(&answer),
+        Vec::<String>::new(),
+        "{}",
+        answer["text"].as_str().unwrap()
+    );
     assert_eq!(answer["worst"], "ok");
     assert_eq!(answer["alerted"], false);
-    let calls: Vec<String> = fleet.aws.calls().await.into_iter().map(|call| call.operation).collect();
+    let calls: Vec<String> = fleet
+        .aws
+        .calls()
+        .await
+        .into_iter()
+        .map(|call| call.operation)
+        .collect();
     let mut sorted = calls.clone();
     sorted.sort();
     assert_eq!(
         sorted,
-        ["DescribeSnapshots", "DescribeVolumes", "GetLifecyclePolicies", "GetLifecyclePolicy"]
+        [
+            "DescribeSnapshots",
+            "DescribeVolumes",
+            "GetLifecyclePolicies",
+            "GetLifecyclePolicy"
+        ]
     );
     let summary = &answer["summary"];
     assert_eq!(summary["clusters"], 2);
     assert_eq!(summary["volumes"], 12);
     assert_eq!(summary["volumes_covered"], 12);
-    assert_eq!(summary["snapshots"], 12 * 14, "retention keeps 14 of 15 days");
+    assert_eq!(
+        summary["snapshots"],
+        12 * 14,
+        "retention keeps 14 of 15 days"
+    );
     let cluster = &answer["clusters"][0];
     assert_eq!(cluster["cluster"], "k8s.mycompany.tld");
     assert_eq!(cluster["restore_points"], 14);
@@ -72,7 +118,10 @@ async fn a_day_without_its_snapshot_is_told_by_one_message() {
     fleet.aws.clear_calls().await;
 
     let answer = audit(&fleet).await;
-    assert_eq!(findings(&answer), ["critical snapshot_missing k8s.mycompany.tld main a"]);
+    assert_eq!(
+        findings(&answer),
+        ["critical snapshot_missing k8s.mycompany.tld main a"]
+    );
     assert_eq!(answer["alerted"], true);
     let finding = &answer["findings"][0];
     assert_eq!(finding["volume_id"], volume.as_str());
@@ -88,9 +137,15 @@ async fn a_day_without_its_snapshot_is_told_by_one_message() {
     assert_eq!(message.topic_arn, fleet.topic_arn);
     assert_eq!(
         message.subject.as_deref(),
-        Some("etcd backup CRITICAL: snapshot_missing in k8s.mycompany.tld (123456789012 eu-west-2)")
+        Some(
+            "etcd backup CRITICAL: snapshot_missing in k8s.mycompany.tld (123456789012 eu-west-2)"
+        )
     );
-    assert!(message.message.contains(volume.as_str()), "{}", message.message);
+    assert!(
+        message.message.contains(volume.as_str()),
+        "{}",
+        message.message
+    );
     assert_eq!(message.attributes["severity"], "critical");
     assert_eq!(message.attributes["clusters"], json!(["k8s.mycompany.tld"]));
     assert_eq!(message.attributes["kinds"], json!(["snapshot_missing"]));
@@ -99,7 +154,11 @@ async fn a_day_without_its_snapshot_is_told_by_one_message() {
         fleet.next_morning().await;
     }
     let answer = audit(&fleet).await;
-    assert_eq!(answer["worst"], "ok", "a gap that is past is not today's alarm: {}", answer["text"]);
+    assert_eq!(
+        answer["worst"], "ok",
+        "a gap that is past is not today's alarm: {}",
+        answer["text"]
+    );
 }
 
 #[tokio::test]
@@ -115,40 +174,91 @@ async fn each_planted_fault_is_found_and_nothing_else() {
 
     let failed = newest_snapshot(aws, &volume).await;
     aws.set_snapshot(&failed, json!({"state": "error"})).await;
-    check("snapshot_failed", &["critical snapshot_failed k8s.mycompany.tld main a"]).await;
-    aws.set_snapshot(&failed, json!({"state": "completed"})).await;
+    check(
+        "snapshot_failed",
+        &["critical snapshot_failed k8s.mycompany.tld main a"],
+    )
+    .await;
+    aws.set_snapshot(&failed, json!({"state": "completed"}))
+        .await;
 
-    aws.set_volume(&volume, json!({"tags": {"k8s.io/role/master": null}})).await;
-    check("volume_not_targeted", &["critical volume_not_targeted k8s.mycompany.tld main a"]).await;
-    aws.set_volume(&volume, json!({"tags": {"k8s.io/role/master": "1"}})).await;
+    aws.set_volume(&volume, json!({"tags": {"k8s.io/role/master": null}}))
+        .await;
+    check(
+        "volume_not_targeted",
+        &["critical volume_not_targeted k8s.mycompany.tld main a"],
+    )
+    .await;
+    aws.set_volume(&volume, json!({"tags": {"k8s.io/role/master": "1"}}))
+        .await;
 
-    aws.set_volume(&volume, json!({"tags": {"k8s.io/etcd/main": "a:b"}})).await;
-    check("volume_tag_wrong", &["warning volume_tag_wrong k8s.mycompany.tld"]).await;
-    aws.set_volume(&volume, json!({"tags": {"k8s.io/etcd/main": "a/a,b,c"}})).await;
+    aws.set_volume(&volume, json!({"tags": {"k8s.io/etcd/main": "a:b"}}))
+        .await;
+    check(
+        "volume_tag_wrong",
+        &["warning volume_tag_wrong k8s.mycompany.tld"],
+    )
+    .await;
+    aws.set_volume(&volume, json!({"tags": {"k8s.io/etcd/main": "a/a,b,c"}}))
+        .await;
 
     let stray = &fleet.strangers[0];
-    aws.set_volume(stray, json!({"tags": {"k8s.io/etcd/<b>": "ä/ö", "k8s.io/role/master": "1"}})).await;
+    aws.set_volume(
+        stray,
+        json!({"tags": {"k8s.io/etcd/<b>": "ä/ö", "k8s.io/role/master": "1"}}),
+    )
+    .await;
     check("a stranger's tag", &["warning volume_tag_wrong"]).await;
-    aws.set_volume(stray, json!({"tags": {"k8s.io/etcd/<b>": null, "k8s.io/role/master": null}})).await;
+    aws.set_volume(
+        stray,
+        json!({"tags": {"k8s.io/etcd/<b>": null, "k8s.io/role/master": null}}),
+    )
+    .await;
 
-    aws.set_policy(&fleet.policy, json!({"state": "ERROR", "status_message": "role gone"})).await;
+    aws.set_policy(
+        &fleet.policy,
+        json!({"state": "ERROR", "status_message": "role gone"}),
+    )
+    .await;
     check("policy_not_enabled", &["critical policy_not_enabled"]).await;
-    aws.set_policy(&fleet.policy, json!({"state": "ENABLED"})).await;
+    aws.set_policy(&fleet.policy, json!({"state": "ENABLED"}))
+        .await;
 
     let tags = cluster.kops.volume_tags("events", "b");
     let twin = e2e::fleet::etcd_volume(aws, "eu-west-2b", false, &tags).await;
-    check("member_duplicated", &["critical member_duplicated k8s.mycompany.tld events b"]).await;
-    aws.ec2().delete_volume().volume_id(twin.as_str()).send().await.unwrap();
+    check(
+        "member_duplicated",
+        &["critical member_duplicated k8s.mycompany.tld events b"],
+    )
+    .await;
+    aws.ec2()
+        .delete_volume()
+        .volume_id(twin.as_str())
+        .send()
+        .await
+        .unwrap();
 
     check("clean again", &[]).await;
     let missing = newest_snapshot(aws, &volume).await;
     delete_snapshot(aws, &missing).await;
-    check("snapshot_missing", &["critical snapshot_missing k8s.mycompany.tld main a"]).await;
+    check(
+        "snapshot_missing",
+        &["critical snapshot_missing k8s.mycompany.tld main a"],
+    )
+    .await;
 
-    aws.dlm().delete_lifecycle_policy().policy_id(fleet.policy.as_str()).send().await.unwrap();
+    aws.dlm()
+        .delete_lifecycle_policy()
+        .policy_id(fleet.policy.as_str())
+        .send()
+        .await
+        .unwrap();
     check(
         "policy_missing",
-        &["critical policy_missing", "critical snapshot_missing k8s.mycompany.tld main a"],
+        &[
+            "critical policy_missing",
+            "critical snapshot_missing k8s.mycompany.tld main a",
+        ],
     )
     .await;
 }
@@ -157,21 +267,33 @@ async fn each_planted_fault_is_found_and_nothing_else() {
 async fn lost_volumes_are_told_by_member_etcd_cluster_and_account() {
     let fleet = backed_up_fleet(2).await;
     let function = fleet.function("audit").await;
-    fleet.cluster.lose_volume(&fleet.aws, fleet.cluster.volume("events/c")).await;
+    fleet
+        .cluster
+        .lose_volume(&fleet.aws, fleet.cluster.volume("events/c"))
+        .await;
     let answer = invoke(&fleet, &function).await;
-    assert_eq!(findings(&answer), ["critical member_missing k8s.mycompany.tld events c"]);
+    assert_eq!(
+        findings(&answer),
+        ["critical member_missing k8s.mycompany.tld events c"]
+    );
 
     for member in ["a", "b"] {
         let volume = fleet.cluster.volume(&format!("events/{member}"));
         fleet.cluster.lose_volume(&fleet.aws, volume).await;
     }
     let answer = invoke(&fleet, &function).await;
-    assert_eq!(findings(&answer), ["critical no_etcd_volumes k8s.mycompany.tld events"]);
+    assert_eq!(
+        findings(&answer),
+        ["critical no_etcd_volumes k8s.mycompany.tld events"]
+    );
     assert_eq!(answer["clusters"][0]["volumes"], 3);
 
     let asked = json!({"now": fleet.now().await, "clusters": ["typo.mycompany.tld"]});
     let answer = function.invoke(asked).await.unwrap();
-    assert_eq!(findings(&answer), ["critical no_etcd_volumes typo.mycompany.tld"]);
+    assert_eq!(
+        findings(&answer),
+        ["critical no_etcd_volumes typo.mycompany.tld"]
+    );
 }
 
 #[tokio::test]
@@ -181,7 +303,10 @@ async fn an_etcd_cluster_that_never_had_a_restore_point_is_critical() {
     fleet.aws.plant(&volume, Outcome::Pending, 1).await;
     fleet.next_morning().await;
     let answer = audit(&fleet).await;
-    assert_eq!(findings(&answer), ["critical no_restore_point k8s.mycompany.tld events"]);
+    assert_eq!(
+        findings(&answer),
+        ["critical no_restore_point k8s.mycompany.tld events"]
+    );
     assert_eq!(answer["clusters"][0]["latest_restore_point"], Value::Null);
 }
 
@@ -194,14 +319,22 @@ async fn an_empty_account_is_a_finding_unless_on_purpose() {
     let answer = audit.invoke(json!({})).await.unwrap();
     assert_eq!(findings(&answer), ["critical no_etcd_volumes"]);
     assert_eq!(answer["alerted"], false);
-    assert!(answer["text"].as_str().unwrap().contains("ALERT_TOPIC_ARN is not set"));
+    assert!(
+        answer["text"]
+            .as_str()
+            .unwrap()
+            .contains("ALERT_TOPIC_ARN is not set")
+    );
 
     let audit = Function::start(&aws, "audit", &[("EXPECT_CLUSTERS", "none")]).await;
     assert_eq!(audit.invoke(json!({})).await.unwrap()["worst"], "ok");
 
     let audit = Function::start(&aws, "audit", &[("EXPECT_CLUSTERS", "k8s.mycompany.tld")]).await;
     let answer = audit.invoke(json!({})).await.unwrap();
-    assert_eq!(findings(&answer), ["critical no_etcd_volumes k8s.mycompany.tld"]);
+    assert_eq!(
+        findings(&answer),
+        ["critical no_etcd_volumes k8s.mycompany.tld"]
+    );
 }
 
 #[tokio::test]
@@ -215,16 +348,32 @@ async fn every_page_is_read_and_none_may_be_missing() {
 
     let throttled = Fault::error("ec2", "DescribeSnapshots", "RequestLimitExceeded", 503);
     fleet.aws.fault(throttled.nth(3).times(3)).await;
-    assert_eq!(invoke(&fleet, &function).await["worst"], "ok", "throttling is waited out");
+    assert_eq!(
+        invoke(&fleet, &function).await["worst"],
+        "ok",
+        "throttling is waited out"
+    );
     fleet.aws.clear_faults().await;
 
     let denied = Fault::error("ec2", "DescribeSnapshots", "UnauthorizedOperation", 403);
     fleet.aws.fault(denied.nth(4)).await;
-    let error = function.invoke(json!({"now": fleet.now().await})).await.unwrap_err();
+    let error = function
+        .invoke(json!({"now": fleet.now().await}))
+        .await
+        .unwrap_err();
     assert_eq!(error.error_type, "AwsError");
-    let request_id = fleet.aws.calls().await.into_iter().rfind(|call| call.status == Some(403));
+    let request_id = fleet
+        .aws
+        .calls()
+        .await
+        .into_iter()
+        .rfind(|call| call.status == Some(403));
     let request_id = request_id.unwrap().request_id;
-    assert!(error.message.contains("ec2:DescribeSnapshots failed with UnauthorizedOperation"));
+    assert!(
+        error
+            .message
+            .contains("ec2:DescribeSnapshots failed with UnauthorizedOperation")
+    );
     assert!(error.message.contains(&request_id), "{}", error.message);
     assert!(fleet.aws.messages().await.is_empty());
 }
@@ -233,19 +382,43 @@ async fn every_page_is_read_and_none_may_be_missing() {
 async fn an_alert_that_cannot_be_published_fails_the_invocation_after_the_findings_are_logged() {
     let fleet = backed_up_fleet(1).await;
     let function = fleet.function("audit").await;
-    fleet.aws.set_policy(&fleet.policy, json!({"state": "DISABLED"})).await;
-    fleet.aws.fault(Fault::error("sns", "Publish", "AuthorizationError", 403).forever()).await;
-    let error = function.invoke(json!({"now": fleet.now().await})).await.unwrap_err();
+    fleet
+        .aws
+        .set_policy(&fleet.policy, json!({"state": "DISABLED"}))
+        .await;
+    fleet
+        .aws
+        .fault(Fault::error("sns", "Publish", "AuthorizationError", 403).forever())
+        .await;
+    let error = function
+        .invoke(json!({"now": fleet.now().await}))
+        .await
+        .unwrap_err();
     assert_eq!(error.error_type, "AwsError");
-    assert!(error.message.contains("sns:Publish failed with AuthorizationError"), "{}", error.message);
-    assert!(function.logs().contains("policy_not_enabled"), "{}", function.logs());
+    assert!(
+        error
+            .message
+            .contains("sns:Publish failed with AuthorizationError"),
+        "{}",
+        error.message
+    );
+    assert!(
+        function.logs().contains("policy_not_enabled"),
+        "{}",
+        function.logs()
+    );
 }
 
 #[tokio::test]
 async fn what_is_not_accepted_is_refused_before_anything_is_read() {
     let aws = EmulatedAws::start().await;
     let audit = Function::start(&aws, "audit", &[]).await;
-    for event in [json!({"cluster": "k8s"}), json!({"clusters": []}), json!({"now": "x"}), json!([])] {
+    for event in [
+        json!({"cluster": "k8s"}),
+        json!({"clusters": []}),
+        json!({"now": "x"}),
+        json!([]),
+    ] {
         let error = audit.invoke(event.clone()).await.unwrap_err();
         assert_eq!(error.error_type, "InvalidEvent", "{event}");
     }

@@ -22,11 +22,20 @@ async fn volumes(aws: &EmulatedAws) -> Volumes {
     let listed = listed.collect::<Result<Vec<_>, _>>().await.unwrap();
     let tags = |volume: &aws_sdk_ec2::types::Volume| {
         let tags = volume.tags().iter();
-        tags.map(|tag| (tag.key().unwrap().to_owned(), tag.value().unwrap().to_owned())).collect()
+        tags.map(|tag| {
+            (
+                tag.key().unwrap().to_owned(),
+                tag.value().unwrap().to_owned(),
+            )
+        })
+        .collect()
     };
     let entry = |volume: aws_sdk_ec2::types::Volume| {
         let id = VolumeId::from(volume.volume_id().unwrap());
-        (id, (volume.state().unwrap().as_str().to_owned(), tags(&volume)))
+        (
+            id,
+            (volume.state().unwrap().as_str().to_owned(), tags(&volume)),
+        )
     };
     listed.into_iter().map(entry).collect()
 }
@@ -37,7 +46,10 @@ fn event() -> Value {
 
 fn with(more: Value) -> Value {
     let mut event = event();
-    event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    event
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     event
 }
 
@@ -54,18 +66,31 @@ fn new_volumes(answer: &Value) -> BTreeMap<String, VolumeId> {
 }
 
 /// Per zone, etcd-manager and protokube find exactly these volumes.
-async fn assert_masters_find(aws: &EmulatedAws, cluster: &Cluster, expected: &BTreeMap<String, VolumeId>) {
+async fn assert_masters_find(
+    aws: &EmulatedAws,
+    cluster: &Cluster,
+    expected: &BTreeMap<String, VolumeId>,
+) {
     for (member, zone) in &cluster.kops.members {
         let mut of_zone = BTreeSet::new();
         for etcd_cluster in &cluster.kops.etcd_clusters {
             let own = expected[&format!("{etcd_cluster}/{member}")].clone();
             let found = etcd_manager_candidates(aws, cluster.name(), etcd_cluster, zone).await;
-            assert_eq!(found, [own.clone()], "etcd-manager, {etcd_cluster} in {zone}");
+            assert_eq!(found, std::slice::from_ref(&own),
+                "etcd-manager, {etcd_cluster} in {zone}"
+            );
             of_zone.insert(own);
         }
-        let roots: BTreeSet<_> = cluster.masters.iter().map(|master| master.root_volume.clone()).collect();
+        let roots: BTreeSet<_> = cluster
+            .masters
+            .iter()
+            .map(|master| master.root_volume.clone())
+            .collect();
         let found = protokube_candidates(aws, cluster.name(), zone).await;
-        let found: BTreeSet<_> = found.into_iter().filter(|volume| !roots.contains(volume)).collect();
+        let found: BTreeSet<_> = found
+            .into_iter()
+            .filter(|volume| !roots.contains(volume))
+            .collect();
         assert_eq!(found, of_zone, "protokube in {zone}");
     }
 }
@@ -80,18 +105,34 @@ async fn refused(fleet: &BackedUpFleet, event: Value) -> LambdaError {
     let restore = fleet.function("restore").await;
     let before = volumes(&fleet.aws).await;
     fleet.aws.clear_calls().await;
-    let error = restore.invoke(event.clone()).await.expect_err(&event.to_string());
+    let error = restore
+        .invoke(event.clone())
+        .await
+        .expect_err(&event.to_string());
     assert_eq!(fleet.aws.writes().await.len(), 0, "{event}: {error}");
     assert_eq!(volumes(&fleet.aws).await, before, "{event}");
     error
 }
 
 async fn snapshots_of(aws: &EmulatedAws, volume: &VolumeId) -> Vec<SnapshotId> {
-    let filter = aws_sdk_ec2::types::Filter::builder().name("volume-id").values(volume.as_str()).build();
-    let listed = aws.ec2().describe_snapshots().owner_ids("self").filters(filter).send().await.unwrap();
+    let filter = aws_sdk_ec2::types::Filter::builder()
+        .name("volume-id")
+        .values(volume.as_str())
+        .build();
+    let listed = aws
+        .ec2()
+        .describe_snapshots()
+        .owner_ids("self")
+        .filters(filter)
+        .send()
+        .await
+        .unwrap();
     let mut listed = listed.snapshots.unwrap();
     listed.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.start_time().unwrap().secs()));
-    listed.into_iter().map(|snapshot| snapshot.snapshot_id.unwrap().into()).collect()
+    listed
+        .into_iter()
+        .map(|snapshot| snapshot.snapshot_id.unwrap().into())
+        .collect()
 }
 
 #[tokio::test]
@@ -126,12 +167,25 @@ async fn a_restore_exchanges_the_volumes_and_touches_nobody_elses() {
         for tag in old_tags {
             assert_eq!(restored.get(tag.0), Some(tag.1), "{key} gets the tag back");
         }
-        assert!(restored.keys().all(|tag| !tag.starts_with("aws:") && tag != "SnapshotCreator"));
+        assert!(
+            restored
+                .keys()
+                .all(|tag| !tag.starts_with("aws:") && tag != "SnapshotCreator")
+        );
         assert_eq!(retired["etcd-backup/replaced-by"], new_id.as_str());
-        assert_eq!(retired["etcd-backup/retired-by"], answer["restore_id"].as_str().unwrap());
-        assert!(!retired.keys().any(|tag| tag.starts_with("k8s.io/") || tag == "Name"));
+        assert_eq!(
+            retired["etcd-backup/retired-by"],
+            answer["restore_id"].as_str().unwrap()
+        );
+        assert!(
+            !retired
+                .keys()
+                .any(|tag| tag.starts_with("k8s.io/") || tag == "Name")
+        );
         for (tag, value) in old_tags {
-            let kept = retired.get(tag).or_else(|| retired.get(&format!("etcd-backup/was/{tag}")));
+            let kept = retired
+                .get(tag)
+                .or_else(|| retired.get(&format!("etcd-backup/was/{tag}")));
             assert_eq!(kept, Some(value), "{tag} of {old} is remembered");
         }
     }
@@ -139,14 +193,23 @@ async fn a_restore_exchanges_the_volumes_and_touches_nobody_elses() {
     for master in &fleet.cluster.masters {
         assert!(steps.contains(master.instance.as_str()), "{steps}");
     }
-    assert!(old.iter().all(|volume| steps.contains(volume.as_str())), "{steps}");
+    assert!(
+        old.iter().all(|volume| steps.contains(volume.as_str())),
+        "{steps}"
+    );
 }
 
 #[tokio::test]
 async fn new_volumes_are_like_the_old_ones_and_made_untagged() {
     let fleet = backed_up_fleet(1).await;
     let volume = fleet.cluster.volume("main/b");
-    let modify = fleet.aws.ec2().modify_volume().volume_id(volume.as_str()).iops(4500).throughput(250);
+    let modify = fleet
+        .aws
+        .ec2()
+        .modify_volume()
+        .volume_id(volume.as_str())
+        .iops(4500)
+        .throughput(250);
     modify.send().await.unwrap();
     let restore = fleet.function("restore").await;
     invoke(&restore, event()).await;
@@ -159,7 +222,10 @@ async fn new_volumes_are_like_the_old_ones_and_made_untagged() {
         .map(|call| call.parameters)
         .collect();
     assert_eq!(created.len(), 6);
-    let tokens: BTreeSet<String> = created.iter().map(|call| call["ClientToken"].to_string()).collect();
+    let tokens: BTreeSet<String> = created
+        .iter()
+        .map(|call| call["ClientToken"].to_string())
+        .collect();
     assert_eq!(tokens.len(), 6, "each has a token of its own");
     for call in &created {
         let tags = call["TagSpecifications"].to_string();
@@ -171,11 +237,23 @@ async fn new_volumes_are_like_the_old_ones_and_made_untagged() {
     let answer = invoke(&restore, event()).await;
     let new = new_volumes(&answer);
     let ids = [new["main/a"].as_str(), new["main/b"].as_str()].map(str::to_owned);
-    let listed = fleet.aws.ec2().describe_volumes().set_volume_ids(Some(ids.into())).send().await.unwrap();
+    let listed = fleet
+        .aws
+        .ec2()
+        .describe_volumes()
+        .set_volume_ids(Some(ids.into()))
+        .send()
+        .await
+        .unwrap();
     let performance: BTreeMap<_, _> = listed
         .volumes()
         .iter()
-        .map(|v| (v.availability_zone().unwrap(), (v.volume_type().unwrap().as_str(), v.iops(), v.throughput())))
+        .map(|v| {
+            (
+                v.availability_zone().unwrap(),
+                (v.volume_type().unwrap().as_str(), v.iops(), v.throughput()),
+            )
+        })
         .collect();
     assert_eq!(performance["eu-west-2a"], ("gp3", Some(3000), Some(125)));
     assert_eq!(performance["eu-west-2b"], ("gp3", Some(4500), Some(250)));
@@ -189,7 +267,10 @@ async fn the_same_event_makes_no_second_set() {
         request_id: Some("8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
         ..InvocationOptions::default()
     };
-    let first = restore.invoke_with(event(), as_before.clone()).await.unwrap();
+    let first = restore
+        .invoke_with(event(), as_before.clone())
+        .await
+        .unwrap();
     let after = volumes(&fleet.aws).await;
     fleet.aws.clear_calls().await;
 
@@ -208,7 +289,11 @@ async fn the_same_event_makes_no_second_set() {
     assert_ne!(again["restore_id"], first["restore_id"]);
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&again)).await;
     let repeated = restore.invoke(with(json!({"again": true}))).await.unwrap();
-    assert_eq!(new_volumes(&repeated), new_volumes(&again), "a retry of again is the same again");
+    assert_eq!(
+        new_volumes(&repeated),
+        new_volumes(&again),
+        "a retry of again is the same again"
+    );
 }
 
 #[tokio::test]
@@ -217,7 +302,10 @@ async fn two_invocations_at_the_same_time_make_one_set() {
     let (one, other) = tokio::join!(fleet.function("restore"), fleet.function("restore"));
     let (one, other) = tokio::join!(one.invoke(event()), other.invoke(event()));
     let (one, other) = (one.unwrap(), other.unwrap());
-    assert_eq!((&one["phase"], &other["phase"]), (&json!("done"), &json!("done")));
+    assert_eq!(
+        (&one["phase"], &other["phase"]),
+        (&json!("done"), &json!("done"))
+    );
     assert_eq!(new_volumes(&one), new_volumes(&other));
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&one)).await;
     assert_eq!(volumes(&fleet.aws).await.len(), volumes_seeded(&fleet) + 6);
@@ -233,21 +321,44 @@ async fn an_unfinished_restore_goes_on_and_keeps_its_run() {
     let fleet = backed_up_fleet(2).await;
     let restore = fleet.function("restore").await;
     let before = volumes(&fleet.aws).await;
-    fleet.aws.settings(json!({"volume_creating_seconds": 4})).await;
-    let short = InvocationOptions { timeout: Duration::from_secs(8), ..InvocationOptions::default() };
+    fleet
+        .aws
+        .settings(json!({"volume_creating_seconds": 4}))
+        .await;
+    let short = InvocationOptions {
+        timeout: Duration::from_secs(8),
+        ..InvocationOptions::default()
+    };
     let started = restore.invoke_with(event(), short).await.unwrap();
     assert_eq!(started["phase"], "creating");
-    assert!(started["next_steps"][0].as_str().unwrap().contains("Send the same event again"));
+    assert!(
+        started["next_steps"][0]
+            .as_str()
+            .unwrap()
+            .contains("Send the same event again")
+    );
     let during = volumes(&fleet.aws).await;
     for (id, volume) in &before {
-        assert_eq!(&during[id], volume, "nothing is touched while volumes are being made");
+        assert_eq!(
+            &during[id], volume,
+            "nothing is touched while volumes are being made"
+        );
     }
 
     // The next run comes before anybody goes on.
     fleet.next_morning().await;
-    let other = restore.invoke(with(json!({"skew_minutes_max": 30}))).await.unwrap_err();
+    let other = restore
+        .invoke(with(json!({"skew_minutes_max": 30})))
+        .await
+        .unwrap_err();
     assert_eq!(other.error_type, "RestoreInProgress");
-    assert!(other.message.contains(started["restore_id"].as_str().unwrap()), "{}", other.message);
+    assert!(
+        other
+            .message
+            .contains(started["restore_id"].as_str().unwrap()),
+        "{}",
+        other.message
+    );
 
     let done = invoke(&restore, event()).await;
     assert_eq!(done["phase"], "done");
@@ -280,7 +391,11 @@ async fn a_volume_that_fails_leaves_the_old_ones_alone_and_is_made_anew() {
     let error = restore.invoke(event()).await.unwrap_err();
     assert_eq!(error.error_type, "VolumeFailed");
     let during = volumes(&fleet.aws).await;
-    let failed = during.iter().find(|(_, (state, _))| state == "error").unwrap().0;
+    let failed = during
+        .iter()
+        .find(|(_, (state, _))| state == "error")
+        .unwrap()
+        .0;
     assert!(error.message.contains(failed.as_str()), "{}", error.message);
     for (id, volume) in &before {
         assert_eq!(&during[id], volume);
@@ -289,17 +404,36 @@ async fn a_volume_that_fails_leaves_the_old_ones_alone_and_is_made_anew() {
     let done = invoke(&restore, event()).await;
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
     let after = volumes(&fleet.aws).await;
-    assert_eq!(after.len(), during.len() + 1, "only the failed one was made anew");
+    assert_eq!(
+        after.len(),
+        during.len() + 1,
+        "only the failed one was made anew"
+    );
 }
 
 #[tokio::test]
 async fn lost_answers_lagging_reads_and_throttling_change_nothing() {
     let fleet = backed_up_fleet(1).await;
     let restore = fleet.function("restore").await;
-    fleet.aws.settings(json!({"stale_reads": 4, "page_size_max": 5})).await;
-    for operation in ["CreateVolume", "CreateTags", "DeleteTags", "DescribeVolumes", "DescribeSnapshots"] {
-        fleet.aws.fault(Fault::error("ec2", operation, "RequestLimitExceeded", 503).times(2)).await;
-        fleet.aws.fault(Fault::drop_answer("ec2", operation).nth(4)).await;
+    fleet
+        .aws
+        .settings(json!({"stale_reads": 4, "page_size_max": 5}))
+        .await;
+    for operation in [
+        "CreateVolume",
+        "CreateTags",
+        "DeleteTags",
+        "DescribeVolumes",
+        "DescribeSnapshots",
+    ] {
+        fleet
+            .aws
+            .fault(Fault::error("ec2", operation, "RequestLimitExceeded", 503).times(2))
+            .await;
+        fleet
+            .aws
+            .fault(Fault::drop_answer("ec2", operation).nth(4))
+            .await;
     }
     let done = invoke(&restore, event()).await;
     assert_eq!(done["phase"], "done");
@@ -307,14 +441,25 @@ async fn lost_answers_lagging_reads_and_throttling_change_nothing() {
     assert_eq!(volumes(&fleet.aws).await.len(), volumes_seeded(&fleet) + 6);
 
     let calls = fleet.aws.calls().await;
-    let untagged = calls.iter().rposition(|call| call.operation == "DeleteTags").unwrap();
+    let untagged = calls
+        .iter()
+        .rposition(|call| call.operation == "DeleteTags")
+        .unwrap();
     let is_discovery = |call: &e2e::Call| {
         call.operation == "CreateTags" && call.parameters.to_string().contains("\"k8s.io/etcd/")
     };
     let tagged = calls.iter().position(is_discovery).unwrap();
-    assert!(untagged < tagged, "no new volume is tagged before the old ones are untagged");
-    let looks = calls[untagged..tagged].iter().filter(|call| call.operation == "DescribeVolumes");
-    assert!(looks.count() >= 6, "the masters' filters are asked twice at least");
+    assert!(
+        untagged < tagged,
+        "no new volume is tagged before the old ones are untagged"
+    );
+    let looks = calls[untagged..tagged]
+        .iter()
+        .filter(|call| call.operation == "DescribeVolumes");
+    assert!(
+        looks.count() >= 6,
+        "the masters' filters are asked twice at least"
+    );
 }
 
 #[tokio::test]
@@ -325,7 +470,10 @@ async fn vanished_volumes_come_back_from_their_snapshots_alone() {
     let list = invoke(&restore, with(json!({"action": "list"}))).await;
     let points = list["restore_points"].as_array().unwrap();
     assert_eq!(points.len(), 2);
-    assert!(points[0]["run"].as_str() > points[1]["run"].as_str(), "newest first");
+    assert!(
+        points[0]["run"].as_str() > points[1]["run"].as_str(),
+        "newest first"
+    );
     assert_eq!(points[0]["complete"], true);
     assert_eq!(points[0]["doubtful"], false);
     assert_eq!(points[0]["missing"], json!([]));
@@ -345,7 +493,10 @@ async fn vanished_volumes_come_back_from_their_snapshots_alone() {
     for volume in new_volumes(&done).values() {
         let ours = ["restore-id", "cluster", "member", "run", "options"];
         let nulls = ours.map(|key| (format!("etcd-backup/{key}"), Value::Null));
-        fleet.aws.set_volume(volume, json!({"tags": serde_json::Map::from_iter(nulls)})).await;
+        fleet
+            .aws
+            .set_volume(volume, json!({"tags": serde_json::Map::from_iter(nulls)}))
+            .await;
     }
     let repeated = invoke(&restore, event()).await;
     assert_eq!(new_volumes(&repeated), new_volumes(&done));
@@ -364,7 +515,8 @@ async fn one_etcd_cluster_one_member_and_snapshots_by_hand() {
     assert_eq!(volumes(&fleet.aws).await[events], before[events]);
 
     let older = snapshots_of(&fleet.aws, events).await.remove(2);
-    let by_hand = json!({"snapshots": {"events/a": older}, "partial": true, "zones": {"a": "eu-west-2a"}});
+    let by_hand =
+        json!({"snapshots": {"events/a": older}, "partial": true, "zones": {"a": "eu-west-2a"}});
     let one = invoke(&restore, with(by_hand)).await;
     assert_eq!(one["restore_point"]["run"], Value::Null);
     assert_eq!(one["members"][0]["snapshot_id"], older.as_str());
@@ -375,9 +527,17 @@ async fn one_etcd_cluster_one_member_and_snapshots_by_hand() {
     assert_eq!(new_volumes(&one).keys().collect::<Vec<_>>(), ["events/b"]);
 
     let mut expected = new_volumes(&main);
-    expected.insert("events/a".to_owned(), etcd_manager_candidates(&fleet.aws, CLUSTER, "events", "eu-west-2a").await.remove(0));
+    expected.insert(
+        "events/a".to_owned(),
+        etcd_manager_candidates(&fleet.aws, CLUSTER, "events", "eu-west-2a")
+            .await
+            .remove(0),
+    );
     expected.extend(new_volumes(&one));
-    expected.insert("events/c".to_owned(), fleet.cluster.volume("events/c").clone());
+    expected.insert(
+        "events/c".to_owned(),
+        fleet.cluster.volume("events/c").clone(),
+    );
     assert_masters_find(&fleet.aws, &fleet.cluster, &expected).await;
 }
 
@@ -387,12 +547,28 @@ async fn at_chooses_an_older_restore_point() {
     let restore = fleet.function("restore").await;
     let list = invoke(&restore, with(json!({"action": "list"}))).await;
     let second = &list["restore_points"][1];
-    let plan = invoke(&restore, with(json!({"action": "plan", "at": second["latest"]}))).await;
+    let plan = invoke(
+        &restore,
+        with(json!({"action": "plan", "at": second["latest"]})),
+    )
+    .await;
     assert_eq!(plan["restore_point"]["run"], second["run"]);
-    let newest = snapshots_of(&fleet.aws, fleet.cluster.volume("main/c")).await.remove(0);
-    fleet.aws.ec2().delete_snapshot().snapshot_id(newest.as_str()).send().await.unwrap();
+    let newest = snapshots_of(&fleet.aws, fleet.cluster.volume("main/c"))
+        .await
+        .remove(0);
+    fleet
+        .aws
+        .ec2()
+        .delete_snapshot()
+        .snapshot_id(newest.as_str())
+        .send()
+        .await
+        .unwrap();
     let plan = invoke(&restore, with(json!({"action": "plan"}))).await;
-    assert_eq!(plan["restore_point"]["run"], second["run"], "an incomplete run is no restore point");
+    assert_eq!(
+        plan["restore_point"]["run"], second["run"],
+        "an incomplete run is no restore point"
+    );
     let list = invoke(&restore, with(json!({"action": "list"}))).await;
     assert_eq!(list["restore_points"][0]["missing"], json!(["main/c"]));
 }
@@ -402,7 +578,13 @@ async fn refusals_say_what_to_do_and_change_nothing() {
     let fleet = backed_up_fleet(2).await;
     let error = refused(&fleet, json!({"cluster": "k8s.mycompany.tdl"})).await;
     assert_eq!(error.error_type, "ClusterNotFound");
-    assert!(error.message.contains("k8s.mycompany.tld, live-2.mycompany.tld"), "{}", error.message);
+    assert!(
+        error
+            .message
+            .contains("k8s.mycompany.tld, live-2.mycompany.tld"),
+        "{}",
+        error.message
+    );
 
     for event in [
         with(json!({"colour": "red"})),
@@ -417,35 +599,64 @@ async fn refusals_say_what_to_do_and_change_nothing() {
         with(json!({"snapshots": {"main/a": "snap-0123456789abcdef0"}, "partial": true})),
     ] {
         let error = refused(&fleet, event.clone()).await;
-        assert_eq!(error.error_type, "InvalidEvent", "{event}: {}", error.message);
+        assert_eq!(
+            error.error_type, "InvalidEvent",
+            "{event}: {}",
+            error.message
+        );
     }
 
     let error = refused(&fleet, with(json!({"at": "2020-01-01T00:00:00Z"}))).await;
     assert_eq!(error.error_type, "NoRestorePoint");
 
-    let own = snapshots_of(&fleet.aws, fleet.cluster.volume("main/a")).await.remove(0);
+    let own = snapshots_of(&fleet.aws, fleet.cluster.volume("main/a"))
+        .await
+        .remove(0);
     let by_hand = |member: &str, snapshot: &SnapshotId| {
         with(json!({"snapshots": {member: snapshot}, "partial": true}))
     };
     let error = refused(&fleet, by_hand("main/b", &own)).await;
     assert!(error.message.contains("is of main/a"), "{}", error.message);
-    let foreign = snapshots_of(&fleet.aws, fleet.other.volume("main/a")).await.remove(0);
+    let foreign = snapshots_of(&fleet.aws, fleet.other.volume("main/a"))
+        .await
+        .remove(0);
     let error = refused(&fleet, by_hand("main/a", &foreign)).await;
-    assert!(error.message.contains("belongs to live-2.mycompany.tld"), "{}", error.message);
+    assert!(
+        error.message.contains("belongs to live-2.mycompany.tld"),
+        "{}",
+        error.message
+    );
     let error = refused(&fleet, with(json!({"snapshots": {"main/a": own}}))).await;
-    assert!(error.message.contains("leave out main/b, main/c"), "{}", error.message);
+    assert!(
+        error.message.contains("leave out main/b, main/c"),
+        "{}",
+        error.message
+    );
 
     let an_hour_later = fleet.now().await + Duration::from_secs(3600);
-    fleet.aws.set_snapshot(&own, json!({"start_time": an_hour_later})).await;
+    fleet
+        .aws
+        .set_snapshot(&own, json!({"start_time": an_hour_later}))
+        .await;
     let error = refused(&fleet, event()).await;
     assert_eq!(error.error_type, "SkewTooLarge");
     let restore = fleet.function("restore").await;
-    invoke(&restore, with(json!({"action": "plan", "skew_minutes_max": 1000}))).await;
+    invoke(
+        &restore,
+        with(json!({"action": "plan", "skew_minutes_max": 1000})),
+    )
+    .await;
 
     let tags = (0..45).map(|i| (format!("label-{i}"), json!("x")));
     let volume = fleet.cluster.volume("main/b");
-    fleet.aws.set_snapshot(&own, json!({"state": "completed"})).await;
-    fleet.aws.set_volume(volume, json!({"tags": serde_json::Map::from_iter(tags)})).await;
+    fleet
+        .aws
+        .set_snapshot(&own, json!({"state": "completed"}))
+        .await;
+    fleet
+        .aws
+        .set_volume(volume, json!({"tags": serde_json::Map::from_iter(tags)}))
+        .await;
     let error = refused(&fleet, with(json!({"skew_minutes_max": 1000}))).await;
     assert_eq!(error.error_type, "TagLimit");
 }
@@ -454,7 +665,7 @@ async fn refusals_say_what_to_do_and_change_nothing() {
 async fn blank_volumes_made_after_a_loss_make_the_latest_point_doubtful() {
     let fleet = backed_up_fleet(2).await;
     fleet.cluster.lose_volumes(&fleet.aws).await;
-    for (key, _) in &fleet.cluster.volumes {
+    for key in fleet.cluster.volumes.keys() {
         let (etcd_cluster, member) = (key.etcd_cluster.as_str(), key.member.as_str());
         let tags = fleet.cluster.kops.volume_tags(etcd_cluster, member);
         e2e::fleet::etcd_volume(&fleet.aws, fleet.cluster.zone(member), false, &tags).await;
@@ -465,14 +676,32 @@ async fn blank_volumes_made_after_a_loss_make_the_latest_point_doubtful() {
     let restore = fleet.function("restore").await;
     let list = invoke(&restore, with(json!({"action": "list"}))).await;
     let points = &list["restore_points"];
-    assert_eq!((&points[0]["doubtful"], &points[1]["doubtful"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&points[0]["doubtful"], &points[1]["doubtful"]),
+        (&json!(true), &json!(false))
+    );
     for point in [&points[0], &points[1]] {
-        assert!(error.message.contains(point["run"].as_str().unwrap()), "{}", error.message);
+        assert!(
+            error.message.contains(point["run"].as_str().unwrap()),
+            "{}",
+            error.message
+        );
     }
-    let plan = invoke(&restore, with(json!({"action": "plan", "at": points[1]["latest"]}))).await;
+    let plan = invoke(
+        &restore,
+        with(json!({"action": "plan", "at": points[1]["latest"]})),
+    )
+    .await;
     assert_eq!(plan["restore_point"]["run"], points[1]["run"]);
-    let plan = invoke(&restore, with(json!({"action": "plan", "at": points[0]["latest"]}))).await;
-    assert_eq!(plan["restore_point"]["run"], points[0]["run"], "a person may insist");
+    let plan = invoke(
+        &restore,
+        with(json!({"action": "plan", "at": points[0]["latest"]})),
+    )
+    .await;
+    assert_eq!(
+        plan["restore_point"]["run"], points[0]["run"],
+        "a person may insist"
+    );
 }
 
 #[tokio::test]
@@ -485,33 +714,56 @@ async fn a_restored_cluster_that_is_lost_again_is_restored_from_its_own_snapshot
         fleet.cluster.lose_volume(&fleet.aws, volume).await;
     }
     let second = invoke(&restore, event()).await;
-    assert_ne!(second["restore_point"]["run"], first["restore_point"]["run"]);
+    assert_ne!(
+        second["restore_point"]["run"],
+        first["restore_point"]["run"]
+    );
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&second)).await;
     let tags = &volumes(&fleet.aws).await[&new_volumes(&second)["main/a"]].1;
-    assert_eq!(tags["etcd-backup/restore-id"], second["restore_id"].as_str().unwrap());
+    assert_eq!(
+        tags["etcd-backup/restore-id"],
+        second["restore_id"].as_str().unwrap()
+    );
 }
 
 #[tokio::test]
 async fn an_old_cluster_is_refused_while_its_masters_run_and_restored_when_they_are_stopped() {
     let aws = EmulatedAws::start().await;
     let cluster = Kops::old("old.mycompany.tld").seed(&aws).await;
-    Function::start(&aws, "converge", &[]).await.invoke(json!({})).await.unwrap();
+    Function::start(&aws, "converge", &[])
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
     aws.advance(Duration::from_secs(25 * 3600)).await;
     let restore = Function::start(&aws, "restore", &[]).await;
     let event = json!({"cluster": "old.mycompany.tld"});
     aws.clear_calls().await;
     let error = restore.invoke(event.clone()).await.unwrap_err();
     assert_eq!(error.error_type, "MastersRunning");
-    assert!(error.message.contains(cluster.masters[0].instance.as_str()), "{}", error.message);
+    assert!(
+        error.message.contains(cluster.masters[0].instance.as_str()),
+        "{}",
+        error.message
+    );
     assert_eq!(aws.writes().await.len(), 0);
 
     for volume in cluster.volumes.values() {
-        aws.ec2().detach_volume().volume_id(volume.as_str()).send().await.unwrap();
+        aws.ec2()
+            .detach_volume()
+            .volume_id(volume.as_str())
+            .send()
+            .await
+            .unwrap();
     }
     let done = invoke(&restore, event).await;
     let new = new_volumes(&done);
     for (member, zone) in &cluster.kops.members {
-        let roots: Vec<_> = cluster.masters.iter().map(|master| master.root_volume.clone()).collect();
+        let roots: Vec<_> = cluster
+            .masters
+            .iter()
+            .map(|master| master.root_volume.clone())
+            .collect();
         let mut found = protokube_candidates(&aws, "old.mycompany.tld", zone).await;
         found.retain(|volume| !roots.contains(volume));
         let mut expected = ["main", "events"].map(|etcd| new[&format!("{etcd}/{member}")].clone());
@@ -519,15 +771,28 @@ async fn an_old_cluster_is_refused_while_its_masters_run_and_restored_when_they_
         assert_eq!(found, expected);
     }
     let tags = &volumes(&aws).await[&new["main/eu-west-2a"]].1;
-    assert!(!tags.keys().any(|key| key.starts_with("kubernetes.io/cluster/")), "{tags:?}");
+    assert!(
+        !tags
+            .keys()
+            .any(|key| key.starts_with("kubernetes.io/cluster/")),
+        "{tags:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_vanished_volumes_zone_that_nothing_tells_is_asked_for() {
     let aws = EmulatedAws::start().await;
-    let members = [("1", "eu-west-2a"), ("2", "eu-west-2b"), ("3", "eu-west-2c")];
+    let members = [
+        ("1", "eu-west-2a"),
+        ("2", "eu-west-2b"),
+        ("3", "eu-west-2c"),
+    ];
     let cluster = Kops::new(CLUSTER).members(&members).seed(&aws).await;
-    Function::start(&aws, "converge", &[]).await.invoke(json!({})).await.unwrap();
+    Function::start(&aws, "converge", &[])
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
     aws.advance(Duration::from_secs(25 * 3600)).await;
     let restore = Function::start(&aws, "restore", &[]).await;
     for member in ["main/1", "main/2"] {
@@ -536,22 +801,36 @@ async fn a_vanished_volumes_zone_that_nothing_tells_is_asked_for() {
     aws.clear_calls().await;
     let error = restore.invoke(event()).await.unwrap_err();
     assert_eq!(error.error_type, "ZoneUnknown");
-    assert!(error.message.contains("\"zones\": {\"1\": "), "{}", error.message);
+    assert!(
+        error.message.contains("\"zones\": {\"1\": "),
+        "{}",
+        error.message
+    );
     assert_eq!(aws.writes().await.len(), 0);
 
-    let done = invoke(&restore, with(json!({"zones": {"1": "eu-west-2a", "2": "eu-west-2b"}}))).await;
+    let done = invoke(
+        &restore,
+        with(json!({"zones": {"1": "eu-west-2a", "2": "eu-west-2b"}})),
+    )
+    .await;
     assert_masters_find(&aws, &cluster, &new_volumes(&done)).await;
 }
 
 #[tokio::test]
 async fn a_run_with_a_failed_snapshot_is_no_restore_point() {
     let fleet = backed_up_fleet(1).await;
-    fleet.aws.plant(fleet.cluster.volume("events/a"), Outcome::Error, 1).await;
+    fleet
+        .aws
+        .plant(fleet.cluster.volume("events/a"), Outcome::Error, 1)
+        .await;
     fleet.next_morning().await;
     let restore = fleet.function("restore").await;
     let list = invoke(&restore, with(json!({"action": "list"}))).await;
     assert_eq!(list["restore_points"][0]["complete"], false);
     assert_eq!(list["restore_points"][0]["missing"], json!(["events/a"]));
     let plan = invoke(&restore, with(json!({"action": "plan"}))).await;
-    assert_eq!(plan["restore_point"]["run"], list["restore_points"][1]["run"]);
+    assert_eq!(
+        plan["restore_point"]["run"],
+        list["restore_points"][1]["run"]
+    );
 }

@@ -23,25 +23,38 @@ pub fn alert(report: &Report, settings: &Settings, deployment: &Deployment) -> O
         return None;
     }
     let clusters: BTreeSet<String> = clusters(report).map(ClusterName::to_string).collect();
-    let kinds: BTreeSet<String> = report.findings.iter().map(|f| f.kind.name().to_owned()).collect();
+    let kinds: BTreeSet<String> = report
+        .findings
+        .iter()
+        .map(|f| f.kind.name().to_owned())
+        .collect();
     Some(Alert {
         subject: subject(report, deployment),
         body: body(report, deployment),
         attributes: vec![
             ("severity", AlertAttribute::Text(worst.name().to_owned())),
-            ("clusters", AlertAttribute::List(clusters.into_iter().collect())),
+            (
+                "clusters",
+                AlertAttribute::List(clusters.into_iter().collect()),
+            ),
             ("kinds", AlertAttribute::List(kinds.into_iter().collect())),
         ],
     })
 }
 
 fn clusters(report: &Report) -> impl Iterator<Item = &ClusterName> {
-    report.findings.iter().filter_map(|finding| finding.subject.cluster.as_ref())
+    report
+        .findings
+        .iter()
+        .filter_map(|finding| finding.subject.cluster.as_ref())
 }
 
 fn subject(report: &Report, deployment: &Deployment) -> String {
     let Worst(worst) = report.worst;
-    let of_worst = report.findings.iter().filter(|finding| Some(finding.severity) == worst);
+    let of_worst = report
+        .findings
+        .iter()
+        .filter(|finding| Some(finding.severity) == worst);
     let what = match of_worst.collect::<Vec<_>>()[..] {
         [only] => only.kind.name().to_owned(),
         ref several => format!("{} findings", several.len()),
@@ -83,14 +96,24 @@ fn body(report: &Report, deployment: &Deployment) -> String {
     );
     let mut by_cluster: BTreeMap<Option<&ClusterName>, Vec<&Finding>> = BTreeMap::new();
     for finding in &report.findings {
-        by_cluster.entry(finding.subject.cluster.as_ref()).or_default().push(finding);
+        by_cluster
+            .entry(finding.subject.cluster.as_ref())
+            .or_default()
+            .push(finding);
     }
     let mut left_out = 0;
     for (name, findings) in by_cluster {
-        let cluster = report.clusters.iter().find(|cluster| Some(&cluster.cluster) == name);
+        let cluster = report
+            .clusters
+            .iter()
+            .find(|cluster| Some(&cluster.cluster) == name);
         let heading = heading(name, cluster);
         for (index, finding) in findings.into_iter().enumerate() {
-            let mut paragraph = if index == 0 { heading.clone() } else { String::new() };
+            let mut paragraph = if index == 0 {
+                heading.clone()
+            } else {
+                String::new()
+            };
             let _ = write!(
                 paragraph,
                 "\n{} {}\n{}\n",
@@ -105,7 +128,10 @@ fn body(report: &Report, deployment: &Deployment) -> String {
         }
     }
     if left_out > 0 {
-        let _ = writeln!(body, "\n{left_out} more findings are in the audit's log and answer.");
+        let _ = writeln!(
+            body,
+            "\n{left_out} more findings are in the audit's log and answer."
+        );
     }
     body
 }
@@ -115,10 +141,12 @@ fn heading(name: Option<&ClusterName>, cluster: Option<&ClusterReport>) -> Strin
     let mut heading = format!("\n{title}\n{}\n", "-".repeat(title.chars().count()));
     if let Some(cluster) = cluster {
         let can = match (cluster.restore_points, cluster.latest_restore_point) {
-            (0, _) | (_, None) => "It can't be restored as a whole: there is no restore point.".to_owned(),
-            (count, Some(latest)) => format!(
-                "It can be restored: the latest of {count} restore points is of {latest}."
-            ),
+            (0, _) | (_, None) => {
+                "It can't be restored as a whole: there is no restore point.".to_owned()
+            }
+            (count, Some(latest)) => {
+                format!("It can be restored: the latest of {count} restore points is of {latest}.")
+            }
         };
         let _ = writeln!(heading, "{can}");
     }

@@ -35,7 +35,12 @@ impl Scope<'_> {
     }
 
     /// Whether an etcd cluster has lost every volume, with not even a wrongly tagged one left.
-    pub fn is_lost(&self, name: &ClusterName, cluster: &Cluster, etcd_cluster: &EtcdClusterName) -> bool {
+    pub fn is_lost(
+        &self,
+        name: &ClusterName,
+        cluster: &Cluster,
+        etcd_cluster: &EtcdClusterName,
+    ) -> bool {
         let any_volume = cluster
             .members_of(etcd_cluster)
             .any(|(_, member)| !member.volumes.is_empty());

@@ -37,8 +37,9 @@ impl Request {
                 clusters: None,
             });
         }
-        let request = Self::deserialize(event)
-            .map_err(|error| Diagnostic::invalid_event(format!("the event is not accepted: {error}")))?;
+        let request = Self::deserialize(event).map_err(|error| {
+            Diagnostic::invalid_event(format!("the event is not accepted: {error}"))
+        })?;
         match &request.clusters {
             Some(clusters) if clusters.is_empty() => Err(Diagnostic::invalid_event(
                 "\"clusters\" is empty: name clusters, or leave the field out for all",
@@ -52,7 +53,10 @@ impl Request {
 }
 
 fn is_schedule(event: &Value) -> bool {
-    matches!(event["source"].as_str(), Some("aws.events" | "aws.scheduler"))
+    matches!(
+        event["source"].as_str(),
+        Some("aws.events" | "aws.scheduler")
+    )
 }
 
 #[cfg(test)]
@@ -78,10 +82,14 @@ mod tests {
 
     #[test]
     fn a_schedules_time_is_now_and_the_rest_of_it_is_ignored() {
-        let event = r#"{"source":"aws.scheduler","time":"2026-11-22T07:30:00Z","detail":"{}","x":1}"#;
+        let event =
+            r#"{"source":"aws.scheduler","time":"2026-11-22T07:30:00Z","detail":"{}","x":1}"#;
         let request = decode(event).unwrap();
         assert_eq!(request.now.unwrap().to_string(), "2026-11-22T07:30:00Z");
-        assert_eq!(decode(r#"{"source":"aws.events"}"#).unwrap(), Request::default());
+        assert_eq!(
+            decode(r#"{"source":"aws.events"}"#).unwrap(),
+            Request::default()
+        );
     }
 
     #[test]

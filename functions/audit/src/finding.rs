@@ -1,6 +1,8 @@
 //! Findings: what is wrong, with what proves it.
 
-use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, PolicyId, SnapshotId, VolumeId};
+use etcd_backup_core::ids::{
+    ClusterName, EtcdClusterName, MemberKey, MemberName, PolicyId, SnapshotId, VolumeId,
+};
 use etcd_backup_core::lifecycle_policy::PolicyState;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Severity;
@@ -189,10 +191,23 @@ impl Finding {
     /// Findings are sorted by severity, cluster, etcd cluster, member and kind.
     pub fn order(a: &Self, b: &Self) -> std::cmp::Ordering {
         let rest = |finding: &Self| {
-            let Subject { cluster, etcd_cluster, member, volume_id } = finding.subject.clone();
-            (cluster, etcd_cluster, member, finding.kind.name(), volume_id)
+            let Subject {
+                cluster,
+                etcd_cluster,
+                member,
+                volume_id,
+            } = finding.subject.clone();
+            (
+                cluster,
+                etcd_cluster,
+                member,
+                finding.kind.name(),
+                volume_id,
+            )
         };
-        b.severity.cmp(&a.severity).then_with(|| rest(a).cmp(&rest(b)))
+        b.severity
+            .cmp(&a.severity)
+            .then_with(|| rest(a).cmp(&rest(b)))
     }
 }
 
@@ -210,7 +225,11 @@ fn message(subject: &Subject, kind: &Kind) -> String {
     let volume = subject.volume_id.as_ref().map_or("?", VolumeId::as_str);
     match kind {
         Kind::NoEtcdVolumes { .. } => no_etcd_volumes(subject, kind),
-        Kind::SnapshotMissing { expected_after, latest_snapshot, latest_snapshot_started } => format!(
+        Kind::SnapshotMissing {
+            expected_after,
+            latest_snapshot,
+            latest_snapshot_started,
+        } => format!(
             "The run of {expected_after} left no snapshot of {who} ({volume}); {}. \
              Check that the volume carries a target tag and the DLM policy is enabled, or take a \
              snapshot by hand now.",
@@ -219,23 +238,35 @@ fn message(subject: &Subject, kind: &Kind) -> String {
                 _ => "it has none at all".to_owned(),
             }
         ),
-        Kind::SnapshotFailed { run, snapshot_id, state_message } => format!(
+        Kind::SnapshotFailed {
+            run,
+            snapshot_id,
+            state_message,
+        } => format!(
             "The snapshot {snapshot_id} of {who} ({volume}), made by the run of {run}, failed{}. \
              A restore has to go back to the run before; take a snapshot by hand now.",
-            state_message.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
+            state_message
+                .as_ref()
+                .map(|text| format!(": {text}"))
+                .unwrap_or_default()
         ),
         Kind::VolumeNotTargeted { target_tags } => format!(
             "{volume} of {who} has none of the target tags ({}), so it is never backed up. \
              Put the tag back on the volume.",
             target_tags.join(", ")
         ),
-        Kind::MemberMissing { named_by, latest_snapshot } => format!(
+        Kind::MemberMissing {
+            named_by,
+            latest_snapshot,
+        } => format!(
             "{who} has no volume, though {} names it as a member; {}. Find out what deleted the \
              volume before anything makes a blank one in its place.",
             join(named_by),
             latest_snapshot
                 .as_ref()
-                .map_or("it has no snapshot".to_owned(), |id| format!("its latest snapshot is {id}")),
+                .map_or("it has no snapshot".to_owned(), |id| format!(
+                    "its latest snapshot is {id}"
+                )),
         ),
         Kind::MemberDuplicated { volume_ids } => format!(
             "{} all claim to be {who}'s volume: a starting master may mount any of them. Find out \
@@ -246,10 +277,17 @@ fn message(subject: &Subject, kind: &Kind) -> String {
             "There is no DLM policy tagged managed-by=etcd-backup or described as \"{description}\": \
              nothing is backed up. Run converge."
         ),
-        Kind::PolicyNotEnabled { policy_id, state, status_message } => format!(
+        Kind::PolicyNotEnabled {
+            policy_id,
+            state,
+            status_message,
+        } => format!(
             "The DLM policy {policy_id} is {state}{}: nothing is backed up and nothing is deleted. \
              Run converge.",
-            status_message.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
+            status_message
+                .as_ref()
+                .map(|text| format!(" ({text})"))
+                .unwrap_or_default()
         ),
         Kind::NoRestorePoint { missing } => format!(
             "Not one run left a completed snapshot of every member of {who}: it can't be restored. \
@@ -267,10 +305,19 @@ fn message(subject: &Subject, kind: &Kind) -> String {
 }
 
 fn no_etcd_volumes(subject: &Subject, kind: &Kind) -> String {
-    let Kind::NoEtcdVolumes { latest_snapshot, latest_snapshot_started } = kind else {
+    let Kind::NoEtcdVolumes {
+        latest_snapshot,
+        latest_snapshot_started,
+    } = kind
+    else {
         return String::new();
     };
-    match (&subject.cluster, &subject.etcd_cluster, latest_snapshot, latest_snapshot_started) {
+    match (
+        &subject.cluster,
+        &subject.etcd_cluster,
+        latest_snapshot,
+        latest_snapshot_started,
+    ) {
         (Some(cluster), Some(etcd_cluster), Some(id), Some(started)) => format!(
             "Every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
              {started}. Don't run kops update (it would make blank volumes); invoke restore with \

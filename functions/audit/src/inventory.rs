@@ -61,7 +61,10 @@ impl Inventory {
 
     /// Volumes and snapshots sorted by cluster and member, without snapshots yet to come at `now`.
     pub fn fleet(&self, settings: &Settings, now: Timestamp) -> Fleet {
-        let started = self.snapshots.iter().filter(|snapshot| snapshot.started <= now);
+        let started = self
+            .snapshots
+            .iter()
+            .filter(|snapshot| snapshot.started <= now);
         Fleet::new(self.volumes.clone(), started.cloned().collect(), settings)
     }
 }

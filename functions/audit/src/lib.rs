@@ -46,9 +46,9 @@ pub async fn handle(
                 aws.publish(topic_arn, &alert).await?;
                 report.alerted = true;
             }
-            None => report.warnings.push(
-                "ALERT_TOPIC_ARN is not set: nobody was told of these findings".to_owned(),
-            ),
+            None => report
+                .warnings
+                .push("ALERT_TOPIC_ARN is not set: nobody was told of these findings".to_owned()),
         }
     }
     log(&report);

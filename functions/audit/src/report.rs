@@ -92,7 +92,12 @@ impl Serialize for Worst {
 
 impl Report {
     /// Judges what an account held at `now`.
-    pub fn new(inventory: Inventory, settings: &Settings, request: &Request, now: Timestamp) -> Self {
+    pub fn new(
+        inventory: Inventory,
+        settings: &Settings,
+        request: &Request,
+        now: Timestamp,
+    ) -> Self {
         let mut fleet = inventory.fleet(settings, now);
         if let Some(asked) = &request.clusters {
             keep_only(&mut fleet, asked);
@@ -159,7 +164,9 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
         .filter(|(_, cluster)| cluster.volume_count() > 0)
         .map(|(name, _)| name.clone());
     let misfits = scope.fleet.misfits.iter().filter_map(Misfit::cluster);
-    let in_findings = findings.iter().filter_map(|finding| finding.subject.cluster.clone());
+    let in_findings = findings
+        .iter()
+        .filter_map(|finding| finding.subject.cluster.clone());
     let names: BTreeSet<ClusterName> = with_volumes.chain(misfits).chain(in_findings).collect();
     names
         .into_iter()
@@ -172,7 +179,9 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
                 &scope.settings.schedule,
             );
             let points: Vec<_> = runs.iter().filter(|run| run.is_complete()).collect();
-            let own_covered = covered.iter().filter(|(owner, _)| owner.as_ref() == Some(&name));
+            let own_covered = covered
+                .iter()
+                .filter(|(owner, _)| owner.as_ref() == Some(&name));
             ClusterReport {
                 volumes: checks::clusters::volume_count(scope, &name),
                 volumes_covered: own_covered.count(),
@@ -197,7 +206,10 @@ fn covered(scope: &Scope) -> BTreeSet<(Option<ClusterName>, VolumeId)> {
                 .collect();
             for volume in &member.volumes {
                 let is_only = member.volumes.len() == 1;
-                if good.iter().any(|snapshot| is_only || snapshot.volume_id == volume.id) {
+                if good
+                    .iter()
+                    .any(|snapshot| is_only || snapshot.volume_id == volume.id)
+                {
                     covered.insert((Some(name.clone()), volume.id.clone()));
                 }
             }
@@ -214,8 +226,15 @@ fn covered(scope: &Scope) -> BTreeSet<(Option<ClusterName>, VolumeId)> {
 }
 
 fn snapshot_count(fleet: &Fleet) -> usize {
-    let members = fleet.clusters.values().flat_map(|cluster| cluster.members.values());
+    let members = fleet
+        .clusters
+        .values()
+        .flat_map(|cluster| cluster.members.values());
     let of_members: usize = members.map(|member| member.snapshots.len()).sum();
-    let of_misfits: usize = fleet.misfits.iter().map(|misfit| misfit.snapshots.len()).sum();
+    let of_misfits: usize = fleet
+        .misfits
+        .iter()
+        .map(|misfit| misfit.snapshots.len())
+        .sum();
     of_members + of_misfits
 }

@@ -38,7 +38,12 @@ impl fmt::Display for Report {
             )?,
         }
         for finding in &self.findings {
-            write!(f, "\n{} {}", finding.severity.name().to_uppercase(), finding.kind.name())?;
+            write!(
+                f,
+                "\n{} {}",
+                finding.severity.name().to_uppercase(),
+                finding.kind.name()
+            )?;
             if let Some(cluster) = &finding.subject.cluster {
                 write!(f, " in {cluster}")?;
             }

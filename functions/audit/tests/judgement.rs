@@ -23,7 +23,10 @@ fn at(time: &str) -> Timestamp {
 }
 
 fn tags(pairs: &[(&str, &str)]) -> Tags {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn volume(etcd_cluster: &str, member: &str) -> Volume {
@@ -32,15 +35,25 @@ fn volume(etcd_cluster: &str, member: &str) -> Volume {
         ("kubernetes.io/cluster/k8s.mycompany.tld", "owned"),
         ("k8s.io/role/master", "1"),
     ]);
-    tags.insert("Name".into(), format!("{member}.etcd-{etcd_cluster}.{CLUSTER}"));
-    tags.insert(format!("k8s.io/etcd/{etcd_cluster}"), format!("{member}/a,b,c"));
+    tags.insert(
+        "Name".into(),
+        format!("{member}.etcd-{etcd_cluster}.{CLUSTER}"),
+    );
+    tags.insert(
+        format!("k8s.io/etcd/{etcd_cluster}"),
+        format!("{member}/a,b,c"),
+    );
     Volume {
         id: format!("vol-{etcd_cluster}-{member}").as_str().into(),
         state: VolumeState::InUse,
         created: at("2026-10-01T12:00:00Z"),
         zone: format!("eu-west-2{member}").into(),
         size_gib: 20,
-        performance: Performance { volume_type: "gp3".into(), iops: Some(3000), throughput: Some(125) },
+        performance: Performance {
+            volume_type: "gp3".into(),
+            iops: Some(3000),
+            throughput: Some(125),
+        },
         encrypted: true,
         made_from: None,
         attachments: Vec::new(),
@@ -53,9 +66,14 @@ fn snapshot(volume: &Volume, days_ago: i64) -> Snapshot {
     let started = at("2026-11-22T06:04:11Z") - SignedDuration::from_hours(24 * days_ago);
     let mut tags = volume.tags.clone();
     tags.insert("SnapshotCreator".into(), "DLM".into());
-    tags.insert("aws:dlm:lifecycle-schedule-name".into(), "Daily 2 week etcd snapshots".into());
+    tags.insert(
+        "aws:dlm:lifecycle-schedule-name".into(),
+        "Daily 2 week etcd snapshots".into(),
+    );
     Snapshot {
-        id: format!("snap-{}-{days_ago}", &volume.id.as_str()[4..]).as_str().into(),
+        id: format!("snap-{}-{days_ago}", &volume.id.as_str()[4..])
+            .as_str()
+            .into(),
         volume_id: volume.id.clone(),
         state: SnapshotState::Completed,
         state_message: None,
@@ -68,9 +86,14 @@ fn snapshot(volume: &Volume, days_ago: i64) -> Snapshot {
 }
 
 fn clean() -> Inventory {
-    let members = ["main", "events"].iter().flat_map(|e| ["a", "b", "c"].map(|m| (*e, m)));
+    let members = ["main", "events"]
+        .iter()
+        .flat_map(|e| ["a", "b", "c"].map(|m| (*e, m)));
     let volumes: Vec<Volume> = members.map(|(e, m)| volume(e, m)).collect();
-    let snapshots = volumes.iter().flat_map(|v| (0..14).map(|day| snapshot(v, day))).collect();
+    let snapshots = volumes
+        .iter()
+        .flat_map(|v| (0..14).map(|day| snapshot(v, day)))
+        .collect();
     let policy = LifecyclePolicy {
         id: "policy-0abc".into(),
         description: "etcd data lifecycle policy".into(),
@@ -83,7 +106,11 @@ fn clean() -> Inventory {
             ("etcd-backup/schedule-since", "2026-10-01T10:00:00Z"),
         ]),
     };
-    Inventory { volumes, snapshots, policies: vec![policy] }
+    Inventory {
+        volumes,
+        snapshots,
+        policies: vec![policy],
+    }
 }
 
 fn report_at(inventory: Inventory, now: &str) -> Report {
@@ -98,17 +125,35 @@ fn findings(inventory: Inventory) -> Vec<String> {
 fn lines(findings: &[Finding]) -> Vec<String> {
     let line = |finding: &Finding| {
         let subject = finding.subject.within_cluster().unwrap_or_default();
-        format!("{} {} {subject}", finding.severity.name(), finding.kind.name()).trim_end().to_owned()
+        format!(
+            "{} {} {subject}",
+            finding.severity.name(),
+            finding.kind.name()
+        )
+        .trim_end()
+        .to_owned()
     };
     findings.iter().map(line).collect()
 }
 
 fn break_volume(inventory: &mut Inventory, id: &str, change: impl FnOnce(&mut Volume)) {
-    change(inventory.volumes.iter_mut().find(|volume| volume.id.as_str() == id).unwrap());
+    change(
+        inventory
+            .volumes
+            .iter_mut()
+            .find(|volume| volume.id.as_str() == id)
+            .unwrap(),
+    );
 }
 
 fn break_snapshot(inventory: &mut Inventory, id: &str, change: impl FnOnce(&mut Snapshot)) {
-    change(inventory.snapshots.iter_mut().find(|snapshot| snapshot.id.as_str() == id).unwrap());
+    change(
+        inventory
+            .snapshots
+            .iter_mut()
+            .find(|snapshot| snapshot.id.as_str() == id)
+            .unwrap(),
+    );
 }
 
 #[test]
@@ -145,7 +190,11 @@ fn each_thing_broken_is_found_and_nothing_else() {
         ),
         (
             "the target tag was taken off",
-            |i| break_volume(i, "vol-main-a", |v| drop(v.tags.remove("k8s.io/role/master"))),
+            |i| {
+                break_volume(i, "vol-main-a", |v| {
+                    drop(v.tags.remove("k8s.io/role/master"))
+                })
+            },
             &["critical volume_not_targeted main/a"],
         ),
         (
@@ -156,7 +205,10 @@ fn each_thing_broken_is_found_and_nothing_else() {
         (
             "kops made a second volume",
             |i| {
-                let twin = Volume { id: "vol-twin".into(), ..volume("main", "c") };
+                let twin = Volume {
+                    id: "vol-twin".into(),
+                    ..volume("main", "c")
+                };
                 i.volumes.push(twin);
             },
             &["critical member_duplicated main/c"],
@@ -169,7 +221,10 @@ fn each_thing_broken_is_found_and_nothing_else() {
         (
             "the whole cluster is gone",
             |i| i.volumes.clear(),
-            &["critical no_etcd_volumes events", "critical no_etcd_volumes main"],
+            &[
+                "critical no_etcd_volumes events",
+                "critical no_etcd_volumes main",
+            ],
         ),
         (
             "nothing is left at all",
@@ -179,7 +234,11 @@ fn each_thing_broken_is_found_and_nothing_else() {
             },
             &["critical no_etcd_volumes"],
         ),
-        ("the policy is gone", |i| i.policies.clear(), &["critical policy_missing"]),
+        (
+            "the policy is gone",
+            |i| i.policies.clear(),
+            &["critical policy_missing"],
+        ),
         (
             "the policy is disabled",
             |i| i.policies[0].state = PolicyState::Disabled,
@@ -198,7 +257,11 @@ fn each_thing_broken_is_found_and_nothing_else() {
             "a stranger's etcd tag is malformed",
             |i| {
                 let stray = tags(&[("k8s.io/etcd/main", "<b>"), ("k8s.io/role/master", "1")]);
-                i.volumes.push(Volume { id: "vol-stray".into(), tags: stray, ..volume("main", "a") });
+                i.volumes.push(Volume {
+                    id: "vol-stray".into(),
+                    tags: stray,
+                    ..volume("main", "a")
+                });
             },
             &["warning volume_tag_wrong vol-stray"],
         ),
@@ -213,8 +276,12 @@ fn each_thing_broken_is_found_and_nothing_else() {
 #[test]
 fn an_etcd_cluster_without_any_restore_point_is_critical() {
     let mut inventory = clean();
-    inventory.snapshots.retain(|s| s.id.as_str().ends_with("-0"));
-    break_snapshot(&mut inventory, "snap-main-b-0", |s| s.state = SnapshotState::Pending);
+    inventory
+        .snapshots
+        .retain(|s| s.id.as_str().ends_with("-0"));
+    break_snapshot(&mut inventory, "snap-main-b-0", |s| {
+        s.state = SnapshotState::Pending
+    });
     assert_eq!(findings(inventory), ["critical no_restore_point main"]);
 }
 
@@ -223,13 +290,27 @@ fn a_fresh_deployment_is_not_blamed_for_yesterday() {
     let mut inventory = clean();
     inventory.snapshots.clear();
     inventory.policies[0].created = at("2026-11-22T06:30:00Z");
-    inventory.policies[0].tags.remove("etcd-backup/schedule-since");
+    inventory.policies[0]
+        .tags
+        .remove("etcd-backup/schedule-since");
     assert_eq!(findings(inventory.clone()), Vec::<String>::new());
 
     let next_day = report_at(inventory, "2026-11-23T07:30:00Z");
     let missing = lines(&next_day.findings);
-    assert_eq!(missing.iter().filter(|line| line.contains("snapshot_missing")).count(), 6);
-    assert_eq!(missing.iter().filter(|line| line.contains("no_restore_point")).count(), 2);
+    assert_eq!(
+        missing
+            .iter()
+            .filter(|line| line.contains("snapshot_missing"))
+            .count(),
+        6
+    );
+    assert_eq!(
+        missing
+            .iter()
+            .filter(|line| line.contains("no_restore_point"))
+            .count(),
+        2
+    );
     assert_eq!(missing.len(), 8);
 }
 
@@ -237,28 +318,47 @@ fn a_fresh_deployment_is_not_blamed_for_yesterday() {
 fn a_policy_made_again_excuses_nothing() {
     let mut inventory = clean();
     inventory.policies[0].created = at("2026-11-22T07:00:00Z");
-    inventory.policies[0].tags.remove("etcd-backup/schedule-since");
-    inventory.snapshots.retain(|s| s.id.as_str() != "snap-main-a-0");
+    inventory.policies[0]
+        .tags
+        .remove("etcd-backup/schedule-since");
+    inventory
+        .snapshots
+        .retain(|s| s.id.as_str() != "snap-main-a-0");
     assert_eq!(findings(inventory), ["critical snapshot_missing main/a"]);
 }
 
 #[test]
 fn a_schedule_changed_since_judges_no_older_run() {
     let mut inventory = clean();
-    let since = ("etcd-backup/schedule-since".to_owned(), "2026-11-22T06:10:00Z".to_owned());
+    let since = (
+        "etcd-backup/schedule-since".to_owned(),
+        "2026-11-22T06:10:00Z".to_owned(),
+    );
     inventory.policies[0].tags.extend([since]);
-    inventory.snapshots.retain(|s| s.id.as_str() != "snap-main-a-0");
-    break_snapshot(&mut inventory, "snap-main-b-0", |s| s.state = SnapshotState::Error);
+    inventory
+        .snapshots
+        .retain(|s| s.id.as_str() != "snap-main-a-0");
+    break_snapshot(&mut inventory, "snap-main-b-0", |s| {
+        s.state = SnapshotState::Error
+    });
     assert_eq!(findings(inventory), Vec::<String>::new());
 }
 
 #[test]
 fn a_volume_made_after_the_run_is_not_blamed_for_it() {
     let mut inventory = clean();
-    inventory.snapshots.retain(|s| s.volume_id.as_str() != "vol-main-c");
-    break_volume(&mut inventory, "vol-main-c", |v| v.created = at("2026-11-22T06:30:00Z"));
+    inventory
+        .snapshots
+        .retain(|s| s.volume_id.as_str() != "vol-main-c");
+    break_volume(&mut inventory, "vol-main-c", |v| {
+        v.created = at("2026-11-22T06:30:00Z")
+    });
     let report = report_at(inventory, NOW);
-    assert!(!lines(&report.findings).iter().any(|line| line.contains("snapshot_missing")));
+    assert!(
+        !lines(&report.findings)
+            .iter()
+            .any(|line| line.contains("snapshot_missing"))
+    );
     assert_eq!(report.summary.volumes_covered, 5);
 }
 
@@ -276,15 +376,23 @@ fn a_members_history_goes_on_through_a_restore() {
     }
     let report = report_at(inventory, NOW);
     assert_eq!(lines(&report.findings), Vec::<String>::new());
-    assert_eq!((report.summary.volumes_covered, report.summary.snapshots), (6, 84));
+    assert_eq!(
+        (report.summary.volumes_covered, report.summary.snapshots),
+        (6, 84)
+    );
 }
 
 #[test]
 fn only_what_was_asked_for_is_judged() {
     let mut inventory = clean();
-    inventory.snapshots.retain(|s| s.id.as_str() != "snap-main-a-0");
+    inventory
+        .snapshots
+        .retain(|s| s.id.as_str() != "snap-main-a-0");
     let other: Vec<_> = ["other.tld"].map(Into::into).into();
-    let request = Request { clusters: Some(other), ..Request::default() };
+    let request = Request {
+        clusters: Some(other),
+        ..Request::default()
+    };
     let report = Report::new(inventory, &settings(), &request, at(NOW));
     assert_eq!(lines(&report.findings), ["critical no_etcd_volumes"]);
     assert_eq!(report.clusters.len(), 1);
@@ -293,8 +401,13 @@ fn only_what_was_asked_for_is_judged() {
 
 #[test]
 fn an_account_without_a_cluster_on_purpose_is_ok() {
-    let settings = Settings::from_variables(&|name| (name == "EXPECT_CLUSTERS").then(|| "none".into()));
-    let inventory = Inventory { volumes: Vec::new(), snapshots: Vec::new(), ..clean() };
+    let settings =
+        Settings::from_variables(&|name| (name == "EXPECT_CLUSTERS").then(|| "none".into()));
+    let inventory = Inventory {
+        volumes: Vec::new(),
+        snapshots: Vec::new(),
+        ..clean()
+    };
     let report = Report::new(inventory, &settings.unwrap(), &Request::default(), at(NOW));
     assert_eq!(report.worst.name(), "ok");
 }
@@ -303,11 +416,19 @@ fn an_account_without_a_cluster_on_purpose_is_ok() {
 fn snapshots_are_told_by_the_tags_that_the_policy_adds_when_the_schedule_was_renamed() {
     let mut inventory = clean();
     for snapshot in &mut inventory.snapshots {
-        snapshot.tags.insert("aws:dlm:lifecycle-schedule-name".into(), "Old name".into());
+        snapshot
+            .tags
+            .insert("aws:dlm:lifecycle-schedule-name".into(), "Old name".into());
     }
     assert_eq!(findings(inventory.clone()), Vec::<String>::new());
 
-    let without = Settings { tags_to_add: vec![Tag { key: "x".into(), value: "1".into() }], ..settings() };
+    let without = Settings {
+        tags_to_add: vec![Tag {
+            key: "x".into(),
+            value: "1".into(),
+        }],
+        ..settings()
+    };
     let report = Report::new(inventory, &without, &Request::default(), at(NOW));
     assert_eq!(report.summary.snapshots, 0);
 }
@@ -315,7 +436,9 @@ fn snapshots_are_told_by_the_tags_that_the_policy_adds_when_the_schedule_was_ren
 #[test]
 fn the_alert_says_what_is_wrong_where_and_what_to_do() {
     let mut inventory = clean();
-    inventory.snapshots.retain(|s| s.id.as_str() != "snap-main-a-0");
+    inventory
+        .snapshots
+        .retain(|s| s.id.as_str() != "snap-main-a-0");
     inventory.policies[0].state = PolicyState::Disabled;
     let report = report_at(inventory, NOW);
     let arn = "arn:aws:lambda:eu-west-2:123456789012:function:audit";

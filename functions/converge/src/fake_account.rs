@@ -26,6 +26,9 @@ pub enum Failure {
     AnswerLost,
 }
 
+/// An IAM policy's tags, and its versions by number, the last of which counts.
+pub type FakeRolePolicy = (Tags, Vec<(u32, String)>);
+
 /// The account.
 #[derive(Default)]
 pub struct FakeAccount {
@@ -33,8 +36,8 @@ pub struct FakeAccount {
     pub role: RefCell<Option<Role>>,
     /// What is attached to it.
     pub attached: RefCell<Vec<AttachedPolicy>>,
-    /// IAM policies and their versions, the last of which counts.
-    pub role_policies: RefCell<BTreeMap<String, (Tags, Vec<(u32, String)>)>>,
+    /// IAM policies by ARN.
+    pub role_policies: RefCell<BTreeMap<String, FakeRolePolicy>>,
     /// DLM policies.
     pub policies: RefCell<Vec<LifecyclePolicy>>,
     /// What was published.

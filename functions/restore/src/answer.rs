@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, VolumeId, ZoneName};
+use etcd_backup_core::ids::{
+    ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, VolumeId, ZoneName,
+};
 use etcd_backup_core::restore_point::RunSnapshots;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::snapshot::SnapshotState;
@@ -72,9 +74,18 @@ pub struct MemberAnswer {
 impl RestoreAnswer {
     /// The answer for a plan as it stands.
     pub fn new(plan: &Plan, phase: Phase, next_steps: Vec<String>) -> Self {
-        let starts = || plan.choice.snapshots.values().map(|snapshot| snapshot.started);
+        let starts = || {
+            plan.choice
+                .snapshots
+                .values()
+                .map(|snapshot| snapshot.started)
+        };
         let mut answer = Self {
-            action: if phase == Phase::Planned { "plan" } else { "restore" },
+            action: if phase == Phase::Planned {
+                "plan"
+            } else {
+                "restore"
+            },
             cluster: plan.cluster.clone(),
             restore_id: plan.restore_id.clone(),
             phase,
@@ -94,22 +105,45 @@ impl RestoreAnswer {
     }
 
     fn render(&self) -> String {
-        let Self { cluster, restore_id, restore_point, .. } = self;
+        let Self {
+            cluster,
+            restore_id,
+            restore_point,
+            ..
+        } = self;
         let mut text = match self.phase {
-            Phase::Planned => format!("Plan of restore {restore_id} of {cluster}. Nothing was changed.\n"),
+            Phase::Planned => {
+                format!("Plan of restore {restore_id} of {cluster}. Nothing was changed.\n")
+            }
             Phase::Creating => format!(
                 "Restore {restore_id} of {cluster}: the new volumes are not all available yet; the old \
                  ones are untouched.\n"
             ),
-            Phase::Exchanging => format!("Restore {restore_id} of {cluster}: the exchange is under way.\n"),
+            Phase::Exchanging => {
+                format!("Restore {restore_id} of {cluster}: the exchange is under way.\n")
+            }
             Phase::Done => format!("Restore {restore_id} of {cluster}: done.\n"),
         };
-        let run = restore_point.run.map_or("snapshots named by hand".to_owned(), |run| format!("run of {run}"));
-        let earliest = restore_point.earliest.map(|at| format!(", taken {at}")).unwrap_or_default();
-        let _ = writeln!(text, "Restore point: {run}{earliest} (skew {} s).\n", restore_point.skew_seconds);
+        let run = restore_point
+            .run
+            .map_or("snapshots named by hand".to_owned(), |run| {
+                format!("run of {run}")
+            });
+        let earliest = restore_point
+            .earliest
+            .map(|at| format!(", taken {at}"))
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "Restore point: {run}{earliest} (skew {} s).\n",
+            restore_point.skew_seconds
+        );
         for member in &self.members {
             let name = format!("{}/{}", member.etcd_cluster, member.member);
-            let new = member.volume_id.as_ref().map_or("a new volume", VolumeId::as_str);
+            let new = member
+                .volume_id
+                .as_ref()
+                .map_or("a new volume", VolumeId::as_str);
             let _ = write!(
                 text,
                 "  + {name:<12} {new} from {} in {} ({}, {} GiB)",
@@ -227,7 +261,11 @@ impl ListAnswer {
     }
 
     fn render(&self) -> String {
-        let complete = self.restore_points.iter().filter(|point| point.complete).count();
+        let complete = self
+            .restore_points
+            .iter()
+            .filter(|point| point.complete)
+            .count();
         let mut text = format!(
             "{}: {complete} complete restore points, newest first.\n\n  {:<22} {:<22} {:>8}  {}\n",
             self.cluster, "RUN", "EARLIEST SNAPSHOT", "SKEW", "MEMBERS"
@@ -237,7 +275,10 @@ impl ListAnswer {
             let missing: Vec<String> = point.missing.iter().map(MemberKey::to_string).collect();
             let members = match (point.complete, point.doubtful) {
                 (true, false) => format!("all {}", point.members.len()),
-                (true, true) => format!("all {}, doubtful: from volumes made blank", point.members.len()),
+                (true, true) => format!(
+                    "all {}, doubtful: from volumes made blank",
+                    point.members.len()
+                ),
                 (false, _) => format!("INCOMPLETE, lacks {}", missing.join(", ")),
             };
             let _ = writeln!(
@@ -253,14 +294,15 @@ impl ListAnswer {
 
 impl ListedRun {
     fn new(run: &RunSnapshots) -> Self {
-        let listed = |(key, snapshot): (&MemberKey, &etcd_backup_core::snapshot::Snapshot)| ListedSnapshot {
-            etcd_cluster: key.etcd_cluster.clone(),
-            member: key.member.clone(),
-            snapshot_id: snapshot.id.clone(),
-            state: snapshot.state,
-            size_gib: snapshot.size_gib,
-            encrypted: snapshot.encrypted,
-        };
+        let listed =
+            |(key, snapshot): (&MemberKey, &etcd_backup_core::snapshot::Snapshot)| ListedSnapshot {
+                etcd_cluster: key.etcd_cluster.clone(),
+                member: key.member.clone(),
+                snapshot_id: snapshot.id.clone(),
+                state: snapshot.state,
+                size_gib: snapshot.size_gib,
+                encrypted: snapshot.encrypted,
+            };
         Self {
             run: run.run,
             earliest: run.earliest(),

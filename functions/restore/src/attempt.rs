@@ -55,11 +55,13 @@ impl Attempt {
             });
         }
         let choice = choice::choose(request, situation, settings, None)?;
-        Ok(finished(request, cluster, &choice, now).unwrap_or_else(|| Self {
-            restore_id: new_restore_id(request, cluster, &choice),
-            choice,
-            is_finished: false,
-        }))
+        Ok(
+            finished(request, cluster, &choice, now).unwrap_or_else(|| Self {
+                restore_id: new_restore_id(request, cluster, &choice),
+                choice,
+                is_finished: false,
+            }),
+        )
     }
 
     /// Whether something beside the volumes and snapshots is needed to tell zones, or to check them.
@@ -79,12 +81,18 @@ fn begun(cluster: &Cluster) -> Option<&(Origin, Volume)> {
 }
 
 fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) -> Diagnostic {
-    let volumes = cluster.unfinished.iter().filter(|(other, _)| other.restore_id == origin.restore_id);
+    let volumes = cluster
+        .unfinished
+        .iter()
+        .filter(|(other, _)| other.restore_id == origin.restore_id);
     let ids: Vec<&str> = volumes.map(|(_, volume)| volume.id.as_str()).collect();
     let mut retired = cluster.members.values().flat_map(|member| &member.retired);
     let way_out = match retired.any(|(by, _)| by.restore_id == origin.restore_id) {
         true => "its exchange has begun, so going on is the only way".to_owned(),
-        false => format!("or give it up by deleting its new volumes ({})", ids.join(" ")),
+        false => format!(
+            "or give it up by deleting its new volumes ({})",
+            ids.join(" ")
+        ),
     };
     Diagnostic::new(
         ErrorType::RestoreInProgress,
@@ -121,13 +129,22 @@ fn finished(
             return None;
         }
         let maker = maker(member, live, origin.as_ref());
-        if *made_from != chosen.id && (maker.is_none() || !is_retry(request, chosen, live, origin.as_ref())) {
+        if *made_from != chosen.id
+            && (maker.is_none() || !is_retry(request, chosen, live, origin.as_ref()))
+        {
             return None;
         }
         run = origin.map_or(run, |origin| origin.run);
         let known = member.snapshots.iter().map(|of_member| &of_member.snapshot);
-        let source = known.chain([chosen]).find(|snapshot| snapshot.id == *made_from);
-        snapshots.insert(key.clone(), source.cloned().unwrap_or_else(|| forgotten(live, made_from, chosen)));
+        let source = known
+            .chain([chosen])
+            .find(|snapshot| snapshot.id == *made_from);
+        snapshots.insert(
+            key.clone(),
+            source
+                .cloned()
+                .unwrap_or_else(|| forgotten(live, made_from, chosen)),
+        );
         ids.extend(maker);
     }
     let mut ids = ids.into_iter();
@@ -146,7 +163,10 @@ fn finished(
 
 /// The restore that made a volume. kops may have taken the origin off it; what it replaced remembers.
 fn maker(member: &Member, live: &Volume, origin: Option<&Origin>) -> Option<RestoreId> {
-    let remembered = member.retired.iter().find(|(by, _)| by.replaced_by == live.id);
+    let remembered = member
+        .retired
+        .iter()
+        .find(|(by, _)| by.replaced_by == live.id);
     origin
         .map(|origin| origin.restore_id.clone())
         .or(remembered.map(|(by, _)| by.restore_id.clone()))
@@ -178,9 +198,13 @@ fn forgotten(live: &Volume, id: &SnapshotId, chosen: &Snapshot) -> Snapshot {
 }
 
 fn new_restore_id(request: &Request, cluster: &Cluster, choice: &Choice) -> RestoreId {
-    let chosen = choice.snapshots.keys().filter_map(|key| cluster.members.get(key));
-    let replaced: Vec<VolumeId> =
-        chosen.flat_map(|member| &member.volumes).map(|volume| volume.id.clone()).collect();
+    let chosen = choice
+        .snapshots
+        .keys()
+        .filter_map(|key| cluster.members.get(key));
+    let replaced: Vec<VolumeId> = chosen
+        .flat_map(|member| &member.volumes)
+        .map(|volume| volume.id.clone())
+        .collect();
     identity::restore_id(&request.cluster, cluster, &choice.snapshots, &replaced)
 }
-

@@ -35,10 +35,14 @@ pub async fn candidates(
         aws.volumes(&by_protokube),
     )?;
     let found = [by_master, by_control_plane, by_protokube].concat();
-    let by_id: BTreeMap<VolumeId, Volume> =
-        found.into_iter().map(|volume| (volume.id.clone(), volume)).collect();
+    let by_id: BTreeMap<VolumeId, Volume> = found
+        .into_iter()
+        .map(|volume| (volume.id.clone(), volume))
+        .collect();
     let of_etcd = |volume: &Volume| {
-        etcd_clusters.iter().any(|name| volume.tags.contains_key(&format!("{ETCD_PREFIX}{name}")))
+        etcd_clusters
+            .iter()
+            .any(|name| volume.tags.contains_key(&format!("{ETCD_PREFIX}{name}")))
     };
     Ok(by_id.into_values().filter(of_etcd).collect())
 }
@@ -48,9 +52,14 @@ fn etcd_manager_filters(
     etcd_clusters: &BTreeSet<EtcdClusterName>,
     role: &str,
 ) -> [Filter; 3] {
-    let etcd_keys = etcd_clusters.iter().map(|name| format!("{ETCD_PREFIX}{name}"));
+    let etcd_keys = etcd_clusters
+        .iter()
+        .map(|name| format!("{ETCD_PREFIX}{name}"));
     [
-        Filter::new(format!("tag:{CLUSTER_OWNED_PREFIX}{cluster}"), [CLUSTER_OWNED]),
+        Filter::new(
+            format!("tag:{CLUSTER_OWNED_PREFIX}{cluster}"),
+            [CLUSTER_OWNED],
+        ),
         Filter::new("tag-key", etcd_keys),
         Filter::new(format!("tag:{role}"), ["1"]),
     ]

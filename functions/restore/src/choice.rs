@@ -90,7 +90,11 @@ fn by_run(
         (None, None) => true,
     };
     let has_all = |run: &RunSnapshots| {
-        let mut wanted = run.snapshots.keys().chain(&run.missing).filter(|key| request.wants(key));
+        let mut wanted = run
+            .snapshots
+            .keys()
+            .chain(&run.missing)
+            .filter(|key| request.wants(key));
         let any = run.snapshots.keys().any(|key| request.wants(key));
         any && wanted.all(|key| !run.missing.contains(key))
     };
@@ -101,10 +105,15 @@ fn by_run(
     if pinned.is_none() && request.at.is_none() {
         refuse_doubtful(chosen, &runs)?;
     }
-    let wanted = chosen.snapshots.iter().filter(|(key, _)| request.wants(key));
+    let wanted = chosen
+        .snapshots
+        .iter()
+        .filter(|(key, _)| request.wants(key));
     Ok(Choice {
         run: Some(chosen.run),
-        snapshots: wanted.map(|(key, snapshot)| (key.clone(), snapshot.clone())).collect(),
+        snapshots: wanted
+            .map(|(key, snapshot)| (key.clone(), snapshot.clone()))
+            .collect(),
     })
 }
 
@@ -119,7 +128,9 @@ fn refuse_unknown_members(
         .filter(|key| etcd_clusters.contains(&key.etcd_cluster))
         .collect();
     let is_known = |name: &&String| {
-        known.iter().any(|key| key.member.as_str() == name.as_str() || key.to_string() == **name)
+        known
+            .iter()
+            .any(|key| key.member.as_str() == name.as_str() || key.to_string() == **name)
     };
     let mut asked = request.members.iter().flatten();
     match asked.find(|name| !is_known(name)) {
@@ -146,9 +157,13 @@ fn no_restore_point(
         ),
         (None, Some(oldest)) => format!(
             "no run of {cluster} fits; the oldest left anything at {}",
-            oldest.earliest().map_or("an unknown time".to_owned(), |at| at.to_string())
+            oldest
+                .earliest()
+                .map_or("an unknown time".to_owned(), |at| at.to_string())
         ),
-        (None, None) => format!("{cluster} has no managed snapshot; \"snapshots\" names others by hand"),
+        (None, None) => {
+            format!("{cluster} has no managed snapshot; \"snapshots\" names others by hand")
+        }
     };
     Diagnostic::new(ErrorType::NoRestorePoint, message)
 }
@@ -157,12 +172,16 @@ fn refuse_doubtful(chosen: &RunSnapshots, runs: &[RunSnapshots]) -> Result<(), D
     if chosen.doubtful.is_empty() {
         return Ok(());
     }
-    let before = runs.iter().find(|run| run.run < chosen.run && run.is_complete());
+    let before = runs
+        .iter()
+        .find(|run| run.run < chosen.run && run.is_complete());
     let older = match before.and_then(|run| Some((run.run, run.latest()?))) {
         Some((run, latest)) => format!("\"at\": \"{latest}\" takes that of {run} before it"),
         None => "there is no complete one before it".to_owned(),
     };
-    let newer = chosen.latest().map(|at| format!(", \"at\": \"{at}\" takes it all the same"));
+    let newer = chosen
+        .latest()
+        .map(|at| format!(", \"at\": \"{at}\" takes it all the same"));
     Err(Diagnostic::new(
         ErrorType::RestorePointDoubtful,
         format!(
@@ -192,12 +211,19 @@ fn by_hand(
         refuse_foreign(request, key, snapshot)?;
         snapshots.insert(key.clone(), snapshot.clone());
     }
-    Ok(Choice { run: None, snapshots })
+    Ok(Choice {
+        run: None,
+        snapshots,
+    })
 }
 
 /// A snapshot without tags, as a copy has none, may be anybody's; one that says whose it is, is taken
 /// at its word: peers' names hold the cluster's name, so that no other cluster could use it.
-fn refuse_foreign(request: &Request, key: &MemberKey, snapshot: &Snapshot) -> Result<(), Diagnostic> {
+fn refuse_foreign(
+    request: &Request,
+    key: &MemberKey,
+    snapshot: &Snapshot,
+) -> Result<(), Diagnostic> {
     let id = &snapshot.id;
     if let Some(owner) = cluster_of(&snapshot.tags).filter(|owner| *owner != request.cluster) {
         return Err(Diagnostic::invalid_event(format!(
@@ -213,7 +239,11 @@ fn refuse_foreign(request: &Request, key: &MemberKey, snapshot: &Snapshot) -> Re
             identity.member_key()
         )));
     }
-    if request.etcd_clusters.as_ref().is_some_and(|asked| !asked.contains(&key.etcd_cluster)) {
+    if request
+        .etcd_clusters
+        .as_ref()
+        .is_some_and(|asked| !asked.contains(&key.etcd_cluster))
+    {
         return Err(Diagnostic::invalid_event(format!(
             "\"snapshots\" names {key}, which \"etcd_clusters\" leaves out"
         )));
@@ -236,7 +266,11 @@ fn refuse_members_left_out(
     if request.partial {
         return Ok(());
     }
-    let restored: BTreeSet<_> = choice.snapshots.keys().map(|key| &key.etcd_cluster).collect();
+    let restored: BTreeSet<_> = choice
+        .snapshots
+        .keys()
+        .map(|key| &key.etcd_cluster)
+        .collect();
     let left_out: Vec<_> = cluster
         .members
         .iter()
@@ -267,7 +301,10 @@ fn refuse_skew(request: &Request, choice: &Choice) -> Result<(), Diagnostic> {
             "the members' snapshots{} were started {} minutes apart, more than {} allowed: etcd may \
              panic or lose entries. Choose an older restore point with \"at\", or raise \
              \"skew_minutes_max\" to {}",
-            choice.run.map(|run| format!(" of the run of {run}")).unwrap_or_default(),
+            choice
+                .run
+                .map(|run| format!(" of the run of {run}"))
+                .unwrap_or_default(),
             skew_minutes,
             request.skew_minutes_max,
             skew_minutes

@@ -59,7 +59,10 @@ pub async fn collect(
     Ok(Situation {
         snapshots,
         cluster: cluster.unwrap_or_default(),
-        by_hand: by_hand.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect(),
+        by_hand: by_hand
+            .into_iter()
+            .map(|snapshot| (snapshot.id.clone(), snapshot))
+            .collect(),
         masters,
     })
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::diagnostic::Diagnostic;
-use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId, ZoneName};
+use etcd_backup_core::ids::{
+    ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId, ZoneName,
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -108,8 +110,9 @@ impl Request {
                 "the event is not a JSON object: send {\"cluster\":\"…\"}",
             ));
         }
-        let request = Self::deserialize(event)
-            .map_err(|error| Diagnostic::invalid_event(format!("the event is not accepted: {error}")))?;
+        let request = Self::deserialize(event).map_err(|error| {
+            Diagnostic::invalid_event(format!("the event is not accepted: {error}"))
+        })?;
         match request.contradiction() {
             Some(contradiction) => Err(Diagnostic::invalid_event(contradiction)),
             None => Ok(request),
@@ -119,10 +122,15 @@ impl Request {
     fn contradiction(&self) -> Option<String> {
         let is_empty = |option: Option<usize>| option == Some(0);
         if self.cluster.as_str().trim().is_empty() {
-            return Some("\"cluster\" is empty: name the cluster, like k8s.mycompany.tld".to_owned());
+            return Some(
+                "\"cluster\" is empty: name the cluster, like k8s.mycompany.tld".to_owned(),
+            );
         }
         for (name, length) in [
-            ("etcd_clusters", self.etcd_clusters.as_ref().map(BTreeSet::len)),
+            (
+                "etcd_clusters",
+                self.etcd_clusters.as_ref().map(BTreeSet::len),
+            ),
             ("members", self.members.as_ref().map(BTreeSet::len)),
             ("snapshots", self.snapshots.as_ref().map(BTreeMap::len)),
         ] {
@@ -137,7 +145,10 @@ impl Request {
             return Some("\"at\" and \"snapshots\" contradict: give one of them".to_owned());
         }
         if self.members.is_some() && self.snapshots.is_some() {
-            return Some("\"members\" and \"snapshots\" contradict: \"snapshots\" names its members".to_owned());
+            return Some(
+                "\"members\" and \"snapshots\" contradict: \"snapshots\" names its members"
+                    .to_owned(),
+            );
         }
         if self.members.is_some() && !self.partial {
             return Some(
@@ -213,10 +224,18 @@ impl Request {
             parts.push(format!("skew_minutes_max={}", self.skew_minutes_max));
         }
         if let Some(volume) = &self.volume {
-            let VolumeOption { volume_type, iops, throughput } = volume;
+            let VolumeOption {
+                volume_type,
+                iops,
+                throughput,
+            } = volume;
             let volume_type = volume_type.as_deref().unwrap_or("-");
             let number = |number: &Option<i32>| number.map_or("-".to_owned(), |n| n.to_string());
-            parts.push(format!("volume={volume_type}/{}/{}", number(iops), number(throughput)));
+            parts.push(format!(
+                "volume={volume_type}/{}/{}",
+                number(iops),
+                number(throughput)
+            ));
         }
         if !self.zones.is_empty() {
             parts.push(format!("zones={}", join_pairs(&self.zones)));
@@ -232,14 +251,23 @@ impl Request {
 impl VolumeOption {
     fn contradiction(&self) -> Option<String> {
         let not_positive = |number: Option<i32>| number.is_some_and(|number| number <= 0);
-        if *self == (Self { volume_type: None, iops: None, throughput: None }) {
-            return Some("\"volume\" is empty: give type, iops or throughput, or leave it out".to_owned());
+        if *self
+            == (Self {
+                volume_type: None,
+                iops: None,
+                throughput: None,
+            })
+        {
+            return Some(
+                "\"volume\" is empty: give type, iops or throughput, or leave it out".to_owned(),
+            );
         }
         if self.volume_type.as_ref().is_some_and(String::is_empty) {
             return Some("\"volume\" has an empty \"type\"".to_owned());
         }
-        (not_positive(self.iops) || not_positive(self.throughput))
-            .then(|| "\"iops\" and \"throughput\" of \"volume\" are whole numbers above zero".to_owned())
+        (not_positive(self.iops) || not_positive(self.throughput)).then(|| {
+            "\"iops\" and \"throughput\" of \"volume\" are whole numbers above zero".to_owned()
+        })
     }
 }
 
@@ -249,7 +277,10 @@ fn join<T: std::fmt::Display>(items: &BTreeSet<T>) -> String {
 }
 
 fn join_pairs<K: std::fmt::Display, V: std::fmt::Display>(pairs: &BTreeMap<K, V>) -> String {
-    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| format!("{key}:{value}"))
+        .collect();
     pairs.join(",")
 }
 
@@ -295,13 +326,19 @@ mod tests {
         let again = decode(r#"{"cluster":"k8s","again":true}"#).unwrap();
         let main = decode(r#"{"cluster":"k8s","etcd_clusters":["main"]}"#).unwrap();
         assert_eq!(plain.options_text(), "masters=leave");
-        assert!(plain.has_options(&again.options_text()) && again.has_options(&plain.options_text()));
+        assert!(
+            plain.has_options(&again.options_text()) && again.has_options(&plain.options_text())
+        );
         assert!(again.was_again(&again.options_text()) && !again.was_again(&plain.options_text()));
         assert!(!main.has_options(&plain.options_text()));
 
-        let snapshots: Vec<String> =
-            (0..20).map(|i| format!(r#""main/m{i}":"snap-0123456789abcdef{i}""#)).collect();
-        let long = format!(r#"{{"cluster":"k8s","snapshots":{{{}}}}}"#, snapshots.join(","));
+        let snapshots: Vec<String> = (0..20)
+            .map(|i| format!(r#""main/m{i}":"snap-0123456789abcdef{i}""#))
+            .collect();
+        let long = format!(
+            r#"{{"cluster":"k8s","snapshots":{{{}}}}}"#,
+            snapshots.join(",")
+        );
         let long = decode(&long).unwrap();
         assert!(long.options_text().len() <= TAG_VALUE_LENGTH_MAX);
         assert!(long.has_options(&long.options_text()));

@@ -85,7 +85,8 @@ fn describe(step: &Step) -> String {
 /// All at the same time, so that one that is refused doesn't hold the others up; the first refusal is
 /// told. What was made stays, untagged, and is gone on with.
 async fn create(aws: &impl VolumeWriter, volumes: &[NewVolume]) -> Result<(), AwsError> {
-    let made = futures::future::join_all(volumes.iter().map(|volume| aws.create_volume(volume))).await;
+    let made =
+        futures::future::join_all(volumes.iter().map(|volume| aws.create_volume(volume))).await;
     made.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
 }
 
@@ -94,18 +95,25 @@ async fn retire(
     aws: &impl VolumeWriter,
     retirements: &[(VolumeId, Retirement)],
 ) -> Result<(), AwsError> {
-    let journals = retirements.iter().map(async |(volume, retirement)| {
-        aws.tag_volume(volume, &retirement.tags()).await
-    });
+    let journals = retirements
+        .iter()
+        .map(async |(volume, retirement)| aws.tag_volume(volume, &retirement.tags()).await);
     futures::future::try_join_all(journals).await?;
-    let volumes: Vec<_> = retirements.iter().map(|(volume, _)| volume.clone()).collect();
-    let keys: BTreeSet<_> =
-        retirements.iter().flat_map(|(_, retirement)| retirement.was.keys().cloned()).collect();
+    let volumes: Vec<_> = retirements
+        .iter()
+        .map(|(volume, _)| volume.clone())
+        .collect();
+    let keys: BTreeSet<_> = retirements
+        .iter()
+        .flat_map(|(_, retirement)| retirement.was.keys().cloned())
+        .collect();
     aws.untag_volumes(&volumes, &Vec::from_iter(keys)).await
 }
 
 async fn tag(aws: &impl VolumeWriter, tags: &[(VolumeId, Tags)]) -> Result<(), AwsError> {
-    let writes = tags.iter().map(async |(volume, tags)| aws.tag_volume(volume, tags).await);
+    let writes = tags
+        .iter()
+        .map(async |(volume, tags)| aws.tag_volume(volume, tags).await);
     futures::future::try_join_all(writes).await.map(drop)
 }
 
@@ -117,8 +125,12 @@ async fn see_old_volumes_gone(
     deadline: Instant,
 ) -> Result<bool, Diagnostic> {
     let etcd_clusters = etcd_clusters(plan);
-    let old: BTreeSet<_> =
-        plan.members.iter().flat_map(|member| &member.old).map(|volume| &volume.id).collect();
+    let old: BTreeSet<_> = plan
+        .members
+        .iter()
+        .flat_map(|member| &member.old)
+        .map(|volume| &volume.id)
+        .collect();
     let mut absences = 0;
     while absences < ABSENCES {
         if Instant::now() + MARGIN >= deadline {
@@ -159,7 +171,9 @@ async fn confirm(
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let wrong = wrong.iter().map(|(key, found)| format!("{key}: {}", choice::list(found.iter())));
+    let wrong = wrong
+        .iter()
+        .map(|(key, found)| format!("{key}: {}", choice::list(found.iter())));
     Err(Diagnostic::new(
         ErrorType::CandidatesWrong,
         format!(
@@ -172,12 +186,16 @@ async fn confirm(
 }
 
 fn etcd_clusters(plan: &Plan) -> BTreeSet<EtcdClusterName> {
-    plan.members.iter().map(|member| member.key.etcd_cluster.clone()).collect()
+    plan.members
+        .iter()
+        .map(|member| member.key.etcd_cluster.clone())
+        .collect()
 }
 
 fn failed_volumes(situation: &Situation) -> BTreeSet<VolumeId> {
     let all = situation.cluster.unfinished.iter();
-    let failed = all.filter(|(_, volume)| volume.state == etcd_backup_core::volume::VolumeState::Error);
+    let failed =
+        all.filter(|(_, volume)| volume.state == etcd_backup_core::volume::VolumeState::Error);
     failed.map(|(_, volume)| volume.id.clone()).collect()
 }
 

@@ -41,7 +41,10 @@ pub fn restore_id(
     };
     let mut attempt = 0;
     loop {
-        let id = RestoreId::from(format!("r-{}", digest(&format!("{input}attempt {attempt}\n"))));
+        let id = RestoreId::from(format!(
+            "r-{}",
+            digest(&format!("{input}attempt {attempt}\n"))
+        ));
         if !was_retired(&id) {
             return id;
         }
@@ -53,7 +56,10 @@ pub fn restore_id(
 /// `error` has used its token up.
 pub fn client_token(cluster: &Cluster, restore_id: &RestoreId, key: &MemberKey) -> String {
     let failed = failed(cluster, restore_id).filter(|(origin, _)| origin.member == *key);
-    format!("{restore_id}-{}", digest(&format!("{key} after {}", failed.count())))
+    format!(
+        "{restore_id}-{}",
+        digest(&format!("{key} after {}", failed.count()))
+    )
 }
 
 /// The volumes of a restore that ended in `error`.

@@ -66,8 +66,16 @@ pub async fn handle(
         }
         Action::Restore | Action::List => {
             let deadline = invocation.deadline;
-            execute::execute(aws, settings, &request, situation, &attempt, &surroundings, deadline)
-                .await?
+            execute::execute(
+                aws,
+                settings,
+                &request,
+                situation,
+                &attempt,
+                &surroundings,
+                deadline,
+            )
+            .await?
         }
     };
     let next_steps = next_steps::next_steps(&plan, phase, &surroundings.region);

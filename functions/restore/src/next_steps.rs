@@ -52,7 +52,11 @@ fn after(plan: &Plan, region: &str) -> Vec<String> {
 
 /// One command for all: a restored member that meets a live, newer peer panics or loses entries.
 fn terminate(plan: &Plan, region: &str) -> String {
-    let ids: Vec<&str> = plan.masters.iter().map(|master| master.id.as_str()).collect();
+    let ids: Vec<&str> = plan
+        .masters
+        .iter()
+        .map(|master| master.id.as_str())
+        .collect();
     match ids.is_empty() {
         true => "No master runs: let the autoscaling groups start them.".to_owned(),
         false => format!(

@@ -11,7 +11,9 @@ use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{CLUSTER_OWNED_PREFIX, EtcdTag, Identity};
 use etcd_backup_core::fleet::{Cluster, Member};
 use etcd_backup_core::ids::{ClusterName, MemberKey, RestoreId, ZoneName};
-use etcd_backup_core::restore_tags::{KEY_LENGTH_MAX, Origin, Retirement, TAGS_MAX, tags_to_retire};
+use etcd_backup_core::restore_tags::{
+    KEY_LENGTH_MAX, Origin, Retirement, TAGS_MAX, tags_to_retire,
+};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::volume::{Performance, Volume, VolumeState};
@@ -97,7 +99,9 @@ impl Plan {
     /// volumes would join live, newer peers.
     fn refuse_masters_running(&self, cluster: &Cluster) -> Result<(), Diagnostic> {
         let old = || self.members.iter().flat_map(|member| &member.old);
-        let attached: Vec<_> = old().filter(|volume| !volume.attachments.is_empty()).collect();
+        let attached: Vec<_> = old()
+            .filter(|volume| !volume.attachments.is_empty())
+            .collect();
         let volumes = cluster.members.values().flat_map(|member| &member.volumes);
         let has_owned_tag = |volume: &Volume| {
             let tags = tags::original(volume);
@@ -130,12 +134,16 @@ impl Plan {
 impl MemberPlan {
     /// The volumes still to be retired.
     pub fn to_retire(&self) -> impl Iterator<Item = &Volume> {
-        self.old.iter().filter(|volume| Identity::of(&volume.tags).is_some())
+        self.old
+            .iter()
+            .filter(|volume| Identity::of(&volume.tags).is_some())
     }
 
     /// Whether the new volume has its final tags.
     pub fn is_tagged(&self) -> bool {
-        self.made.as_ref().is_some_and(|made| Identity::of(&made.tags).is_some())
+        self.made
+            .as_ref()
+            .is_some_and(|made| Identity::of(&made.tags).is_some())
     }
 
     /// Whether nothing is left to do.
@@ -155,7 +163,13 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn member(&self, key: &MemberKey, snapshot: &Snapshot) -> Result<MemberPlan, Diagnostic> {
-        let Self { request, cluster, settings, attempt, .. } = self;
+        let Self {
+            request,
+            cluster,
+            settings,
+            attempt,
+            ..
+        } = self;
         let empty = Member::default();
         let member = cluster.members.get(key).unwrap_or(&empty);
         let made = match attempt.is_finished {
@@ -174,8 +188,13 @@ impl Planner<'_> {
         };
         let old_tags = pattern.map(tags::original);
         let etcd = etcd_tag(key, snapshot, old_tags.as_ref(), &attempt.choice);
-        let final_tags =
-            tags::complete(&request.cluster, &etcd, &snapshot.tags, old_tags.as_ref(), settings);
+        let final_tags = tags::complete(
+            &request.cluster,
+            &etcd,
+            &snapshot.tags,
+            old_tags.as_ref(),
+            settings,
+        );
         let plan = MemberPlan {
             key: key.clone(),
             new: NewVolume {
@@ -274,7 +293,10 @@ fn made<'a>(
 
 /// The volumes whose place this restore's takes: those live beside it, and those it retired.
 fn old(member: &Member, restore_id: &RestoreId, made: Option<&Volume>) -> Vec<Volume> {
-    let live = member.volumes.iter().filter(|volume| made.is_none_or(|made| made.id != volume.id));
+    let live = member
+        .volumes
+        .iter()
+        .filter(|volume| made.is_none_or(|made| made.id != volume.id));
     let retired = member
         .retired
         .iter()
@@ -297,16 +319,18 @@ fn etcd_tag(key: &MemberKey, snapshot: &Snapshot, old: Option<&Tags>, choice: &C
         Some(Ok(identity)) if identity.member_key() == *key => Some(identity.etcd),
         _ => None,
     };
-    of(&snapshot.tags).or_else(|| of(old?)).unwrap_or_else(|| EtcdTag {
-        etcd_cluster: key.etcd_cluster.clone(),
-        member: key.member.clone(),
-        members: choice
-            .snapshots
-            .keys()
-            .filter(|other| other.etcd_cluster == key.etcd_cluster)
-            .map(|other| other.member.clone())
-            .collect(),
-    })
+    of(&snapshot.tags)
+        .or_else(|| of(old?))
+        .unwrap_or_else(|| EtcdTag {
+            etcd_cluster: key.etcd_cluster.clone(),
+            member: key.member.clone(),
+            members: choice
+                .snapshots
+                .keys()
+                .filter(|other| other.etcd_cluster == key.etcd_cluster)
+                .map(|other| other.member.clone())
+                .collect(),
+        })
 }
 
 /// As the old volume has it, else gp3; the event's own wishes first.
@@ -314,12 +338,16 @@ fn performance(request: &Request, old: Option<&Volume>) -> Performance {
     let wish = request.volume.as_ref();
     let old = old.map(|volume| &volume.performance);
     let old_type = old.map_or("gp3", |old| old.volume_type.as_str());
-    let volume_type = wish.and_then(|wish| wish.volume_type.as_deref()).unwrap_or(old_type);
+    let volume_type = wish
+        .and_then(|wish| wish.volume_type.as_deref())
+        .unwrap_or(old_type);
     // Another type's figures mean nothing to this one.
     let old = old.filter(|old| old.volume_type == volume_type);
     let takes_iops = ["gp3", "io1", "io2"].contains(&volume_type);
     let iops = old.and_then(|old| old.iops).filter(|_| takes_iops);
-    let throughput = old.and_then(|old| old.throughput).filter(|_| volume_type == "gp3");
+    let throughput = old
+        .and_then(|old| old.throughput)
+        .filter(|_| volume_type == "gp3");
     Performance {
         volume_type: volume_type.to_owned(),
         iops: wish.and_then(|wish| wish.iops).or(iops),
@@ -340,7 +368,12 @@ fn refuse_too_many_tags(member: &MemberPlan, settings: &Settings) -> Result<(), 
             was: tags_to_retire(&volume.tags, settings),
         };
         let journal = journal.tags();
-        let keys: BTreeSet<_> = volume.tags.keys().filter(is_users).chain(journal.keys()).collect();
+        let keys: BTreeSet<_> = volume
+            .tags
+            .keys()
+            .filter(is_users)
+            .chain(journal.keys())
+            .collect();
         if keys.len() > TAGS_MAX {
             return refuse(format!(
                 "{} of {} has too many tags to remember them while it is retired ({} of at most \

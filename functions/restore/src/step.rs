@@ -72,7 +72,9 @@ impl Step {
         }
         let untagged = members.iter().filter(|member| !member.is_tagged());
         let tags: Vec<_> = untagged
-            .filter_map(|member| Some((member.made.as_ref()?.id.clone(), member.final_tags.clone())))
+            .filter_map(|member| {
+                Some((member.made.as_ref()?.id.clone(), member.final_tags.clone()))
+            })
             .collect();
         match tags.is_empty() {
             false => Self::Tag(tags),
@@ -102,7 +104,8 @@ fn retirements(
     let retirement = |volume: &Volume| {
         // A journal begun by an earlier invocation is gone on with: what it remembers is no longer
         // on the volume.
-        let begun = Retirement::of(&volume.tags).filter(|begun| begun.restore_id == plan.restore_id);
+        let begun =
+            Retirement::of(&volume.tags).filter(|begun| begun.restore_id == plan.restore_id);
         let (at, mut was) = begun.map_or((now, Tags::new()), |begun| (begun.at, begun.was));
         was.extend(tags_to_retire(&volume.tags, settings));
         Retirement {
@@ -112,5 +115,8 @@ fn retirements(
             was,
         }
     };
-    member.to_retire().map(|volume| (volume.id.clone(), retirement(volume))).collect()
+    member
+        .to_retire()
+        .map(|volume| (volume.id.clone(), retirement(volume)))
+        .collect()
 }

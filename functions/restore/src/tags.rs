@@ -2,8 +2,8 @@
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::discovery::{
-    self, CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, EtcdTag, Identity, NAME, ROLE_CONTROL_PLANE,
-    ROLE_MASTER,
+    self, CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, EtcdTag, Identity, NAME,
+    ROLE_CONTROL_PLANE, ROLE_MASTER,
 };
 use etcd_backup_core::ids::ClusterName;
 use etcd_backup_core::restore_tags::{PREFIX, Retirement};
@@ -50,15 +50,23 @@ pub fn complete(
         }
     }
     // Nothing at all says whose it is, as on a copied snapshot: what kops sets since 1.12.
-    if !tags.contains_key(CLUSTER) && !tags.keys().any(|key| key.starts_with(CLUSTER_OWNED_PREFIX)) {
-        tags.insert(format!("{CLUSTER_OWNED_PREFIX}{cluster}"), CLUSTER_OWNED.to_owned());
+    if !tags.contains_key(CLUSTER) && !tags.keys().any(|key| key.starts_with(CLUSTER_OWNED_PREFIX))
+    {
+        tags.insert(
+            format!("{CLUSTER_OWNED_PREFIX}{cluster}"),
+            CLUSTER_OWNED.to_owned(),
+        );
     }
     tags.insert(CLUSTER.to_owned(), cluster.to_string());
     if !tags.contains_key(ROLE_MASTER) && !tags.contains_key(ROLE_CONTROL_PLANE) {
         tags.insert(ROLE_MASTER.to_owned(), "1".to_owned());
     }
-    let identity = Identity { cluster: cluster.clone(), etcd: etcd.clone() };
-    tags.entry(NAME.to_owned()).or_insert_with(|| identity.volume_name());
+    let identity = Identity {
+        cluster: cluster.clone(),
+        etcd: etcd.clone(),
+    };
+    tags.entry(NAME.to_owned())
+        .or_insert_with(|| identity.volume_name());
     tags
 }
 
@@ -75,16 +83,29 @@ mod tests {
     use super::*;
 
     fn tags(pairs: &[(&str, &str)]) -> Tags {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn completed(of_snapshot: &[(&str, &str)], of_old_volume: Option<&[(&str, &str)]>) -> String {
         let settings = Settings::from_variables(&|_| None).unwrap();
-        let etcd = EtcdTag::parse("k8s.io/etcd/main", "a/a,b,c").unwrap().unwrap();
+        let etcd = EtcdTag::parse("k8s.io/etcd/main", "a/a,b,c")
+            .unwrap()
+            .unwrap();
         let of_old_volume = of_old_volume.map(tags);
-        let completed =
-            complete(&"k8s.mycompany.tld".into(), &etcd, &tags(of_snapshot), of_old_volume.as_ref(), &settings);
-        let lines: Vec<String> = completed.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let completed = complete(
+            &"k8s.mycompany.tld".into(),
+            &etcd,
+            &tags(of_snapshot),
+            of_old_volume.as_ref(),
+            &settings,
+        );
+        let lines: Vec<String> = completed
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         lines.join("\n")
     }
 
@@ -131,7 +152,10 @@ mod tests {
 
     #[test]
     fn an_old_cluster_keeps_its_old_tags() {
-        let old_style = [("KubernetesCluster", "k8s.mycompany.tld"), ("k8s.io/role/master", "1")];
+        let old_style = [
+            ("KubernetesCluster", "k8s.mycompany.tld"),
+            ("k8s.io/role/master", "1"),
+        ];
         assert!(!completed(&old_style, None).contains("kubernetes.io/cluster/"));
     }
 }

@@ -82,13 +82,19 @@ mod tests {
 
     #[test]
     fn a_member_named_by_zone_is_in_it() {
-        assert_eq!(zone("eu-west-2b", &["eu-west-2a"], &[]).unwrap(), "eu-west-2b");
+        assert_eq!(
+            zone("eu-west-2b", &["eu-west-2a"], &[]).unwrap(),
+            "eu-west-2b"
+        );
     }
 
     #[test]
     fn a_letter_is_the_zones_unless_masters_contradict() {
         assert_eq!(zone("b", &[], &[]).unwrap(), "eu-west-2b");
-        assert_eq!(zone("b", &["eu-west-2a", "eu-west-2b"], &[]).unwrap(), "eu-west-2b");
+        assert_eq!(
+            zone("b", &["eu-west-2a", "eu-west-2b"], &[]).unwrap(),
+            "eu-west-2b"
+        );
         assert_eq!(zone("b", &["eu-west-2a"], &[]).unwrap(), "eu-west-2a");
     }
 

@@ -76,7 +76,10 @@ impl VolumeWriter for Aws {
             .send()
             .await
             .map_err(aws_error(OPERATION))?;
-        Ok(created.volume_id().ok_or_else(|| incomplete(OPERATION))?.into())
+        Ok(created
+            .volume_id()
+            .ok_or_else(|| incomplete(OPERATION))?
+            .into())
     }
 
     async fn tag_volume(&self, volume: &VolumeId, tags: &Tags) -> Result<(), AwsError> {
@@ -92,7 +95,9 @@ impl VolumeWriter for Aws {
 
     async fn untag_volumes(&self, volumes: &[VolumeId], keys: &[String]) -> Result<(), AwsError> {
         // A tag without a value is deleted whatever its value is.
-        let tags = keys.iter().map(|key| types::Tag::builder().key(key).build());
+        let tags = keys
+            .iter()
+            .map(|key| types::Tag::builder().key(key).build());
         self.ec2
             .delete_tags()
             .set_resources(Some(volumes.iter().map(VolumeId::to_string).collect()))
@@ -112,8 +117,14 @@ impl Aws {
         const OPERATION: &str = "ec2:DescribeInstances";
         let filters = [
             Filter::new(format!("tag:{}", discovery::CLUSTER), [cluster.as_str()]),
-            Filter::new("tag-key", [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE]),
-            Filter::new("instance-state-name", ["pending", "running", "stopping", "stopped"]),
+            Filter::new(
+                "tag-key",
+                [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE],
+            ),
+            Filter::new(
+                "instance-state-name",
+                ["pending", "running", "stopping", "stopped"],
+            ),
         ];
         let mut pages = self
             .ec2
@@ -146,7 +157,10 @@ impl Aws {
             .await
             .map_err(aws_error("ec2:DescribeAvailabilityZones"))?;
         let zones = answer.availability_zones().iter();
-        Ok(zones.filter_map(|zone| zone.zone_name()).map(ZoneName::from).collect())
+        Ok(zones
+            .filter_map(|zone| zone.zone_name())
+            .map(ZoneName::from)
+            .collect())
     }
 }
 
@@ -198,7 +212,10 @@ fn core_volume(volume: &types::Volume) -> Option<Volume> {
         },
         encrypted: volume.encrypted().unwrap_or(false),
         // EC2 gives an empty string for a volume made blank.
-        made_from: volume.snapshot_id().filter(|id| !id.is_empty()).map(Into::into),
+        made_from: volume
+            .snapshot_id()
+            .filter(|id| !id.is_empty())
+            .map(Into::into),
         attachments: attachments.collect(),
         tags: core_tags(volume.tags()),
     })
@@ -221,7 +238,10 @@ fn core_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
         id: snapshot.snapshot_id()?.into(),
         volume_id: snapshot.volume_id()?.into(),
         state: snapshot_state(snapshot.state()?),
-        state_message: snapshot.state_message().filter(|text| !text.is_empty()).map(str::to_owned),
+        state_message: snapshot
+            .state_message()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
         started: timestamp(snapshot.start_time()?)?,
         size_gib: snapshot.volume_size()?,
         encrypted: snapshot.encrypted().unwrap_or(false),

@@ -1,16 +1,18 @@
 //! SDK errors as the core crate's [`AwsError`].
 
-use aws_smithy_types::error::display::DisplayErrorContext;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use etcd_backup_core::aws::AwsError;
 
 /// EC2's throttling code, sent as a server error though nothing was done.
 const EC2_THROTTLED: &str = "RequestLimitExceeded";
 
 /// Turns an SDK error into the project's own; use it as `.map_err(aws_error("ec2:CreateVolume"))`.
-pub(crate) fn aws_error<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> AwsError
+pub(crate) fn aws_error<E>(
+    operation: &'static str,
+) -> impl FnOnce(SdkError<E, HttpResponse>) -> AwsError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -41,7 +43,10 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
 }
 
 /// EC2, IAM and SNS give the request id in the body, DLM in a header.
-fn request_id(refusal: &impl ProvideErrorMetadata, response: Option<&HttpResponse>) -> Option<String> {
+fn request_id(
+    refusal: &impl ProvideErrorMetadata,
+    response: Option<&HttpResponse>,
+) -> Option<String> {
     refusal
         .meta()
         .extra("aws_request_id")
@@ -51,7 +56,9 @@ fn request_id(refusal: &impl ProvideErrorMetadata, response: Option<&HttpRespons
 
 fn header_request_id(response: &HttpResponse) -> Option<String> {
     let headers = response.headers();
-    let id = headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))?;
+    let id = headers
+        .get("x-amzn-requestid")
+        .or_else(|| headers.get("x-amz-request-id"))?;
     Some(id.to_owned())
 }
 

@@ -50,7 +50,12 @@ async fn report_to_lambda(error: &SettingError) {
         "errorMessage": error.to_string(),
         "stackTrace": [],
     });
-    let _ = post(&endpoint, "/2018-06-01/runtime/init/error", &body.to_string()).await;
+    let _ = post(
+        &endpoint,
+        "/2018-06-01/runtime/init/error",
+        &body.to_string(),
+    )
+    .await;
 }
 
 /// A POST without a client library: the runtime API is plain HTTP on the loopback, and
@@ -94,7 +99,9 @@ where
         answer.map_err(|diagnostic| {
             tracing::error!(
                 error_type = diagnostic.error_type.name(),
-                aws_request_id = diagnostic.aws_error().and_then(|error| error.request_id.as_deref()),
+                aws_request_id = diagnostic
+                    .aws_error()
+                    .and_then(|error| error.request_id.as_deref()),
                 "{}",
                 diagnostic.message
             );

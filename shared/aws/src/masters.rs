@@ -29,7 +29,12 @@ impl Masters for Aws {
         while let Some(group) = pages.next().await {
             let group = group.map_err(aws_error("autoscaling:DescribeAutoScalingGroups"))?;
             if is_control_plane(&group) {
-                zones.extend(group.availability_zones().iter().map(|zone| zone.as_str().into()));
+                zones.extend(
+                    group
+                        .availability_zones()
+                        .iter()
+                        .map(|zone| zone.as_str().into()),
+                );
             }
         }
         Ok(zones)
@@ -41,7 +46,9 @@ impl Masters for Aws {
 }
 
 fn is_control_plane(group: &AutoScalingGroup) -> bool {
-    group.tags().iter().filter_map(|tag| tag.key()).any(|key| {
-        key == discovery::ROLE_MASTER || key == discovery::ROLE_CONTROL_PLANE
-    })
+    group
+        .tags()
+        .iter()
+        .filter_map(|tag| tag.key())
+        .any(|key| key == discovery::ROLE_MASTER || key == discovery::ROLE_CONTROL_PLANE)
 }

@@ -19,9 +19,10 @@ impl Alerts for Aws {
             let (data_type, value) = match attribute {
                 AlertAttribute::Text(text) => ("String", text.clone()),
                 // A filter policy matches on any element of a String.Array, written as JSON.
-                AlertAttribute::List(texts) => {
-                    ("String.Array", serde_json::Value::from(texts.clone()).to_string())
-                }
+                AlertAttribute::List(texts) => (
+                    "String.Array",
+                    serde_json::Value::from(texts.clone()).to_string(),
+                ),
             };
             let value = MessageAttributeValue::builder()
                 .data_type(data_type)
@@ -37,6 +38,9 @@ impl Alerts for Aws {
             request = request.message_attributes(*name, value);
         }
         let published = request.send().await.map_err(aws_error(OPERATION))?;
-        Ok(published.message_id().ok_or_else(|| incomplete(OPERATION))?.to_owned())
+        Ok(published
+            .message_id()
+            .ok_or_else(|| incomplete(OPERATION))?
+            .to_owned())
     }
 }

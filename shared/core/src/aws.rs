@@ -31,7 +31,9 @@ pub struct AwsError {
 
 impl fmt::Display for AwsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, message, .. } = self;
+        let Self {
+            operation, message, ..
+        } = self;
         match &self.code {
             Some(code) => write!(f, "{operation} failed with {code}: {message}")?,
             None => write!(f, "{operation} got no answer: {message}")?,
@@ -151,4 +153,3 @@ pub trait Alerts {
     /// Publishes an alert to a topic and gives the message's id.
     async fn publish(&self, topic_arn: &str, alert: &Alert) -> Result<String, AwsError>;
 }
-

@@ -57,7 +57,11 @@ mod tests {
         assert_eq!(deployment.partition, "aws-us-gov");
         assert_eq!(deployment.region, "us-gov-west-1");
         assert_eq!(deployment.account, "123456789012");
-        for wrong in ["", "arn:aws:lambda:eu-west-2:1234:function:x", "arn:aws:iam::123456789012:role/x"] {
+        for wrong in [
+            "",
+            "arn:aws:lambda:eu-west-2:1234:function:x",
+            "arn:aws:iam::123456789012:role/x",
+        ] {
             assert!(Deployment::of_function(wrong).is_err(), "{wrong}");
         }
     }

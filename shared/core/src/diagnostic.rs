@@ -69,7 +69,8 @@ pub struct Diagnostic {
     pub error_type: ErrorType,
     /// One sentence a person can act on.
     pub message: String,
-    source: Option<AwsError>,
+    // Boxed, as most errors have none and every result pays for the size.
+    source: Option<Box<AwsError>>,
 }
 
 impl Diagnostic {
@@ -89,7 +90,7 @@ impl Diagnostic {
 
     /// The AWS error behind it, where there is one.
     pub fn aws_error(&self) -> Option<&AwsError> {
-        self.source.as_ref()
+        self.source.as_deref()
     }
 }
 
@@ -101,7 +102,7 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|error| error as _)
+        self.aws_error().map(|error| error as _)
     }
 }
 
@@ -110,7 +111,7 @@ impl From<AwsError> for Diagnostic {
         Self {
             error_type: ErrorType::AwsError,
             message: error.to_string(),
-            source: Some(error),
+            source: Some(Box::new(error)),
         }
     }
 }

@@ -99,9 +99,7 @@ impl Fleet {
         for cluster in fleet.clusters.values_mut() {
             cluster.unfinished.sort_by_key(|(_, volume)| volume.created);
             for member in cluster.members.values_mut() {
-                member
-                    .snapshots
-                    .sort_by(|a, b| a.snapshot.started.cmp(&b.snapshot.started));
+                member.snapshots.sort_by_key(|of_member| of_member.snapshot.started);
             }
         }
         fleet
@@ -179,7 +177,10 @@ impl Cluster {
 
     /// How many volumes masters would take.
     pub fn volume_count(&self) -> usize {
-        self.members.values().map(|member| member.volumes.len()).sum()
+        self.members
+            .values()
+            .map(|member| member.volumes.len())
+            .sum()
     }
 
     /// The etcd clusters of which anything is left.

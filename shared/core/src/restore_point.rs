@@ -36,12 +36,18 @@ impl RunSnapshots {
 
     /// The start of its earliest snapshot: the restore point's time.
     pub fn earliest(&self) -> Option<Timestamp> {
-        self.snapshots.values().map(|snapshot| snapshot.started).min()
+        self.snapshots
+            .values()
+            .map(|snapshot| snapshot.started)
+            .min()
     }
 
     /// The start of its latest snapshot.
     pub fn latest(&self) -> Option<Timestamp> {
-        self.snapshots.values().map(|snapshot| snapshot.started).max()
+        self.snapshots
+            .values()
+            .map(|snapshot| snapshot.started)
+            .max()
     }
 
     /// Seconds between the earliest and the latest snapshot.
@@ -71,7 +77,9 @@ pub fn runs(
             continue;
         }
         for snapshot in &member.snapshots {
-            let run = by_run.entry(schedule.run_of(snapshot.snapshot.started)).or_default();
+            let run = by_run
+                .entry(schedule.run_of(snapshot.snapshot.started))
+                .or_default();
             run.entry(key.clone()).or_default().push(snapshot);
         }
     }
@@ -132,7 +140,10 @@ fn members_in_run(
         .map(|name| MemberKey::new(etcd_cluster, name))
         .collect();
     match named.is_empty() {
-        true => cluster.members_of(etcd_cluster).map(|(key, _)| key.clone()).collect(),
+        true => cluster
+            .members_of(etcd_cluster)
+            .map(|(key, _)| key.clone())
+            .collect(),
         false => named,
     }
 }

@@ -52,7 +52,9 @@ pub struct Origin {
 impl Origin {
     /// The tags that say so.
     pub fn tags(&self) -> Tags {
-        let run = self.run.map_or(RUN_BY_HAND.to_owned(), |run| run.to_string());
+        let run = self
+            .run
+            .map_or(RUN_BY_HAND.to_owned(), |run| run.to_string());
         [
             (RESTORE_ID, self.restore_id.to_string()),
             (CLUSTER, self.cluster.to_string()),
@@ -116,7 +118,9 @@ impl Retirement {
     pub fn of(tags: &Tags) -> Option<Self> {
         let was = tags
             .iter()
-            .filter_map(|(key, value)| Some((key.strip_prefix(WAS_PREFIX)?.to_owned(), value.clone())))
+            .filter_map(|(key, value)| {
+                Some((key.strip_prefix(WAS_PREFIX)?.to_owned(), value.clone()))
+            })
             .collect();
         Some(Self {
             restore_id: tags.get(RETIRED_BY)?.as_str().into(),
@@ -147,7 +151,10 @@ mod tests {
 
     #[test]
     fn an_origin_survives_the_round_trip() {
-        for run in [None, Some(settings().due_run("2026-11-22T07:30:00Z".parse().unwrap()))] {
+        for run in [
+            None,
+            Some(settings().due_run("2026-11-22T07:30:00Z".parse().unwrap())),
+        ] {
             let origin = Origin {
                 restore_id: "r-1f2e3d4c5b6a".into(),
                 cluster: "k8s.mycompany.tld".into(),

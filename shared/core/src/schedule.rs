@@ -29,11 +29,11 @@ impl FromStr for StartTime {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let two_digits = |part: &str| match part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())
-        {
-            true => part.parse().map_err(|_| ()),
-            false => Err(()),
-        };
+        let two_digits =
+            |part: &str| match part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()) {
+                true => part.parse().map_err(|_| ()),
+                false => Err(()),
+            };
         let (hour, minute) = text.split_once(':').ok_or(())?;
         let (hour, minute) = (two_digits(hour)?, two_digits(minute)?);
         match hour < 24 && minute < 60 {
@@ -136,7 +136,9 @@ mod tests {
 
     #[test]
     fn start_times_are_two_digits_each() {
-        for wrong in ["6:00", "06:0", "24:00", "06:60", "0600", "+6:00", "06:00:00", ""] {
+        for wrong in [
+            "6:00", "06:0", "24:00", "06:60", "0600", "+6:00", "06:00:00", "",
+        ] {
             assert!(wrong.parse::<StartTime>().is_err(), "{wrong}");
         }
         assert_eq!("23:59".parse::<StartTime>().unwrap().to_string(), "23:59");

@@ -282,7 +282,9 @@ fn alert_topic(text: &str) -> Option<Option<String>> {
     match text.split(':').collect::<Vec<_>>()[..] {
         [""] => Some(None),
         ["arn", partition, "sns", region, account, topic]
-            if [partition, region, account, topic].iter().all(|part| !part.is_empty()) =>
+            if [partition, region, account, topic]
+                .iter()
+                .all(|part| !part.is_empty()) =>
         {
             Some(Some(text.to_owned()))
         }
@@ -306,7 +308,9 @@ fn expect_clusters(text: &str) -> Option<ExpectClusters> {
                 let name = name.trim();
                 let fits = !name.is_empty()
                     && name != "none"
-                    && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
                 fits.then(|| ClusterName::from(name))
             })
             .collect::<Option<_>>()
@@ -396,12 +400,18 @@ mod tests {
 
     #[test]
     fn lists_are_split_at_commas_and_values_keep_their_equals_signs() {
-        let settings = with("TARGET_TAGS", "k8s.io/role/master=1, k8s.io/role/control-plane=a=b").unwrap();
+        let settings = with(
+            "TARGET_TAGS",
+            "k8s.io/role/master=1, k8s.io/role/control-plane=a=b",
+        )
+        .unwrap();
         assert_eq!(settings.target_tags[1].key, "k8s.io/role/control-plane");
         assert_eq!(settings.target_tags[1].value, "a=b");
         assert!(with("TAGS_TO_ADD", "").unwrap().tags_to_add.is_empty());
         assert_eq!(
-            with("EXPECT_CLUSTERS", "a.tld, b.tld").unwrap().expect_clusters,
+            with("EXPECT_CLUSTERS", "a.tld, b.tld")
+                .unwrap()
+                .expect_clusters,
             ExpectClusters::Named(vec!["a.tld".into(), "b.tld".into()])
         );
     }

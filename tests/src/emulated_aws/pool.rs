@@ -33,10 +33,10 @@ pub(super) fn new_endpoint() -> String {
 
 impl Pool {
     fn start() -> Self {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut process = Command::new(python(tests))
+        let tests = emulation_folder();
+        let mut process = Command::new(python(&tests))
             .args(["-m", "emulated_aws", "--pool"])
-            .current_dir(tests)
+            .current_dir(&tests)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -64,6 +64,18 @@ impl Pool {
             ),
         }
     }
+}
+
+/// The folder with the emulation's code. Where this was compiled comes last: a target folder may have
+/// been carried over from another checkout.
+fn emulation_folder() -> PathBuf {
+    let under_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let in_the_repository = std::env::current_dir().ok().map(|here| here.join("tests"));
+    [under_cargo, in_the_repository]
+        .into_iter()
+        .flatten()
+        .find(|folder| folder.join("emulated_aws/__main__.py").exists())
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")))
 }
 
 fn python(tests: &Path) -> PathBuf {

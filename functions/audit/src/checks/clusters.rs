@@ -16,7 +16,10 @@ use crate::finding::{Finding, Kind, Subject};
 /// where nothing at all is there, once for the account.
 pub fn check_presence(scope: &Scope) -> Vec<Finding> {
     let mut findings = total_losses(scope);
-    let lost: BTreeSet<_> = findings.iter().filter_map(|f| f.subject.cluster.clone()).collect();
+    let lost: BTreeSet<_> = findings
+        .iter()
+        .filter_map(|f| f.subject.cluster.clone())
+        .collect();
     for name in wanted(scope) {
         if !lost.contains(&name) && volume_count(scope, &name) == 0 {
             findings.push(Finding::new(
@@ -66,7 +69,10 @@ fn total_losses(scope: &Scope) -> Vec<Finding> {
     findings
 }
 
-fn newest_snapshot<'a>(cluster: &'a Cluster, etcd_cluster: &'a EtcdClusterName) -> Option<&'a Snapshot> {
+fn newest_snapshot<'a>(
+    cluster: &'a Cluster,
+    etcd_cluster: &'a EtcdClusterName,
+) -> Option<&'a Snapshot> {
     cluster
         .members_of(etcd_cluster)
         .filter_map(|(_, member)| member.snapshots.last())
@@ -85,9 +91,16 @@ fn wanted(scope: &Scope) -> Vec<ClusterName> {
 
 /// A cluster's volumes, those with a malformed etcd tag among them.
 pub fn volume_count(scope: &Scope, name: &ClusterName) -> usize {
-    let fitting = scope.fleet.clusters.get(name).map_or(0, Cluster::volume_count);
+    let fitting = scope
+        .fleet
+        .clusters
+        .get(name)
+        .map_or(0, Cluster::volume_count);
     let misfits = scope.fleet.misfits.iter();
-    fitting + misfits.filter(|misfit| misfit.cluster().as_ref() == Some(name)).count()
+    fitting
+        + misfits
+            .filter(|misfit| misfit.cluster().as_ref() == Some(name))
+            .count()
 }
 
 /// `no_restore_point`: an etcd cluster has none, though a run was due of every member.

@@ -40,7 +40,10 @@ fn has_misfit(scope: &Scope, name: &ClusterName, key: &MemberKey) -> bool {
 fn missing(cluster: &Cluster, key: &MemberKey, member: &Member) -> Kind {
     Kind::MemberMissing {
         named_by: named_by(cluster, key),
-        latest_snapshot: member.snapshots.last().map(|of_member| of_member.snapshot.id.clone()),
+        latest_snapshot: member
+            .snapshots
+            .last()
+            .map(|of_member| of_member.snapshot.id.clone()),
     }
 }
 

@@ -29,7 +29,10 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
 
 fn due_snapshot(scope: &Scope, member: &Member, due_run: Run) -> Option<Kind> {
     let of_run: Vec<&Snapshot> = snapshots_of(scope, member, due_run).collect();
-    if of_run.iter().any(|snapshot| snapshot.state != SnapshotState::Error) {
+    if of_run
+        .iter()
+        .any(|snapshot| snapshot.state != SnapshotState::Error)
+    {
         return None;
     }
     match of_run.last() {
@@ -72,7 +75,10 @@ pub fn is_expected(scope: &Scope, member: &Member, run: Run) -> bool {
         return false;
     };
     let policy_created = scope.policy.map(|policy| policy.created);
-    let oldest_snapshot = member.snapshots.first().map(|of_member| of_member.snapshot.started);
+    let oldest_snapshot = member
+        .snapshots
+        .first()
+        .map(|of_member| of_member.snapshot.started);
     let Some(covered_since) = policy_created.into_iter().chain(oldest_snapshot).min() else {
         return false;
     };
@@ -81,7 +87,12 @@ pub fn is_expected(scope: &Scope, member: &Member, run: Run) -> bool {
 
 fn first_known_volume(member: &Member) -> Option<Timestamp> {
     let retired = member.retired.iter().map(|(_, volume)| volume);
-    member.volumes.iter().chain(retired).map(|volume| volume.created).min()
+    member
+        .volumes
+        .iter()
+        .chain(retired)
+        .map(|volume| volume.created)
+        .min()
 }
 
 /// History from before the schedule became what it is, is judged by nobody.

@@ -40,12 +40,17 @@ async fn set_up(stage: &mut Stage) -> BackedUpFleet {
 
     stage.scene("converge: what would it make?");
     let converge = Function::start(&aws, "converge", &[("ALERT_TOPIC_ARN", &topic_arn)]).await;
-    stage.invoke(&converge, "converge", json!({"action": "plan"})).await;
+    stage
+        .invoke(&converge, "converge", json!({"action": "plan"}))
+        .await;
     stage.scene("converge: make it");
     let made = stage.invoke(&converge, "converge", json!({})).await;
     stage.scene("converge again, as every hour: nothing to do");
     stage.invoke(&converge, "converge", json!({})).await;
-    let policy = made["policy_id"].as_str().expect("converge names the policy").into();
+    let policy = made["policy_id"]
+        .as_str()
+        .expect("converge names the policy")
+        .into();
     BackedUpFleet {
         aws,
         cluster,
@@ -58,8 +63,15 @@ async fn set_up(stage: &mut Stage) -> BackedUpFleet {
 
 async fn drift(stage: &mut Stage, fleet: &BackedUpFleet) {
     stage.scene("Somebody disables the DLM policy; converge repairs it");
-    stage.say(&format!("$ aws dlm update-lifecycle-policy --policy-id {} --state DISABLED", fleet.policy));
-    let disable = fleet.aws.dlm().update_lifecycle_policy().policy_id(fleet.policy.as_str());
+    stage.say(&format!(
+        "$ aws dlm update-lifecycle-policy --policy-id {} --state DISABLED",
+        fleet.policy
+    ));
+    let disable = fleet
+        .aws
+        .dlm()
+        .update_lifecycle_policy()
+        .policy_id(fleet.policy.as_str());
     let disable = disable.state(aws_sdk_dlm::types::SettablePolicyStateValues::Disabled);
     disable.send().await.expect("the policy is there");
     let converge = fleet.function("converge").await;
@@ -80,15 +92,22 @@ async fn fifteen_days(stage: &mut Stage, fleet: &BackedUpFleet) {
     }
     stage.scene("audit: proves it");
     let audit = fleet.function("audit").await;
-    stage.invoke(&audit, "audit", json!({"now": fleet.now().await})).await;
+    stage
+        .invoke(&audit, "audit", json!({"now": fleet.now().await}))
+        .await;
 }
 
 async fn missing_snapshot(stage: &mut Stage, fleet: &BackedUpFleet) {
     stage.scene("The next day one snapshot fails to appear: audit is red");
-    fleet.aws.plant(fleet.cluster.volume("main/b"), Outcome::Missing, 1).await;
+    fleet
+        .aws
+        .plant(fleet.cluster.volume("main/b"), Outcome::Missing, 1)
+        .await;
     fleet.next_morning().await;
     let audit = fleet.function("audit").await;
-    stage.invoke(&audit, "audit", json!({"now": fleet.now().await})).await;
+    stage
+        .invoke(&audit, "audit", json!({"now": fleet.now().await}))
+        .await;
     stage.scene("The alert, as a subscriber of the topic gets it");
     for message in fleet.aws.messages().await {
         stage.show(&format!(
@@ -106,15 +125,35 @@ async fn loss_and_restore(stage: &mut Stage, fleet: &BackedUpFleet) {
     what_masters_find(stage, fleet).await;
     let restore = fleet.function("restore").await;
     stage.scene("restore list: what is there to go back to?");
-    stage.invoke(&restore, "restore", json!({"action": "list", "cluster": CLUSTER})).await;
+    stage
+        .invoke(
+            &restore,
+            "restore",
+            json!({"action": "list", "cluster": CLUSTER}),
+        )
+        .await;
     stage.scene("restore plan: what would it do?");
-    stage.invoke(&restore, "restore", json!({"action": "plan", "cluster": CLUSTER})).await;
+    stage
+        .invoke(
+            &restore,
+            "restore",
+            json!({"action": "plan", "cluster": CLUSTER}),
+        )
+        .await;
     stage.scene("restore");
-    stage.invoke(&restore, "restore", json!({"cluster": CLUSTER})).await;
+    stage
+        .invoke(&restore, "restore", json!({"cluster": CLUSTER}))
+        .await;
     stage.scene("The same event once more, as a retry would send it: nothing is made twice");
     fleet.aws.clear_calls().await;
-    restore.invoke(json!({"cluster": CLUSTER})).await.expect("the restore is done");
-    stage.say(&format!("{} calls that write.", fleet.aws.writes().await.len()));
+    restore
+        .invoke(json!({"cluster": CLUSTER}))
+        .await
+        .expect("the restore is done");
+    stage.say(&format!(
+        "{} calls that write.",
+        fleet.aws.writes().await.len()
+    ));
     stage.scene("What a starting master now finds, by etcd-manager's own filters");
     what_masters_find(stage, fleet).await;
 }
@@ -124,7 +163,11 @@ async fn what_masters_find(stage: &mut Stage, fleet: &BackedUpFleet) {
         for etcd_cluster in &fleet.cluster.kops.etcd_clusters {
             let found = etcd_manager_candidates(&fleet.aws, CLUSTER, etcd_cluster, zone).await;
             let found: Vec<&str> = found.iter().map(|volume| volume.as_str()).collect();
-            let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+            let found = if found.is_empty() {
+                "nothing".to_owned()
+            } else {
+                found.join(", ")
+            };
             stage.say(&format!("{zone}, {etcd_cluster}/{member}: {found}"));
         }
     }

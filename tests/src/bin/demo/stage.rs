@@ -26,7 +26,11 @@ impl Stage {
     /// Begins a scene.
     pub fn scene(&mut self, title: &str) {
         self.scene += 1;
-        let (bold, plain) = if self.colour { ("\x1b[1;36m", "\x1b[0m") } else { ("", "") };
+        let (bold, plain) = if self.colour {
+            ("\x1b[1;36m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
         println!("\n{bold}── {}. {title}{plain}", self.scene);
     }
 
@@ -59,6 +63,9 @@ impl Stage {
 
     /// Ends the story.
     pub fn end(&self) {
-        println!("\nTold in {:.0} s. Nothing is left running.", self.began.elapsed().as_secs_f64());
+        println!(
+            "\nTold in {:.0} s. Nothing is left running.",
+            self.began.elapsed().as_secs_f64()
+        );
     }
 }

@@ -189,7 +189,7 @@ proptest! {
 
     #[test]
     fn any_single_change_shows(statement in statement(), change in 0_usize..10, style in style()) {
-        let before = PolicyDocument::parse(&Style::PLAIN.written(&[statement.clone()])).unwrap();
+        let before = PolicyDocument::parse(&Style::PLAIN.written(std::slice::from_ref(&statement))).unwrap();
         let after = PolicyDocument::parse(&style.written(&[changed(&statement, change)])).unwrap();
         prop_assert_ne!(&before, &after);
         prop_assert!(before.beyond(&after).is_some() || after.beyond(&before).is_some());
