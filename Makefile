@@ -27,6 +27,10 @@ demo: venv build ## Show the whole story on an emulated AWS, no account needed
 .PHONY: test
 test: lint build test-rust test-emulated-aws ## Run every check and every test, as CI does
 
+.PHONY: judge
+judge: venv build ## Let Terraform judge converge (needs terraform and its AWS provider)
+	@$(TARGET_DIR)/debug/terraform-judge
+
 .PHONY: build
 build: ## Compile the functions and the tests
 	cargo build $(CARGO_FLAGS)

@@ -76,7 +76,9 @@ async fn assert_masters_find(
         for etcd_cluster in &cluster.kops.etcd_clusters {
             let own = expected[&format!("{etcd_cluster}/{member}")].clone();
             let found = etcd_manager_candidates(aws, cluster.name(), etcd_cluster, zone).await;
-            assert_eq!(found, std::slice::from_ref(&own),
+            assert_eq!(
+                found,
+                std::slice::from_ref(&own),
                 "etcd-manager, {etcd_cluster} in {zone}"
             );
             of_zone.insert(own);

@@ -147,8 +147,9 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
         }
     }
 
-    /// Makes the DLM policy, or finds the one that a call made whose answer was lost. It is tried
-    /// again only where DLM said that it did nothing.
+    /// Makes the DLM policy, unless there is one by now: made by a call whose answer was lost, or
+    /// by another run, as a caller that lost patience may have invoked again. It is tried again only
+    /// where DLM said that it did nothing.
     async fn create_policy(
         &self,
         policy: &DesiredPolicy,
@@ -156,6 +157,9 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
     ) -> Result<PolicyId, AwsError> {
         let mut pauses = self.patience.pauses();
         loop {
+            if let Some(made) = self.made_meanwhile().await? {
+                return Ok(made);
+            }
             match self.aws.create_policy(policy, tags).await {
                 Err(error) if !error.certainly_refused => return self.look_for_policy(error).await,
                 Err(error) if self.passes(&error) && pauses.again().await => {}
@@ -164,15 +168,13 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
         }
     }
 
-    /// The policy that is there now though the plan saw none: made by the call that failed.
+    /// The policy that the failed call has made all the same, if it has.
     async fn look_for_policy(&self, failure: AwsError) -> Result<PolicyId, AwsError> {
         let mut pauses = self.patience.pauses_within(LOOK_FOR);
         loop {
-            if let Ok(policies) = self.aws.policies().await
-                && let Some(policy) = ours(&policies, self.settings).first()
-            {
-                tracing::warn!(policy_id = %policy.id, "{failure}; the policy was made all the same");
-                return Ok(policy.id.clone());
+            if let Ok(Some(made)) = self.made_meanwhile().await {
+                tracing::warn!(policy_id = %made, "{failure}; the policy was made all the same");
+                return Ok(made);
             }
             if !pauses.again().await {
                 return Err(AwsError {
@@ -185,6 +187,15 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
                 });
             }
         }
+    }
+
+    /// The policy that is there now though the plan saw none.
+    async fn made_meanwhile(&self) -> Result<Option<PolicyId>, AwsError> {
+        let policies = self.aws.policies().await?;
+        let made = ours(&policies, self.settings)
+            .first()
+            .map(|policy| policy.id.clone());
+        Ok(made)
     }
 
     async fn update_policy(&self, update: &PolicyUpdate) -> Result<(), AwsError> {

@@ -17,11 +17,6 @@ mod event;
 mod patience;
 mod plan;
 
-#[cfg(test)]
-mod fake_account;
-#[cfg(test)]
-mod tests;
-
 use etcd_backup_aws::function::Invocation;
 use etcd_backup_core::aws::Alerts;
 use etcd_backup_core::deployment::Deployment;

@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep};
 
 /// Left for the answer when an invocation's time runs out.
 const MARGIN: Duration = Duration::from_secs(10);
-/// A new role is usable within seconds, seldom within more than half a minute.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+/// A new role is usable within seconds, seldom within more than half a minute; and the AWS CLI, which
+/// gives up on an invocation after a minute, should still get its answer.
+const WAIT_MAX: Duration = Duration::from_secs(50);
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
@@ -15,7 +16,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     end: Instant,
-    pause_first: Duration,
 }
 
 /// The pauses of one wait: each twice as long as the one before, up to a bound.
@@ -30,16 +30,6 @@ impl Patience {
     pub fn until(deadline: Instant) -> Self {
         Self {
             end: deadline.checked_sub(MARGIN).unwrap_or(deadline),
-            pause_first: PAUSE_FIRST,
-        }
-    }
-
-    /// Waits end after a few pauses of a millisecond or two.
-    #[cfg(test)]
-    pub fn short() -> Self {
-        Self {
-            end: Instant::now() + Duration::from_millis(40),
-            pause_first: Duration::from_millis(1),
         }
     }
 
@@ -52,7 +42,7 @@ impl Patience {
     pub fn pauses_within(&self, longest: Duration) -> Pauses {
         Pauses {
             end: self.end.min(Instant::now() + longest),
-            next: self.pause_first,
+            next: PAUSE_FIRST,
         }
     }
 }

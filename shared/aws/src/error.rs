@@ -2,7 +2,6 @@
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use etcd_backup_core::aws::AwsError;
 
@@ -32,9 +31,16 @@ where
             code: None,
             request_id: error.raw_response().and_then(header_request_id),
             certainly_refused: matches!(error, SdkError::ConstructionFailure(_)),
-            message: DisplayErrorContext(error).to_string(),
+            message: chain(&error),
         },
     }
+}
+
+/// What went wrong on the way, cause by cause.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {

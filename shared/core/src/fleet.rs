@@ -99,7 +99,9 @@ impl Fleet {
         for cluster in fleet.clusters.values_mut() {
             cluster.unfinished.sort_by_key(|(_, volume)| volume.created);
             for member in cluster.members.values_mut() {
-                member.snapshots.sort_by_key(|of_member| of_member.snapshot.started);
+                member
+                    .snapshots
+                    .sort_by_key(|of_member| of_member.snapshot.started);
             }
         }
         fleet
