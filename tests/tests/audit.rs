@@ -1,7 +1,11 @@
 //! audit, the real binary over real HTTP: a clean fleet is ok, each planted fault is found and
 //! nothing else, and what can't be read is never called healthy.
 
-use e2e::{BackedUpFleet, EmulatedAws, Fault, Function, Outcome, backed_up_fleet};
+use std::time::Duration;
+
+use e2e::{
+    BackedUpFleet, EmulatedAws, Fault, Function, InvocationOptions, Outcome, backed_up_fleet,
+};
 use etcd_backup_core::ids::{SnapshotId, VolumeId};
 use serde_json::{Value, json};
 
@@ -155,9 +159,9 @@ async fn a_day_without_its_snapshot_is_told_by_one_message() {
     }
     let answer = audit(&fleet).await;
     assert_eq!(
-        answer["worst"], "ok",
-        "a gap that is past is not today's alarm: {}",
-        answer["text"]
+        findings(&answer),
+        ["warning snapshot_gap k8s.mycompany.tld main a"],
+        "what is past is no longer critical, and not forgotten either"
     );
 }
 
@@ -186,7 +190,10 @@ async fn each_planted_fault_is_found_and_nothing_else() {
         .await;
     check(
         "volume_not_targeted",
-        &["critical volume_not_targeted k8s.mycompany.tld main a"],
+        &[
+            "critical volume_not_targeted k8s.mycompany.tld main a",
+            "info snapshots_orphaned k8s.mycompany.tld",
+        ],
     )
     .await;
     aws.set_volume(&volume, json!({"tags": {"k8s.io/role/master": "1"}}))
@@ -274,7 +281,10 @@ async fn lost_volumes_are_told_by_member_etcd_cluster_and_account() {
     let answer = invoke(&fleet, &function).await;
     assert_eq!(
         findings(&answer),
-        ["critical member_missing k8s.mycompany.tld events c"]
+        [
+            "critical member_missing k8s.mycompany.tld events c",
+            "info snapshots_orphaned k8s.mycompany.tld",
+        ]
     );
 
     for member in ["a", "b"] {
@@ -284,7 +294,10 @@ async fn lost_volumes_are_told_by_member_etcd_cluster_and_account() {
     let answer = invoke(&fleet, &function).await;
     assert_eq!(
         findings(&answer),
-        ["critical no_etcd_volumes k8s.mycompany.tld events"]
+        [
+            "critical no_etcd_volumes k8s.mycompany.tld events",
+            "info snapshots_orphaned k8s.mycompany.tld",
+        ]
     );
     assert_eq!(answer["clusters"][0]["volumes"], 3);
 
@@ -429,4 +442,205 @@ async fn what_is_not_accepted_is_refused_before_anything_is_read() {
     let line = "RETAIN_COUNT=\"0\": expected a whole number from 1 to 1000";
     assert_eq!(start.logs.trim(), format!("InvalidSetting: {line}"));
     assert!(start.init_error.unwrap().contains("InvalidSetting"));
+}
+
+#[tokio::test]
+async fn each_weakness_is_found_and_nothing_else() {
+    let fleet = backed_up_fleet(4).await;
+    let function = fleet.function("audit").await;
+    let (aws, cluster) = (&fleet.aws, &fleet.cluster);
+    let volume = cluster.volume("main/a").clone();
+    let newest = newest_snapshot(aws, &volume).await;
+    let check = async |what: &str, expected: &[&str]| {
+        let answer = invoke(&fleet, &function).await;
+        assert_eq!(findings(&answer), expected, "{what}");
+    };
+
+    let discovery = json!({"tags": {"Name": null, "SnapshotCreator": "me"}});
+    aws.set_snapshot(&newest, discovery).await;
+    check(
+        "snapshot_tag_wrong",
+        &["warning snapshot_tag_wrong k8s.mycompany.tld main a"],
+    )
+    .await;
+    let name = "a.etcd-main.k8s.mycompany.tld";
+    aws.set_snapshot(
+        &newest,
+        json!({"tags": {"Name": name, "SnapshotCreator": "DLM"}}),
+    )
+    .await;
+
+    for wrong in [
+        json!({"Name": "b.etcd-main.k8s.mycompany.tld"}),
+        json!({"kubernetes.io/cluster/k8s.mycompany.tld": null}),
+        json!({"kubernetes.io/cluster/other.tld": "owned"}),
+        json!({"k8s.io/role/control-plane": "yes"}),
+    ] {
+        aws.set_volume(&volume, json!({"tags": wrong})).await;
+        let expected = ["warning volume_tag_wrong k8s.mycompany.tld main a"];
+        check(&wrong.to_string(), &expected).await;
+        let right = json!({
+            "Name": name,
+            "kubernetes.io/cluster/k8s.mycompany.tld": "owned",
+            "kubernetes.io/cluster/other.tld": null,
+            "k8s.io/role/control-plane": null,
+        });
+        aws.set_volume(&volume, json!({"tags": right})).await;
+    }
+
+    let started = fleet.now().await - Duration::from_secs(20 * 60);
+    aws.set_snapshot(&newest, json!({"start_time": started}))
+        .await;
+    check(
+        "restore_point_skewed",
+        &["warning restore_point_skewed k8s.mycompany.tld"],
+    )
+    .await;
+    let on_time = started - Duration::from_secs(70 * 60);
+    aws.set_snapshot(&newest, json!({"start_time": on_time}))
+        .await;
+
+    let policy = aws
+        .dlm()
+        .get_lifecycle_policy()
+        .policy_id(fleet.policy.as_str())
+        .send()
+        .await;
+    let policy = policy.unwrap().policy.unwrap();
+    let mut details = policy.policy_details.unwrap();
+    let target = aws_sdk_dlm::types::Tag::builder()
+        .key("KubernetesCluster")
+        .value("k8s.mycompany.tld");
+    details.target_tags = Some(vec![target.build()]);
+    let theirs = aws
+        .dlm()
+        .create_lifecycle_policy()
+        .description("another team")
+        .execution_role_arn(policy.execution_role_arn.unwrap())
+        .state(aws_sdk_dlm::types::SettablePolicyStateValues::Enabled)
+        .policy_details(details);
+    let theirs = theirs.send().await.unwrap().policy_id.unwrap();
+    check("policy_duplicated", &["info policy_duplicated"]).await;
+    aws.dlm()
+        .delete_lifecycle_policy()
+        .policy_id(theirs)
+        .send()
+        .await
+        .unwrap();
+
+    let root = &cluster.masters[0].root_volume;
+    cluster.lose_volume(aws, root).await;
+    check(
+        "snapshots_orphaned",
+        &["info snapshots_orphaned k8s.mycompany.tld"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_unfinished_restore_is_told_until_it_is_done() {
+    let fleet = backed_up_fleet(1).await;
+    let (audit, restore) = (
+        fleet.function("audit").await,
+        fleet.function("restore").await,
+    );
+    fleet
+        .aws
+        .settings(json!({"volume_creating_seconds": 4}))
+        .await;
+    let event = json!({"cluster": "k8s.mycompany.tld"});
+    let short = InvocationOptions {
+        timeout: Duration::from_secs(7),
+        ..InvocationOptions::default()
+    };
+    let started = restore.invoke_with(event.clone(), short).await.unwrap();
+    let answer = invoke(&fleet, &audit).await;
+    assert_eq!(
+        findings(&answer),
+        ["warning restore_unfinished k8s.mycompany.tld"]
+    );
+    assert_eq!(
+        answer["findings"][0]["evidence"]["restore_id"],
+        started["restore_id"]
+    );
+
+    restore.invoke(event).await.unwrap();
+    let answer = invoke(&fleet, &audit).await;
+    assert_eq!(
+        findings(&answer),
+        ["info snapshots_orphaned k8s.mycompany.tld"]
+    );
+    assert_eq!(
+        answer["summary"]["volumes_covered"], 12,
+        "the members' history goes on"
+    );
+    fleet.next_morning().await;
+    let answer = invoke(&fleet, &audit).await;
+    assert_eq!(answer["worst"], "info", "{}", answer["text"]);
+}
+
+#[tokio::test]
+async fn a_clean_fleet_is_ok_at_every_hour_and_a_failed_run_from_due_to_due() {
+    let fleet = backed_up_fleet(16).await;
+    let function = fleet.function("audit").await;
+    fleet
+        .aws
+        .plant(fleet.cluster.volume("events/c"), Outcome::Error, 1)
+        .await;
+    let mut told = Vec::new();
+    for _ in 0..60 {
+        fleet.aws.advance(Duration::from_secs(3600)).await;
+        let answer = invoke(&fleet, &function).await;
+        told.push((answer["due_run"].clone(), findings(&answer)));
+    }
+    let failed_run = &told[24].0;
+    for (due_run, findings) in &told {
+        match due_run == failed_run {
+            true => assert_eq!(
+                findings,
+                &["critical snapshot_failed k8s.mycompany.tld events c"]
+            ),
+            false => assert_eq!(findings, &Vec::<String>::new(), "{due_run}"),
+        }
+    }
+    assert_eq!(
+        told.iter()
+            .filter(|(due_run, _)| due_run == failed_run)
+            .count(),
+        24
+    );
+}
+
+#[tokio::test]
+async fn thousands_of_strangers_and_odd_tags_disturb_nothing() {
+    let fleet = backed_up_fleet(2).await;
+    let function = fleet.function("audit").await;
+    let long = "ä".repeat(250);
+    let odd = json!({"tags": {"Name": long, "<script>": "<b>", "etcd-backup/restore-id": "x"}});
+    for stranger in &fleet.strangers {
+        fleet.aws.set_volume(stranger, odd.clone()).await;
+    }
+    let foreign = newest_snapshot(&fleet.aws, fleet.other.volume("main/a")).await;
+    let kept = newest_snapshot(&fleet.aws, fleet.cluster.volume("main/a")).await;
+    fleet
+        .aws
+        .set_snapshot(&kept, json!({"storage_tier": "archive"}))
+        .await;
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(answer["worst"], "ok", "{}", answer["text"]);
+    assert_eq!(
+        answer["clusters"][0]["restore_points"], 1,
+        "an archived one can't be restored from"
+    );
+
+    fleet
+        .aws
+        .set_snapshot(&foreign, json!({"owner_id": "999999999999"}))
+        .await;
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(
+        findings(&answer),
+        ["critical snapshot_missing live-2.mycompany.tld main a"],
+        "a snapshot shared by another account is not ours"
+    );
 }

@@ -101,7 +101,7 @@ fn body(report: &Report, deployment: &Deployment) -> String {
             .or_default()
             .push(finding);
     }
-    let mut left_out = 0;
+    let mut left_out = report.findings_left_out;
     for (name, findings) in by_cluster {
         let cluster = report
             .clusters

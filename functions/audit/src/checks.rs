@@ -2,8 +2,11 @@
 
 pub mod clusters;
 pub mod members;
+pub mod orphans;
 pub mod policy;
+pub mod restores;
 pub mod runs;
+pub mod snapshots;
 pub mod volumes;
 
 use etcd_backup_core::fleet::{Cluster, Fleet};
@@ -13,9 +16,13 @@ use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use jiff::Timestamp;
 
+use crate::inventory::Inventory;
+
 /// All that a check may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
+    /// All that was read.
+    pub inventory: &'a Inventory,
     /// The volumes and snapshots of the clusters asked for.
     pub fleet: &'a Fleet,
     /// The policy that converge keeps.
@@ -44,11 +51,10 @@ impl Scope<'_> {
         let any_volume = cluster
             .members_of(etcd_cluster)
             .any(|(_, member)| !member.volumes.is_empty());
-        let any_misfit = self.fleet.misfits.iter().any(|misfit| {
-            misfit.cluster().as_ref() == Some(name)
-                && misfit
-                    .likely_member()
-                    .is_some_and(|key| key.etcd_cluster == *etcd_cluster)
+        let any_misfit = self.fleet.misfits_of(name).iter().any(|misfit| {
+            misfit
+                .likely_member()
+                .is_some_and(|key| key.etcd_cluster == *etcd_cluster)
         });
         !any_volume && !any_misfit
     }

@@ -4,9 +4,55 @@ use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::ids::ClusterName;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// What an event asks for.
+use crate::widget::{Appearance, Theme};
+
+/// What the audit is invoked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// To judge, to write metrics and to alert.
+    Audit(Request),
+    /// To show a dashboard what it judges, and to do nothing else.
+    Widget(Request, Appearance),
+    /// To tell the one who makes a dashboard what the widget is and takes.
+    DescribeWidget,
+}
+
+impl Event {
+    /// Decodes an event: a dashboard's (it may carry anything), a schedule's, or a person's.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidEvent`, naming what isn't accepted.
+    pub fn decode(event: &Value) -> Result<Self, Diagnostic> {
+        if event["describe"] == true {
+            Ok(Self::DescribeWidget)
+        } else if event["widgetContext"].is_object() {
+            // The widget's parameters stand beside its context, and others' may too.
+            let parameters = json!({"now": event["now"], "clusters": event["clusters"]});
+            let request = Request::decode(&parameters)?;
+            Ok(Self::Widget(request, appearance(&event["widgetContext"])))
+        } else {
+            Request::decode(event).map(Self::Audit)
+        }
+    }
+}
+
+fn appearance(context: &Value) -> Appearance {
+    Appearance {
+        theme: match context["theme"].as_str() {
+            Some("dark") => Theme::Dark,
+            _ => Theme::Light,
+        },
+        width_px: context["width"]
+            .as_f64()
+            .filter(|width| (1.0..=100_000.0).contains(width))
+            .map(|width| width as u32),
+    }
+}
+
+/// What an audit is asked to judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -67,17 +113,30 @@ mod tests {
         Request::decode(&serde_json::from_str(json).unwrap())
     }
 
+    fn event(json: &str) -> Result<Event, Diagnostic> {
+        Event::decode(&serde_json::from_str(json).unwrap())
+    }
+
     #[test]
     fn every_sample_event_is_decoded() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/audit");
         let mut decoded = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let request = decode(&std::fs::read_to_string(&path).unwrap());
-            assert!(request.is_ok(), "{}: {request:?}", path.display());
+            let event = event(&std::fs::read_to_string(&path).unwrap());
+            let is_widget = path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .contains("widget");
+            match event {
+                Ok(Event::Audit(_)) => assert!(!is_widget, "{}", path.display()),
+                Ok(_) => assert!(is_widget, "{}", path.display()),
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
             decoded += 1;
         }
-        assert_eq!(decoded, 4);
+        assert_eq!(decoded, 7);
     }
 
     #[test]
@@ -90,6 +149,37 @@ mod tests {
             decode(r#"{"source":"aws.events"}"#).unwrap(),
             Request::default()
         );
+    }
+
+    #[test]
+    fn a_widgets_parameters_theme_and_width_are_taken_and_the_rest_is_ignored() {
+        let widget = event(
+            r#"{"clusters":["k8s"],"echo":"x","widgetContext":{"theme":"dark","width":588.5,"y":1}}"#,
+        );
+        let Ok(Event::Widget(request, appearance)) = widget else {
+            panic!("{widget:?}");
+        };
+        assert_eq!(request.clusters, Some(vec!["k8s".into()]));
+        assert_eq!(appearance.theme, Theme::Dark);
+        assert_eq!(appearance.width_px, Some(588));
+        let bare = event(r#"{"widgetContext":{}}"#).unwrap();
+        assert_eq!(
+            bare,
+            Event::Widget(Request::default(), Appearance::default())
+        );
+        let wrong = event(r#"{"clusters":"k8s","widgetContext":{}}"#).unwrap_err();
+        assert!(wrong.to_string().starts_with("InvalidEvent: "), "{wrong}");
+    }
+
+    #[test]
+    fn describe_is_asked_with_or_without_a_context() {
+        for json in [
+            r#"{"describe":true}"#,
+            r#"{"describe":true,"widgetContext":{"theme":"dark"}}"#,
+        ] {
+            assert_eq!(event(json).unwrap(), Event::DescribeWidget);
+        }
+        assert!(event(r#"{"describe":false}"#).is_err());
     }
 
     #[test]

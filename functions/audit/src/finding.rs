@@ -1,7 +1,9 @@
 //! Findings: what is wrong, with what proves it.
 
+mod message;
+
 use etcd_backup_core::ids::{
-    ClusterName, EtcdClusterName, MemberKey, MemberName, PolicyId, SnapshotId, VolumeId,
+    ClusterName, EtcdClusterName, MemberKey, MemberName, PolicyId, RestoreId, SnapshotId, VolumeId,
 };
 use etcd_backup_core::lifecycle_policy::PolicyState;
 use etcd_backup_core::schedule::Run;
@@ -79,14 +81,16 @@ pub enum Kind {
     },
     /// An etcd tag names a member that has no volume.
     MemberMissing {
-        /// The volumes whose etcd tags name it.
+        /// The first volumes whose etcd tags name it.
         named_by: Vec<VolumeId>,
         /// Its newest managed snapshot.
         latest_snapshot: Option<SnapshotId>,
     },
     /// Several volumes claim to be one member's.
     MemberDuplicated {
-        /// They.
+        /// How many.
+        count: usize,
+        /// The first of them.
         volume_ids: Vec<VolumeId>,
     },
     /// There is no DLM policy for the schedule.
@@ -111,7 +115,84 @@ pub enum Kind {
     /// A discovery tag is malformed, or wanting.
     VolumeTagWrong {
         /// What is wrong.
-        problem: String,
+        problems: Vec<String>,
+    },
+    /// A restore began, and neither ended nor was undone.
+    RestoreUnfinished {
+        /// The restore.
+        restore_id: RestoreId,
+        /// The run it restores; absent where snapshots were named by hand.
+        run: Option<Run>,
+        /// When its first volume was made.
+        began: Timestamp,
+        /// Its volumes that aren't tagged for discovery.
+        volume_ids: Vec<VolumeId>,
+        /// The autoscaling groups whose launches it suspended.
+        suspended_groups: Vec<String>,
+    },
+    /// Expected runs between a member's oldest and newest snapshot left none.
+    SnapshotGap {
+        /// How many.
+        count: usize,
+        /// The runs, newest first, as many as are worth naming.
+        runs: Vec<Run>,
+    },
+    /// A snapshot is still being written a day after it was started.
+    SnapshotStuck {
+        /// The oldest such snapshot.
+        snapshot_id: SnapshotId,
+        /// When it was started.
+        started: Timestamp,
+        /// How many of the member's snapshots are stuck.
+        count: usize,
+    },
+    /// A member's history ends too early.
+    RetentionShort {
+        /// Expected runs inside retention that are older than the oldest snapshot.
+        count: usize,
+        /// The oldest snapshot.
+        oldest_snapshot: SnapshotId,
+        /// When it was started.
+        oldest_snapshot_started: Timestamp,
+    },
+    /// DLM keeps more snapshots of a volume than it should.
+    RetentionExceeded {
+        /// How many there are.
+        count: usize,
+        /// How many there should be.
+        retain_count: i32,
+    },
+    /// The latest snapshot lacks a tag that a restore needs, or that the policy adds.
+    SnapshotTagWrong {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What is wrong.
+        problems: Vec<String>,
+    },
+    /// The latest restore point's members were taken too far apart.
+    RestorePointSkewed {
+        /// The run.
+        run: Run,
+        /// Seconds between its earliest and its latest snapshot.
+        skew_seconds: i64,
+    },
+    /// Other enabled policies take snapshots of the same volumes.
+    PolicyDuplicated {
+        /// The policy that converge keeps.
+        policy_id: PolicyId,
+        /// The others.
+        others: Vec<PolicyId>,
+        /// Whether one of the others is ours by tag or description.
+        ours: bool,
+    },
+    /// Managed snapshots that nobody will delete.
+    SnapshotsOrphaned {
+        /// How many.
+        count: usize,
+        /// The sizes of the volumes they were taken of, summed up: more than they cost.
+        size_gib: i64,
+        /// What would delete them, but for those that a restore may need.
+        commands: Vec<String>,
     },
 }
 
@@ -129,13 +210,48 @@ impl Kind {
             Self::PolicyNotEnabled { .. } => "policy_not_enabled",
             Self::NoRestorePoint { .. } => "no_restore_point",
             Self::VolumeTagWrong { .. } => "volume_tag_wrong",
+            Self::RestoreUnfinished { .. } => "restore_unfinished",
+            Self::SnapshotGap { .. } => "snapshot_gap",
+            Self::SnapshotStuck { .. } => "snapshot_stuck",
+            Self::RetentionShort { .. } => "retention_short",
+            Self::RetentionExceeded { .. } => "retention_exceeded",
+            Self::SnapshotTagWrong { .. } => "snapshot_tag_wrong",
+            Self::RestorePointSkewed { .. } => "restore_point_skewed",
+            Self::PolicyDuplicated { .. } => "policy_duplicated",
+            Self::SnapshotsOrphaned { .. } => "snapshots_orphaned",
         }
     }
 
     fn severity(&self) -> Severity {
         match self {
-            Self::VolumeTagWrong { .. } => Severity::Warning,
-            _ => Severity::Critical,
+            Self::NoEtcdVolumes { .. }
+            | Self::SnapshotMissing { .. }
+            | Self::SnapshotFailed { .. }
+            | Self::VolumeNotTargeted { .. }
+            | Self::MemberMissing { .. }
+            | Self::MemberDuplicated { .. }
+            | Self::PolicyMissing { .. }
+            | Self::PolicyNotEnabled { .. }
+            | Self::NoRestorePoint { .. } => Severity::Critical,
+            Self::VolumeTagWrong { .. }
+            | Self::SnapshotGap { .. }
+            | Self::SnapshotStuck { .. }
+            | Self::RetentionShort { .. }
+            | Self::RetentionExceeded { .. }
+            | Self::SnapshotTagWrong { .. }
+            | Self::RestorePointSkewed { .. } => Severity::Warning,
+            // No master can come back while launches are suspended.
+            Self::RestoreUnfinished {
+                suspended_groups, ..
+            } => match suspended_groups.is_empty() {
+                true => Severity::Warning,
+                false => Severity::Critical,
+            },
+            Self::PolicyDuplicated { ours, .. } => match ours {
+                true => Severity::Warning,
+                false => Severity::Info,
+            },
+            Self::SnapshotsOrphaned { .. } => Severity::Info,
         }
     }
 }
@@ -182,7 +298,7 @@ impl Finding {
     pub fn new(subject: Subject, kind: Kind) -> Self {
         Self {
             severity: kind.severity(),
-            message: message(&subject, &kind),
+            message: message::message(&subject, &kind),
             subject,
             kind,
         }
@@ -218,123 +334,4 @@ pub fn not_enabled(state: PolicyState) -> Option<&'static str> {
         PolicyState::Disabled => Some("DISABLED"),
         PolicyState::Error => Some("ERROR"),
     }
-}
-
-fn message(subject: &Subject, kind: &Kind) -> String {
-    let who = subject.within_cluster().unwrap_or_default();
-    let volume = subject.volume_id.as_ref().map_or("?", VolumeId::as_str);
-    match kind {
-        Kind::NoEtcdVolumes { .. } => no_etcd_volumes(subject, kind),
-        Kind::SnapshotMissing {
-            expected_after,
-            latest_snapshot,
-            latest_snapshot_started,
-        } => format!(
-            "The run of {expected_after} left no snapshot of {who} ({volume}); {}. \
-             Check that the volume carries a target tag and the DLM policy is enabled, or take a \
-             snapshot by hand now.",
-            match (latest_snapshot, latest_snapshot_started) {
-                (Some(id), Some(started)) => format!("its latest is {id} of {started}"),
-                _ => "it has none at all".to_owned(),
-            }
-        ),
-        Kind::SnapshotFailed {
-            run,
-            snapshot_id,
-            state_message,
-        } => format!(
-            "The snapshot {snapshot_id} of {who} ({volume}), made by the run of {run}, failed{}. \
-             A restore has to go back to the run before; take a snapshot by hand now.",
-            state_message
-                .as_ref()
-                .map(|text| format!(": {text}"))
-                .unwrap_or_default()
-        ),
-        Kind::VolumeNotTargeted { target_tags } => format!(
-            "{volume} of {who} has none of the target tags ({}), so it is never backed up. \
-             Put the tag back on the volume.",
-            target_tags.join(", ")
-        ),
-        Kind::MemberMissing {
-            named_by,
-            latest_snapshot,
-        } => format!(
-            "{who} has no volume, though {} names it as a member; {}. Find out what deleted the \
-             volume before anything makes a blank one in its place.",
-            join(named_by),
-            latest_snapshot
-                .as_ref()
-                .map_or("it has no snapshot".to_owned(), |id| format!(
-                    "its latest snapshot is {id}"
-                )),
-        ),
-        Kind::MemberDuplicated { volume_ids } => format!(
-            "{} all claim to be {who}'s volume: a starting master may mount any of them. Find out \
-             which one etcd uses and take the k8s.io/etcd tag off the others.",
-            join(volume_ids)
-        ),
-        Kind::PolicyMissing { description } => format!(
-            "There is no DLM policy tagged managed-by=etcd-backup or described as \"{description}\": \
-             nothing is backed up. Run converge."
-        ),
-        Kind::PolicyNotEnabled {
-            policy_id,
-            state,
-            status_message,
-        } => format!(
-            "The DLM policy {policy_id} is {state}{}: nothing is backed up and nothing is deleted. \
-             Run converge.",
-            status_message
-                .as_ref()
-                .map(|text| format!(" ({text})"))
-                .unwrap_or_default()
-        ),
-        Kind::NoRestorePoint { missing } => format!(
-            "Not one run left a completed snapshot of every member of {who}: it can't be restored. \
-             The latest due run lacks {}.",
-            match missing.is_empty() {
-                true => "everything".to_owned(),
-                false => join(missing),
-            }
-        ),
-        Kind::VolumeTagWrong { problem } => format!(
-            "{volume} has a wrong tag ({problem}): masters and kops may not find it, or may take it \
-             for another's. Correct the tag."
-        ),
-    }
-}
-
-fn no_etcd_volumes(subject: &Subject, kind: &Kind) -> String {
-    let Kind::NoEtcdVolumes {
-        latest_snapshot,
-        latest_snapshot_started,
-    } = kind
-    else {
-        return String::new();
-    };
-    match (
-        &subject.cluster,
-        &subject.etcd_cluster,
-        latest_snapshot,
-        latest_snapshot_started,
-    ) {
-        (Some(cluster), Some(etcd_cluster), Some(id), Some(started)) => format!(
-            "Every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
-             {started}. Don't run kops update (it would make blank volumes); invoke restore with \
-             {{\"action\":\"plan\",\"cluster\":\"{cluster}\"}} and look at the plan. If the cluster \
-             was deleted on purpose, this ends two intervals after its last snapshot."
-        ),
-        (Some(cluster), ..) => format!(
-            "{cluster} must have etcd volumes here and has none, nor a recent snapshot. Check the \
-             name, the Region and the account."
-        ),
-        _ => "There is not one etcd volume in this account and Region. If that is on purpose, set \
-              EXPECT_CLUSTERS to none."
-            .to_owned(),
-    }
-}
-
-fn join<T: std::fmt::Display>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(T::to_string).collect();
-    items.join(", ")
 }

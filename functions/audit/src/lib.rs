@@ -2,7 +2,7 @@
 //! one hasn't.
 //!
 //! Collect ([`inventory`]) → decide ([`report`], with one pure check per subject in [`checks`]) →
-//! show ([`text`], [`alert`]) → act (one SNS message). What an account holds is read in four calls,
+//! show ([`text`], [`alert`], [`metrics`], [`widget`]) → act (one SNS message). What an account holds is read in four calls,
 //! pages aside; a page that can't be read fails the audit rather than showing half an account.
 
 pub mod alert;
@@ -10,18 +10,25 @@ pub mod checks;
 pub mod event;
 pub mod finding;
 pub mod inventory;
+pub mod metrics;
 pub mod report;
 pub mod text;
+pub mod widget;
+
+use std::time::Duration;
 
 use etcd_backup_aws::function::Invocation;
-use etcd_backup_core::aws::{Alerts, Storage};
+use etcd_backup_core::aws::{Alerts, Groups, Storage};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::lifecycle_policy::Policies;
 use etcd_backup_core::settings::Settings;
 use serde_json::Value;
 
-use crate::event::Request;
+use crate::event::{Event, Request};
 use crate::report::Report;
+
+/// As many as fit into one log event of 256 KiB.
+const FINDINGS_LOGGED_MAX: usize = 100;
 
 /// Handles one invocation.
 ///
@@ -30,14 +37,32 @@ use crate::report::Report;
 /// `InvalidEvent` for an event that can't be taken; `AwsError` when a listing or the publishing of
 /// the alert fails.
 pub async fn handle(
-    aws: &(impl Storage + Policies + Alerts),
+    aws: &(impl Storage + Policies + Groups + Alerts),
     settings: &Settings,
     invocation: Invocation,
 ) -> Result<Value, Diagnostic> {
-    let request = Request::decode(&invocation.event)?;
+    match Event::decode(&invocation.event)? {
+        Event::Audit(request) => audit(aws, settings, &request, &invocation).await,
+        Event::Widget(request, appearance) => {
+            let now = request.now.unwrap_or(invocation.now);
+            let inventory = inventory::collect(aws, settings).await?;
+            let html = widget::answer(&inventory, settings, &request, appearance, now);
+            Ok(Value::String(html))
+        }
+        Event::DescribeWidget => Ok(widget::DOCUMENTATION.into()),
+    }
+}
+
+async fn audit(
+    aws: &(impl Storage + Policies + Groups + Alerts),
+    settings: &Settings,
+    request: &Request,
+    invocation: &Invocation,
+) -> Result<Value, Diagnostic> {
     let now = request.now.unwrap_or(invocation.now);
     let inventory = inventory::collect(aws, settings).await?;
-    let mut report = Report::new(inventory, settings, &request, now);
+    let mut report = Report::new(inventory, settings, request, now);
+    write_metrics(&report, request, invocation.started.elapsed());
     if let Some(alert) = alert::alert(&report, settings, &invocation.deployment) {
         match &settings.alert_topic_arn {
             Some(topic_arn) => {
@@ -55,7 +80,16 @@ pub async fn handle(
     answer(&report)
 }
 
+/// Before anything that may fail: an audit whose alert can't be published is measured all the same.
+fn write_metrics(report: &Report, request: &Request, duration: Duration) {
+    for line in metrics::lines(report, request.clusters.is_none(), duration) {
+        // Not through tracing, which would put a timestamp in front: a line is to be plain JSON.
+        println!("{line}");
+    }
+}
+
 fn log(report: &Report) {
+    let first = &report.findings[..report.findings.len().min(FINDINGS_LOGGED_MAX)];
     tracing::info!(
         worst = report.worst.name(),
         critical = report.summary.critical,
@@ -63,7 +97,7 @@ fn log(report: &Report) {
         volumes = report.summary.volumes,
         volumes_covered = report.summary.volumes_covered,
         alerted = report.alerted,
-        findings = serde_json::to_string(&report.findings).unwrap_or_default(),
+        findings = serde_json::to_string(first).unwrap_or_default(),
         "audited"
     );
 }

@@ -1,20 +1,26 @@
 //! The audit's answer: what was looked at, and everything that is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_backup_core::fleet::{Cluster, Fleet, Misfit};
-use etcd_backup_core::ids::{ClusterName, VolumeId};
+use etcd_backup_core::fleet::{Cluster, Fleet, Member};
+use etcd_backup_core::ids::ClusterName;
 use etcd_backup_core::restore_point;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::{Settings, Severity};
-use etcd_backup_core::snapshot::SnapshotState;
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::volume::Volume;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::checks::{self, Scope};
 use crate::event::Request;
-use crate::finding::Finding;
+use crate::finding::{Finding, Kind};
 use crate::inventory::Inventory;
+
+/// What findings may take of the 6 MB that Lambda lets an answer have; the text repeats some of them.
+const FINDINGS_BYTES_MAX: usize = 3_000_000;
+/// The same for clusters.
+const CLUSTERS_BYTES_MAX: usize = 1_000_000;
 
 /// An audit's outcome.
 #[derive(Clone, Debug, Serialize)]
@@ -29,10 +35,12 @@ pub struct Report {
     pub alerted: bool,
     /// Counts over all clusters.
     pub summary: Summary,
-    /// Each cluster that has volumes, or should have.
+    /// Each cluster that has volumes, or should have, by name; as many as fit.
     pub clusters: Vec<ClusterReport>,
-    /// What is wrong, gravest first.
+    /// What is wrong, gravest first; the counts of the summary are of all, these are what fits.
     pub findings: Vec<Finding>,
+    /// How many findings more there are than fit into an answer.
+    pub findings_left_out: usize,
     /// What the reader should know beside the findings.
     pub warnings: Vec<String>,
 }
@@ -52,6 +60,8 @@ pub struct Summary {
     pub volumes_covered: usize,
     /// Managed snapshots of etcd volumes.
     pub snapshots: usize,
+    /// Members of which the due run left no snapshot.
+    pub snapshots_missing: usize,
     /// Critical findings.
     pub critical: usize,
     /// Warnings.
@@ -75,6 +85,39 @@ pub struct ClusterReport {
     pub latest_restore_point: Option<Timestamp>,
     /// Seconds between the latest one's earliest and latest snapshot.
     pub skew_seconds: Option<i64>,
+    /// Members of which the due run left no snapshot.
+    pub snapshots_missing: usize,
+    /// Its critical findings.
+    pub critical: usize,
+    /// Its warnings.
+    pub warning: usize,
+}
+
+/// How many findings there are of what counts on its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    snapshots_missing: usize,
+    critical: usize,
+    warning: usize,
+    info: usize,
+}
+
+impl Counts {
+    fn add(&mut self, finding: &Finding) {
+        let of_severity = match finding.severity {
+            Severity::Critical => &mut self.critical,
+            Severity::Warning => &mut self.warning,
+            Severity::Info => &mut self.info,
+        };
+        *of_severity += 1;
+        self.snapshots_missing += usize::from(matches!(finding.kind, Kind::SnapshotMissing { .. }));
+    }
+
+    fn of<'a>(findings: impl Iterator<Item = &'a Finding>) -> Self {
+        let mut counts = Self::default();
+        findings.for_each(|finding| counts.add(finding));
+        counts
+    }
 }
 
 impl Worst {
@@ -98,46 +141,87 @@ impl Report {
         request: &Request,
         now: Timestamp,
     ) -> Self {
-        let mut fleet = inventory.fleet(settings, now);
-        if let Some(asked) = &request.clusters {
-            keep_only(&mut fleet, asked);
-        }
-        let scope = Scope {
-            fleet: &fleet,
-            policy: inventory.policy(),
-            asked: request.clusters.as_deref(),
-            settings,
-            now,
-        };
-        let findings = find(&scope);
-        let clusters = cluster_reports(&scope, &findings);
-        let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+        let fleet = asked_fleet(&inventory, settings, request, now);
+        Self::of(&scope(&inventory, &fleet, settings, request, now))
+    }
+
+    /// Judges what is in scope.
+    pub fn of(scope: &Scope) -> Self {
+        let findings = find(scope);
+        let clusters = cluster_reports(scope, &findings);
+        let counts = Counts::of(findings.iter());
+        let kept = how_many_fit(&findings, FINDINGS_BYTES_MAX);
+        let clusters_kept = how_many_fit(&clusters, CLUSTERS_BYTES_MAX);
         Self {
-            audited_at: now,
+            audited_at: scope.now,
             due_run: scope.due_run(),
             worst: Worst(findings.iter().map(|finding| finding.severity).max()),
             alerted: false,
             summary: Summary {
                 clusters: clusters.len(),
-                volumes: fleet.volume_count(),
-                volumes_covered: covered(&scope).len(),
-                snapshots: snapshot_count(&fleet),
-                critical: count(Severity::Critical),
-                warning: count(Severity::Warning),
-                info: count(Severity::Info),
+                volumes: scope.fleet.volume_count(),
+                volumes_covered: covered(scope).values().sum(),
+                snapshots: snapshot_count(scope.fleet),
+                snapshots_missing: counts.snapshots_missing,
+                critical: counts.critical,
+                warning: counts.warning,
+                info: counts.info,
             },
-            clusters,
-            findings,
+            clusters: clusters.into_iter().take(clusters_kept).collect(),
+            findings_left_out: findings.len() - kept,
+            findings: findings.into_iter().take(kept).collect(),
             warnings: Vec::new(),
         }
     }
 }
 
+/// How many items, from the first on, take no more than so many bytes of JSON.
+fn how_many_fit<T: Serialize>(items: &[T], bytes_max: usize) -> usize {
+    let size = |item: &T| serde_json::to_string(item).map_or(0, |json| json.len());
+    let sizes = items.iter().scan(0, |sum, item| {
+        *sum += size(item);
+        Some(*sum)
+    });
+    sizes.take_while(|sum| *sum <= bytes_max).count()
+}
+
+/// The volumes and snapshots of the clusters asked for.
+pub fn asked_fleet(
+    inventory: &Inventory,
+    settings: &Settings,
+    request: &Request,
+    now: Timestamp,
+) -> Fleet {
+    let mut fleet = inventory.fleet(settings, now);
+    if let Some(asked) = &request.clusters {
+        keep_only(&mut fleet, asked);
+    }
+    fleet
+}
+
+/// All that the checks may look at, of [`asked_fleet`]'s fleet.
+pub fn scope<'a>(
+    inventory: &'a Inventory,
+    fleet: &'a Fleet,
+    settings: &'a Settings,
+    request: &'a Request,
+    now: Timestamp,
+) -> Scope<'a> {
+    Scope {
+        inventory,
+        fleet,
+        policy: inventory.policy(),
+        asked: request.clusters.as_deref(),
+        settings,
+        now,
+    }
+}
+
 fn keep_only(fleet: &mut Fleet, asked: &[ClusterName]) {
     fleet.clusters.retain(|name, _| asked.contains(name));
-    fleet
-        .misfits
-        .retain(|misfit| misfit.cluster().is_some_and(|name| asked.contains(&name)));
+    let is_asked =
+        |name: &Option<ClusterName>| name.as_ref().is_some_and(|name| asked.contains(name));
+    fleet.misfits.retain(|name, _| is_asked(name));
 }
 
 fn find(scope: &Scope) -> Vec<Finding> {
@@ -148,6 +232,10 @@ fn find(scope: &Scope) -> Vec<Finding> {
         checks::members::check(scope),
         checks::volumes::check(scope),
         checks::runs::check(scope),
+        checks::snapshots::check(scope),
+        checks::clusters::check_skew(scope),
+        checks::restores::check(scope),
+        checks::orphans::check(scope),
     ]
     .concat();
     findings.sort_by(Finding::order);
@@ -163,10 +251,16 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
         .iter()
         .filter(|(_, cluster)| cluster.volume_count() > 0)
         .map(|(name, _)| name.clone());
-    let misfits = scope.fleet.misfits.iter().filter_map(Misfit::cluster);
+    let misfits = scope.fleet.misfits.keys().flatten().cloned();
     let in_findings = findings
         .iter()
         .filter_map(|finding| finding.subject.cluster.clone());
+    let mut counts: BTreeMap<&ClusterName, Counts> = BTreeMap::new();
+    for finding in findings {
+        if let Some(name) = &finding.subject.cluster {
+            counts.entry(name).or_default().add(finding);
+        }
+    }
     let names: BTreeSet<ClusterName> = with_volumes.chain(misfits).chain(in_findings).collect();
     names
         .into_iter()
@@ -178,51 +272,58 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
                 &cluster.current_etcd_clusters(scope.settings.schedule.interval()),
                 &scope.settings.schedule,
             );
+            let counts = counts.get(&name).copied().unwrap_or_default();
             let points: Vec<_> = runs.iter().filter(|run| run.is_complete()).collect();
-            let own_covered = covered
-                .iter()
-                .filter(|(owner, _)| owner.as_ref() == Some(&name));
             ClusterReport {
                 volumes: checks::clusters::volume_count(scope, &name),
-                volumes_covered: own_covered.count(),
+                volumes_covered: covered.get(&Some(name.clone())).copied().unwrap_or(0),
                 restore_points: points.len(),
                 latest_restore_point: points.first().and_then(|point| point.earliest()),
                 skew_seconds: points.first().map(|point| point.skew_seconds()),
+                snapshots_missing: counts.snapshots_missing,
+                critical: counts.critical,
+                warning: counts.warning,
                 cluster: name,
             }
         })
         .collect()
 }
 
-/// The volumes whose due run has a snapshot that is not in error, with their clusters. Where two
-/// volumes claim one member, a snapshot speaks for the one it was taken of.
-fn covered(scope: &Scope) -> BTreeSet<(Option<ClusterName>, VolumeId)> {
+/// How many volumes, by cluster, have a snapshot of the due run that is not in error. Where two volumes
+/// claim one member, a snapshot speaks for the one it was taken of.
+fn covered(scope: &Scope) -> BTreeMap<Option<ClusterName>, usize> {
     let due_run = scope.due_run();
-    let mut covered = BTreeSet::new();
+    let mut covered: BTreeMap<Option<ClusterName>, usize> = BTreeMap::new();
     for (name, cluster) in &scope.fleet.clusters {
-        for member in cluster.members.values() {
-            let good: Vec<_> = checks::runs::snapshots_of(scope, member, due_run)
-                .filter(|snapshot| snapshot.state != SnapshotState::Error)
-                .collect();
-            for volume in &member.volumes {
-                let is_only = member.volumes.len() == 1;
-                if good
-                    .iter()
-                    .any(|snapshot| is_only || snapshot.volume_id == volume.id)
-                {
-                    covered.insert((Some(name.clone()), volume.id.clone()));
-                }
-            }
-        }
+        let members = cluster.members.values();
+        let count: usize = members
+            .map(|member| covered_volumes(scope, member, due_run))
+            .sum();
+        *covered.entry(Some(name.clone())).or_default() += count;
     }
-    for misfit in &scope.fleet.misfits {
-        let in_due_run = |started| scope.settings.schedule.run_of(started) == due_run;
-        let mut snapshots = misfit.snapshots.iter();
-        if snapshots.any(|s| in_due_run(s.started) && s.state != SnapshotState::Error) {
-            covered.insert((misfit.cluster(), misfit.volume.id.clone()));
-        }
+    let is_good = |snapshot: &Snapshot| {
+        scope.settings.schedule.run_of(snapshot.started) == due_run
+            && snapshot.state != SnapshotState::Error
+    };
+    for (claimed, misfits) in &scope.fleet.misfits {
+        let good = misfits
+            .iter()
+            .filter(|misfit| misfit.snapshots.iter().any(is_good));
+        *covered.entry(claimed.clone()).or_default() += good.count();
     }
     covered
+}
+
+fn covered_volumes(scope: &Scope, member: &Member, due_run: Run) -> usize {
+    let good: Vec<_> = checks::runs::snapshots_of(scope, member, due_run)
+        .filter(|snapshot| snapshot.state != SnapshotState::Error)
+        .collect();
+    let is_only = member.volumes.len() == 1;
+    let is_covered = |volume: &&Volume| {
+        good.iter()
+            .any(|snapshot| is_only || snapshot.volume_id == volume.id)
+    };
+    member.volumes.iter().filter(is_covered).count()
 }
 
 fn snapshot_count(fleet: &Fleet) -> usize {
@@ -233,7 +334,8 @@ fn snapshot_count(fleet: &Fleet) -> usize {
     let of_members: usize = members.map(|member| member.snapshots.len()).sum();
     let of_misfits: usize = fleet
         .misfits
-        .iter()
+        .values()
+        .flatten()
         .map(|misfit| misfit.snapshots.len())
         .sum();
     of_members + of_misfits

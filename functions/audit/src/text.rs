@@ -4,6 +4,11 @@ use std::fmt;
 
 use crate::report::Report;
 
+/// As many as a person reads in a terminal.
+const FINDINGS_SHOWN_MAX: usize = 200;
+/// The same for clusters.
+const CLUSTERS_SHOWN_MAX: usize = 200;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = &self.summary;
@@ -18,7 +23,7 @@ impl fmt::Display for Report {
             "Due run {}: {} of {} etcd volumes have their snapshot.",
             self.due_run, summary.volumes_covered, summary.volumes
         )?;
-        for cluster in &self.clusters {
+        for cluster in self.clusters.iter().take(CLUSTERS_SHOWN_MAX) {
             write!(
                 f,
                 "  {}: {} of {} volumes covered, {} restore points",
@@ -37,7 +42,7 @@ impl fmt::Display for Report {
                 summary.critical, summary.warning, summary.info
             )?,
         }
-        for finding in &self.findings {
+        for finding in self.findings.iter().take(FINDINGS_SHOWN_MAX) {
             write!(
                 f,
                 "\n{} {}",
@@ -48,6 +53,11 @@ impl fmt::Display for Report {
                 write!(f, " in {cluster}")?;
             }
             writeln!(f, "\n  {}", finding.message)?;
+        }
+        let shown = self.findings.len().min(FINDINGS_SHOWN_MAX);
+        let left_out = self.findings.len() - shown + self.findings_left_out;
+        if left_out > 0 {
+            writeln!(f, "\n{left_out} findings more.")?;
         }
         for warning in &self.warnings {
             writeln!(f, "\nNote: {warning}.")?;

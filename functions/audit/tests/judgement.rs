@@ -1,11 +1,14 @@
 //! A clean account, and what the audit says of it when one thing is broken.
 
 use audit::event::Request;
-use audit::finding::Finding;
+use audit::finding::{Finding, Kind};
 use audit::inventory::Inventory;
 use audit::report::Report;
 use etcd_backup_core::Tags;
+use etcd_backup_core::aws::SuspendedGroup;
+use etcd_backup_core::ids::VolumeId;
 use etcd_backup_core::lifecycle_policy::{LifecyclePolicy, PolicyDefinition, PolicyState};
+use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::{Settings, Tag};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::{Performance, Volume, VolumeState};
@@ -66,6 +69,7 @@ fn snapshot(volume: &Volume, days_ago: i64) -> Snapshot {
     let started = at("2026-11-22T06:04:11Z") - SignedDuration::from_hours(24 * days_ago);
     let mut tags = volume.tags.clone();
     tags.insert("SnapshotCreator".into(), "DLM".into());
+    tags.insert("aws:dlm:lifecycle-policy-id".into(), "policy-0abc".into());
     tags.insert(
         "aws:dlm:lifecycle-schedule-name".into(),
         "Daily 2 week etcd snapshots".into(),
@@ -99,6 +103,7 @@ fn clean() -> Inventory {
         description: "etcd data lifecycle policy".into(),
         state: PolicyState::Enabled,
         status_message: None,
+        modified: None,
         definition: PolicyDefinition::default(),
         created: at("2026-10-01T10:00:00Z"),
         tags: tags(&[
@@ -109,7 +114,9 @@ fn clean() -> Inventory {
     Inventory {
         volumes,
         snapshots,
+        policy_ids: [policy.id.clone()].into(),
         policies: vec![policy],
+        ..Inventory::default()
     }
 }
 
@@ -156,6 +163,45 @@ fn break_snapshot(inventory: &mut Inventory, id: &str, change: impl FnOnce(&mut 
     );
 }
 
+fn set_tag(inventory: &mut Inventory, id: &str, key: &str, value: &str) {
+    break_volume(inventory, id, |v| {
+        drop(v.tags.insert(key.into(), value.into()))
+    });
+}
+
+fn other_policy(id: &str, description: &str) -> LifecyclePolicy {
+    let target = Tag {
+        key: "KubernetesCluster".into(),
+        value: CLUSTER.into(),
+    };
+    LifecyclePolicy {
+        id: id.into(),
+        description: description.into(),
+        definition: PolicyDefinition {
+            resource_types: ["VOLUME".to_owned()].into(),
+            target_tags: [target].into(),
+            ..PolicyDefinition::default()
+        },
+        tags: Tags::new(),
+        ..clean().policies.remove(0)
+    }
+}
+
+fn unfinished_volume() -> Volume {
+    let origin = Origin {
+        restore_id: "r-1f2e3d4c5b6a".into(),
+        cluster: CLUSTER.into(),
+        member: "main/a".parse().unwrap(),
+        run: None,
+        options: "masters=leave".into(),
+    };
+    Volume {
+        id: "vol-new".into(),
+        tags: origin.tags(),
+        ..volume("main", "a")
+    }
+}
+
 #[test]
 fn a_clean_account_is_ok() {
     let report = report_at(clean(), NOW);
@@ -172,7 +218,7 @@ fn a_clean_account_is_ok() {
 #[test]
 fn each_thing_broken_is_found_and_nothing_else() {
     type Break = fn(&mut Inventory);
-    let cases: [(&str, Break, &[&str]); 13] = [
+    let cases: [(&str, Break, &[&str]); 38] = [
         (
             "the due snapshot never appeared",
             |i| i.snapshots.retain(|s| s.id.as_str() != "snap-main-a-0"),
@@ -195,12 +241,18 @@ fn each_thing_broken_is_found_and_nothing_else() {
                     drop(v.tags.remove("k8s.io/role/master"))
                 })
             },
-            &["critical volume_not_targeted main/a"],
+            &[
+                "critical volume_not_targeted main/a",
+                "info snapshots_orphaned",
+            ],
         ),
         (
             "a volume is gone",
             |i| i.volumes.retain(|v| v.id.as_str() != "vol-events-b"),
-            &["critical member_missing events/b"],
+            &[
+                "critical member_missing events/b",
+                "info snapshots_orphaned",
+            ],
         ),
         (
             "kops made a second volume",
@@ -216,7 +268,7 @@ fn each_thing_broken_is_found_and_nothing_else() {
         (
             "an etcd cluster is gone",
             |i| i.volumes.retain(|v| !v.id.as_str().contains("events")),
-            &["critical no_etcd_volumes events"],
+            &["critical no_etcd_volumes events", "info snapshots_orphaned"],
         ),
         (
             "the whole cluster is gone",
@@ -224,6 +276,7 @@ fn each_thing_broken_is_found_and_nothing_else() {
             &[
                 "critical no_etcd_volumes events",
                 "critical no_etcd_volumes main",
+                "info snapshots_orphaned",
             ],
         ),
         (
@@ -265,6 +318,217 @@ fn each_thing_broken_is_found_and_nothing_else() {
             },
             &["warning volume_tag_wrong vol-stray"],
         ),
+        (
+            "a run in the middle left nothing",
+            |i| i.snapshots.retain(|s| s.id.as_str() != "snap-main-a-5"),
+            &["warning snapshot_gap main/a"],
+        ),
+        (
+            "a snapshot is pending since yesterday",
+            |i| break_snapshot(i, "snap-main-a-1", |s| s.state = SnapshotState::Pending),
+            &["warning snapshot_stuck main/a"],
+        ),
+        (
+            "the older half of a history is gone",
+            |i| {
+                let old = |s: &Snapshot| s.started < at("2026-11-15T00:00:00Z");
+                i.snapshots
+                    .retain(|s| s.volume_id.as_str() != "vol-main-a" || !old(s));
+            },
+            &["warning retention_short main/a"],
+        ),
+        (
+            "one snapshot more than kept, while DLM deletes",
+            |i| i.snapshots.push(snapshot(&volume("main", "a"), 14)),
+            &[],
+        ),
+        (
+            "two snapshots more than kept",
+            |i| {
+                for day in [14, 15] {
+                    i.snapshots.push(snapshot(&volume("main", "a"), day));
+                }
+            },
+            &["warning retention_exceeded main/a"],
+        ),
+        (
+            "the latest snapshot lacks what a restore needs",
+            |i| {
+                break_snapshot(i, "snap-main-a-0", |s| {
+                    s.tags.remove("KubernetesCluster");
+                    s.tags.remove("Name");
+                });
+            },
+            &["warning snapshot_tag_wrong main/a"],
+        ),
+        (
+            "the latest snapshot lacks what the policy adds",
+            |i| {
+                break_snapshot(i, "snap-main-a-0", |s| {
+                    drop(s.tags.remove("SnapshotCreator"))
+                })
+            },
+            &["warning snapshot_tag_wrong main/a"],
+        ),
+        (
+            "an older snapshot's tags are nobody's concern",
+            |i| {
+                break_snapshot(i, "snap-main-a-3", |s| {
+                    drop(s.tags.remove("SnapshotCreator"))
+                })
+            },
+            &[],
+        ),
+        (
+            "the latest restore point is skewed",
+            |i| {
+                break_snapshot(i, "snap-main-a-0", |s| {
+                    s.started = at("2026-11-22T07:05:00Z")
+                })
+            },
+            &["warning restore_point_skewed"],
+        ),
+        (
+            "the Name is another member's",
+            |i| set_tag(i, "vol-main-a", "Name", "b.etcd-main.k8s.mycompany.tld"),
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "the Name is missing",
+            |i| break_volume(i, "vol-main-a", |v| drop(v.tags.remove("Name"))),
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "two clusters own the volume",
+            |i| set_tag(i, "vol-main-a", "kubernetes.io/cluster/other.tld", "owned"),
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "the cluster is shared instead of owned",
+            |i| {
+                set_tag(
+                    i,
+                    "vol-main-a",
+                    "kubernetes.io/cluster/k8s.mycompany.tld",
+                    "shared",
+                )
+            },
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "the cluster's tag is missing where siblings carry it",
+            |i| {
+                let key = "kubernetes.io/cluster/k8s.mycompany.tld";
+                break_volume(i, "vol-main-a", |v| drop(v.tags.remove(key)));
+            },
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "the cluster's old tag is missing",
+            |i| {
+                break_volume(i, "vol-main-a", |v| {
+                    drop(v.tags.remove("KubernetesCluster"))
+                })
+            },
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "one volume alone has the control plane's role",
+            |i| {
+                for volume in &mut i.volumes[1..] {
+                    volume
+                        .tags
+                        .insert("k8s.io/role/control-plane".into(), "1".into());
+                }
+            },
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
+            "another team's policy takes the same volumes",
+            |i| i.other_policies.push(other_policy("policy-0def", "theirs")),
+            &["info policy_duplicated"],
+        ),
+        (
+            "a policy of ours was doubled",
+            |i| {
+                i.other_policies
+                    .push(other_policy("policy-0def", "etcd data lifecycle policy"))
+            },
+            &["warning policy_duplicated"],
+        ),
+        (
+            "another team's policy is disabled",
+            |i| {
+                let policy = other_policy("policy-0def", "theirs");
+                i.other_policies.push(LifecyclePolicy {
+                    state: PolicyState::Disabled,
+                    ..policy
+                });
+            },
+            &[],
+        ),
+        (
+            "a root volume left its snapshots behind",
+            |i| {
+                let mut root = Volume {
+                    id: "vol-root".into(),
+                    ..volume("main", "a")
+                };
+                root.tags = tags(&[("KubernetesCluster", CLUSTER), ("k8s.io/role/master", "1")]);
+                i.snapshots.extend((0..3).map(|day| snapshot(&root, day)));
+            },
+            &["info snapshots_orphaned"],
+        ),
+        (
+            "a root volume that is there has left nothing behind",
+            |i| {
+                let mut root = Volume {
+                    id: "vol-root".into(),
+                    ..volume("main", "a")
+                };
+                root.tags = tags(&[("KubernetesCluster", CLUSTER), ("k8s.io/role/master", "1")]);
+                i.snapshots.extend((0..3).map(|day| snapshot(&root, day)));
+                i.volumes.push(root);
+            },
+            &[],
+        ),
+        (
+            "a policy was made again",
+            |i| {
+                i.policies[0].id = "policy-0new".into();
+                i.policy_ids = ["policy-0new".into()].into();
+            },
+            &["info snapshots_orphaned"],
+        ),
+        (
+            "a restore was left in the middle",
+            |i| i.volumes.push(unfinished_volume()),
+            &["warning restore_unfinished"],
+        ),
+        (
+            "a restore was left in the middle, with launches suspended",
+            |i| {
+                i.volumes.push(unfinished_volume());
+                i.suspended_groups.push(SuspendedGroup {
+                    name: "master-eu-west-2a".into(),
+                    by: "r-1f2e3d4c5b6a".into(),
+                });
+            },
+            &["critical restore_unfinished"],
+        ),
+        (
+            "copies and archived snapshots disturb nothing",
+            |i| {
+                let copy = Snapshot {
+                    id: "snap-copy".into(),
+                    volume_id: "vol-ffffffff".into(),
+                    ..i.snapshots[0].clone()
+                };
+                i.snapshots.push(copy);
+                i.snapshots[3].archived = true;
+            },
+            &[],
+        ),
     ];
     for (what, break_it, expected) in cases {
         let mut inventory = clean();
@@ -279,6 +543,7 @@ fn an_etcd_cluster_without_any_restore_point_is_critical() {
     inventory
         .snapshots
         .retain(|s| s.id.as_str().ends_with("-0"));
+    inventory.policies[0].created = at("2026-11-21T12:00:00Z");
     break_snapshot(&mut inventory, "snap-main-b-0", |s| {
         s.state = SnapshotState::Pending
     });
@@ -375,7 +640,11 @@ fn a_members_history_goes_on_through_a_restore() {
         *volume = restored;
     }
     let report = report_at(inventory, NOW);
-    assert_eq!(lines(&report.findings), Vec::<String>::new());
+    assert_eq!(
+        lines(&report.findings),
+        ["info snapshots_orphaned"],
+        "the old volumes' own"
+    );
     assert_eq!(
         (report.summary.volumes_covered, report.summary.snapshots),
         (6, 84)
@@ -465,4 +734,145 @@ fn the_alert_says_what_is_wrong_where_and_what_to_do() {
     ");
     let report = report_at(clean(), NOW);
     assert_eq!(audit::alert::alert(&report, &settings(), &deployment), None);
+}
+
+#[test]
+fn what_is_orphaned_but_may_be_needed_is_in_no_command() {
+    let mut inventory = clean();
+    inventory.volumes.retain(|v| v.id.as_str() != "vol-main-a");
+    let report = report_at(inventory.clone(), NOW);
+    let Kind::SnapshotsOrphaned {
+        count,
+        size_gib,
+        commands,
+    } = &report.findings[1].kind
+    else {
+        panic!("{:?}", report.findings);
+    };
+    assert_eq!(
+        (*count, *size_gib, commands.len()),
+        (14, 280, 0),
+        "main/a is restored from these"
+    );
+
+    let restored = Volume {
+        id: "vol-new".into(),
+        created: at("2026-11-22T07:00:00Z"),
+        ..volume("main", "a")
+    };
+    inventory.volumes.push(restored);
+    let report = report_at(inventory, NOW);
+    let Kind::SnapshotsOrphaned {
+        count, commands, ..
+    } = &report.findings[0].kind
+    else {
+        panic!("{:?}", report.findings);
+    };
+    assert_eq!(*count, 14);
+    assert!(commands[0].contains("snap-main-a-13") && commands[0].contains("snap-main-a-1 "));
+    assert!(
+        !commands[0].contains("snap-main-a-0"),
+        "the latest restore point is made of it"
+    );
+}
+
+#[test]
+fn a_cluster_grown_from_one_master_to_three_is_not_blamed_for_its_past() {
+    let mut inventory = clean();
+    let is_young = |volume: &VolumeId| !volume.as_str().ends_with("-a");
+    for volume in inventory
+        .volumes
+        .iter_mut()
+        .filter(|volume| is_young(&volume.id))
+    {
+        volume.created = at("2026-11-20T12:00:00Z");
+    }
+    let grown = at("2026-11-20T12:00:00Z");
+    inventory
+        .snapshots
+        .retain(|s| !is_young(&s.volume_id) || s.started > grown);
+    for snapshot in inventory.snapshots.iter_mut().filter(|s| s.started < grown) {
+        for (key, value) in &mut snapshot.tags {
+            if key.starts_with("k8s.io/etcd/") {
+                *value = "a/a".to_owned();
+            }
+        }
+    }
+    let report = report_at(inventory, NOW);
+    assert_eq!(lines(&report.findings), Vec::<String>::new());
+    assert_eq!(
+        report.clusters[0].restore_points, 14,
+        "older runs are whole as they were then"
+    );
+}
+
+#[test]
+fn a_count_that_was_raised_or_lowered_is_judged_from_then_on() {
+    let mut inventory = clean();
+    let since = (
+        "etcd-backup/schedule-since".to_owned(),
+        "2026-11-22T06:30:00Z".to_owned(),
+    );
+    inventory.policies[0].tags.extend([since]);
+    for count in ["3", "100"] {
+        let settings =
+            Settings::from_variables(&|name| (name == "RETAIN_COUNT").then(|| count.into()));
+        let report = Report::new(
+            inventory.clone(),
+            &settings.unwrap(),
+            &Request::default(),
+            at(NOW),
+        );
+        assert_eq!(lines(&report.findings), Vec::<String>::new(), "{count}");
+    }
+}
+
+#[test]
+fn a_clean_account_is_ok_at_every_minute_of_a_day() {
+    for minute in 0..24 * 60 {
+        let now = at("2026-11-22T05:00:00Z") + SignedDuration::from_mins(minute);
+        let mut inventory = clean();
+        // DLM deletes the oldest as soon as the newest is there.
+        let newest_exists = now >= at("2026-11-23T06:04:11Z");
+        let (first, last) = if newest_exists { (-1, 12) } else { (0, 13) };
+        inventory.snapshots = inventory
+            .volumes
+            .iter()
+            .flat_map(|volume| (first..=last).map(|day| snapshot(volume, day)))
+            .collect();
+        if now < at("2026-11-22T06:04:11Z") {
+            let one_older = inventory.volumes.iter().map(|volume| snapshot(volume, 14));
+            inventory.snapshots.extend(one_older);
+        }
+        let report = Report::new(inventory, &settings(), &Request::default(), now);
+        assert_eq!(lines(&report.findings), Vec::<String>::new(), "{now}");
+    }
+}
+
+#[test]
+fn a_fleet_where_everything_is_wrong_still_fits_into_an_answer() {
+    let mut inventory = clean();
+    let tag = "<script>".repeat(32);
+    inventory.volumes = (0..20_000)
+        .map(|i| {
+            let mut wrong = volume("main", "a");
+            wrong.id = format!("vol-{i:017}").as_str().into();
+            wrong.tags = tags(&[("k8s.io/etcd/main", &tag), ("KubernetesCluster", &tag)]);
+            wrong
+                .tags
+                .insert("KubernetesCluster".into(), format!("{tag}-{}", i / 3));
+            wrong
+        })
+        .collect();
+    let report = report_at(inventory, NOW);
+    let kept = report.findings.len();
+    assert!(kept > 1000 && report.findings_left_out > 0);
+    let all = report.summary.critical + report.summary.warning + report.summary.info;
+    assert_eq!(
+        kept + report.findings_left_out,
+        all,
+        "the count of the rest is exact"
+    );
+    let size = serde_json::to_string(&report).unwrap().len() + report.to_string().len();
+    assert!(size < 5_500_000, "{size} bytes");
 }

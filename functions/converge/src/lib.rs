@@ -50,6 +50,7 @@ where
         now,
         deadline,
         deployment,
+        ..
     } = invocation;
     let request = Request::decode(&event)?;
     let patience = Patience::until(deadline);

@@ -155,6 +155,9 @@ fn core_policy(policy: &aws_sdk_dlm::types::LifecyclePolicy) -> Option<Lifecycle
         state: core_state(policy.state()?),
         status_message: policy.status_message().map(str::to_owned),
         created: Timestamp::from_nanosecond(created.as_nanos()).ok()?,
+        modified: policy
+            .date_modified()
+            .and_then(|modified| Timestamp::from_nanosecond(modified.as_nanos()).ok()),
         definition: definition::read(policy.execution_role_arn()?, policy.policy_details()?),
         tags: policy
             .tags()

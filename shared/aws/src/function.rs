@@ -20,6 +20,8 @@ pub struct Invocation {
     pub event: Value,
     /// The clock, read once.
     pub now: Timestamp,
+    /// When the invocation began, to measure how long it took.
+    pub started: Instant,
     /// When Lambda ends the invocation.
     pub deadline: Instant,
     /// Partition, Region and account.
@@ -115,12 +117,13 @@ where
 }
 
 fn invocation(event: LambdaEvent<Value>) -> Result<Invocation, Diagnostic> {
-    let now = Timestamp::now();
+    let (now, started) = (Timestamp::now(), Instant::now());
     let left_ms = i128::from(event.context.deadline) - i128::from(now.as_millisecond());
     Ok(Invocation {
         event: event.payload,
         now,
-        deadline: Instant::now() + Duration::from_millis(left_ms.max(0).try_into().unwrap_or(0)),
+        started,
+        deadline: started + Duration::from_millis(left_ms.max(0).try_into().unwrap_or(0)),
         deployment: Deployment::of_function(&event.context.invoked_function_arn)?,
     })
 }

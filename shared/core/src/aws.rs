@@ -10,7 +10,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::Tags;
-use crate::ids::{ClusterName, InstanceId, SnapshotId, VolumeId, ZoneName};
+use crate::ids::{ClusterName, InstanceId, RestoreId, SnapshotId, VolumeId, ZoneName};
 use crate::snapshot::Snapshot;
 use crate::volume::{Performance, Volume};
 
@@ -126,6 +126,21 @@ pub trait Masters {
     async fn group_zones(&self, cluster: &ClusterName) -> Result<Vec<ZoneName>, AwsError>;
     /// The Region's availability zones.
     async fn zones(&self) -> Result<Vec<ZoneName>, AwsError>;
+}
+
+/// An autoscaling group whose launches a restore suspended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspendedGroup {
+    /// The group's name.
+    pub name: String,
+    /// The restore that did it, by its tag on the group.
+    pub by: RestoreId,
+}
+
+/// Finding autoscaling groups that a restore left suspended.
+pub trait Groups {
+    /// The groups tagged as suspended by a restore.
+    async fn suspended_groups(&self) -> Result<Vec<SuspendedGroup>, AwsError>;
 }
 
 /// An attribute of an alert, for subscribers' filter policies.

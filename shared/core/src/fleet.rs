@@ -20,8 +20,15 @@ use crate::volume::Volume;
 pub struct Fleet {
     /// By name; every cluster of which a volume or a managed snapshot is left.
     pub clusters: BTreeMap<ClusterName, Cluster>,
-    /// Volumes with an etcd tag that doesn't tell whose they are.
-    pub misfits: Vec<Misfit>,
+    /// Volumes with an etcd tag that doesn't tell whose they are, by the cluster they claim.
+    pub misfits: BTreeMap<Option<ClusterName>, Vec<Misfit>>,
+}
+
+/// Whose a volume is.
+enum Owner {
+    Member(Identity),
+    /// The misfit's place in [`Fleet::misfits`].
+    Misfit(Option<ClusterName>, usize),
 }
 
 /// What is left of one cluster's etcd.
@@ -87,9 +94,8 @@ impl Fleet {
         let mut fleet = Self::default();
         let mut owners = BTreeMap::new();
         for volume in volumes.into_iter().filter(Volume::exists) {
-            if let Some(identity) = fleet.add_volume(volume.clone()) {
-                owners.insert(volume.id, identity);
-            }
+            let id = volume.id.clone();
+            owners.extend(fleet.add_volume(volume).map(|owner| (id, owner)));
         }
         for snapshot in snapshots {
             if snapshot.is_managed(settings) && !snapshot.volume_id.is_of_a_copy() {
@@ -108,7 +114,7 @@ impl Fleet {
     }
 
     /// Puts a volume where it belongs, and tells whose it is or was.
-    fn add_volume(&mut self, volume: Volume) -> Option<Identity> {
+    fn add_volume(&mut self, volume: Volume) -> Option<Owner> {
         match Identity::of(&volume.tags) {
             Some(Ok(identity)) => {
                 let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
@@ -117,27 +123,29 @@ impl Fleet {
                     cluster.members.entry(key).or_default().is_named = true;
                 }
                 cluster.member(&identity).volumes.push(volume);
-                Some(identity)
+                Some(Owner::Member(identity))
             }
             Some(Err(problem)) => {
-                self.misfits.push(Misfit {
+                let claimed = cluster_of(&volume.tags);
+                let of_cluster = self.misfits.entry(claimed.clone()).or_default();
+                of_cluster.push(Misfit {
                     volume,
                     problem,
                     snapshots: Vec::new(),
                 });
-                None
+                Some(Owner::Misfit(claimed, of_cluster.len() - 1))
             }
             None => self.add_untagged_volume(volume),
         }
     }
 
     /// A volume that masters overlook: retired by a restore, or made by one that isn't done.
-    fn add_untagged_volume(&mut self, volume: Volume) -> Option<Identity> {
+    fn add_untagged_volume(&mut self, volume: Volume) -> Option<Owner> {
         if let Some(retirement) = Retirement::of(&volume.tags) {
             let identity = Identity::of(&retirement.was)?.ok()?;
             let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
             cluster.member(&identity).retired.push((retirement, volume));
-            Some(identity)
+            Some(Owner::Member(identity))
         } else {
             let origin = Origin::of(&volume.tags)?;
             let cluster = self.clusters.entry(origin.cluster.clone()).or_default();
@@ -146,29 +154,39 @@ impl Fleet {
         }
     }
 
-    fn add_snapshot(&mut self, snapshot: Snapshot, owners: &BTreeMap<VolumeId, Identity>) {
+    fn add_snapshot(&mut self, snapshot: Snapshot, owners: &BTreeMap<VolumeId, Owner>) {
         let by_tags = Identity::of(&snapshot.tags).and_then(Result::ok);
-        match by_tags.or_else(|| owners.get(&snapshot.volume_id).cloned()) {
-            Some(identity) => {
-                let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
-                cluster.member(&identity).snapshots.push(MemberSnapshot {
-                    snapshot,
-                    members: identity.etcd.members,
-                });
-            }
-            None => {
-                let of_misfit = |misfit: &&mut Misfit| misfit.volume.id == snapshot.volume_id;
-                if let Some(misfit) = self.misfits.iter_mut().find(of_misfit) {
+        let identity = match (by_tags, owners.get(&snapshot.volume_id)) {
+            (Some(identity), _) => identity,
+            (None, Some(Owner::Member(identity))) => identity.clone(),
+            (None, Some(Owner::Misfit(claimed, index))) => {
+                let of_cluster = self.misfits.get_mut(claimed);
+                if let Some(misfit) = of_cluster.and_then(|misfits| misfits.get_mut(*index)) {
                     misfit.snapshots.push(snapshot);
                 }
+                return;
             }
-        }
+            (None, None) => return,
+        };
+        let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
+        cluster.member(&identity).snapshots.push(MemberSnapshot {
+            snapshot,
+            members: identity.etcd.members,
+        });
+    }
+
+    /// The misfits that claim a cluster.
+    pub fn misfits_of(&self, name: &ClusterName) -> &[Misfit] {
+        self.misfits
+            .get(&Some(name.clone()))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// How many volumes carry an etcd tag, well-formed or not.
     pub fn volume_count(&self) -> usize {
         let fitting: usize = self.clusters.values().map(Cluster::volume_count).sum();
-        fitting + self.misfits.len()
+        let misfits: usize = self.misfits.values().map(Vec::len).sum();
+        fitting + misfits
     }
 }
 
@@ -220,11 +238,6 @@ impl Cluster {
 }
 
 impl Misfit {
-    /// The cluster that the volume claims, if it claims one.
-    pub fn cluster(&self) -> Option<ClusterName> {
-        cluster_of(&self.volume.tags)
-    }
-
     /// The member that the volume most likely is, judged by whatever is left: the `Name` that kops
     /// gave it, or the part of its etcd tag before the slash.
     pub fn likely_member(&self) -> Option<MemberKey> {

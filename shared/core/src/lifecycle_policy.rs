@@ -79,6 +79,8 @@ pub struct LifecyclePolicy {
     pub status_message: Option<String>,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was last changed, where DLM says so.
+    pub modified: Option<Timestamp>,
     /// What it does.
     pub definition: PolicyDefinition,
     /// Its tags.

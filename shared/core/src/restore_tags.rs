@@ -21,6 +21,9 @@ pub const TAGS_MAX: usize = 50;
 /// EC2's limit of a tag key's length in characters.
 pub const KEY_LENGTH_MAX: usize = 128;
 
+/// On an autoscaling group: the restore that suspended its launches.
+pub const SUSPENDED_BY: &str = "etcd-backup/suspended-by";
+
 const RESTORE_ID: &str = "etcd-backup/restore-id";
 const CLUSTER: &str = "etcd-backup/cluster";
 const MEMBER: &str = "etcd-backup/member";

@@ -12,6 +12,9 @@ use jiff::Timestamp;
 use super::{Scope, runs};
 use crate::finding::{Finding, Kind, Subject};
 
+/// How far apart a restore point's snapshots may be started; restore's own default as well.
+const SKEW_SECONDS_MAX: i64 = 60 * 60;
+
 /// `no_etcd_volumes`: a total loss per etcd cluster; else per cluster asked for or expected; else,
 /// where nothing at all is there, once for the account.
 pub fn check_presence(scope: &Scope) -> Vec<Finding> {
@@ -96,11 +99,7 @@ pub fn volume_count(scope: &Scope, name: &ClusterName) -> usize {
         .clusters
         .get(name)
         .map_or(0, Cluster::volume_count);
-    let misfits = scope.fleet.misfits.iter();
-    fitting
-        + misfits
-            .filter(|misfit| misfit.cluster().as_ref() == Some(name))
-            .count()
+    fitting + scope.fleet.misfits_of(name).len()
 }
 
 /// `no_restore_point`: an etcd cluster has none, though a run was due of every member.
@@ -137,4 +136,28 @@ fn all_due(scope: &Scope, cluster: &Cluster, etcd_cluster: &EtcdClusterName) -> 
         .peekable();
     present.peek().is_some()
         && present.all(|(_, member)| runs::is_expected(scope, member, scope.due_run()))
+}
+
+/// `restore_point_skewed`: how far apart the latest restore point's snapshots were started.
+pub fn check_skew(scope: &Scope) -> Vec<Finding> {
+    let schedule = &scope.settings.schedule;
+    let skewed = scope.fleet.clusters.iter().filter_map(|(name, cluster)| {
+        if cluster.volume_count() == 0 {
+            return None;
+        }
+        let etcd_clusters = cluster.current_etcd_clusters(schedule.interval());
+        let runs = restore_point::runs(cluster, &etcd_clusters, schedule);
+        let latest = runs.into_iter().find(|run| run.is_complete())?;
+        let skew_seconds = latest.skew_seconds();
+        let subject = Subject {
+            cluster: Some(name.clone()),
+            ..Subject::default()
+        };
+        let kind = Kind::RestorePointSkewed {
+            run: latest.run,
+            skew_seconds,
+        };
+        (skew_seconds > SKEW_SECONDS_MAX).then(|| Finding::new(subject, kind))
+    });
+    skewed.collect()
 }

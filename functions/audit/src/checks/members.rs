@@ -3,9 +3,13 @@
 use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::fleet::{Cluster, Member};
 use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
+use etcd_backup_core::volume::Volume;
 
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject};
+
+/// How many volumes a finding names.
+const IDS_NAMED_MAX: usize = 10;
 
 /// `member_missing`, `member_duplicated`.
 pub fn check(scope: &Scope) -> Vec<Finding> {
@@ -21,7 +25,8 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
                 volumes => findings.push(Finding::new(
                     subject,
                     Kind::MemberDuplicated {
-                        volume_ids: volumes.iter().map(|volume| volume.id.clone()).collect(),
+                        count: volumes.len(),
+                        volume_ids: first_ids(volumes.iter()),
                     },
                 )),
             }
@@ -32,9 +37,10 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
 
 /// A member whose volume is there, but wrongly tagged, isn't missing: `volume_tag_wrong` says it.
 fn has_misfit(scope: &Scope, name: &ClusterName, key: &MemberKey) -> bool {
-    scope.fleet.misfits.iter().any(|misfit| {
-        misfit.cluster().as_ref() == Some(name) && misfit.likely_member().as_ref() == Some(key)
-    })
+    let misfits = scope.fleet.misfits_of(name);
+    misfits
+        .iter()
+        .any(|misfit| misfit.likely_member().as_ref() == Some(key))
 }
 
 fn missing(cluster: &Cluster, key: &MemberKey, member: &Member) -> Kind {
@@ -47,14 +53,20 @@ fn missing(cluster: &Cluster, key: &MemberKey, member: &Member) -> Kind {
     }
 }
 
+fn first_ids<'a>(volumes: impl Iterator<Item = &'a Volume>) -> Vec<VolumeId> {
+    volumes
+        .take(IDS_NAMED_MAX)
+        .map(|volume| volume.id.clone())
+        .collect()
+}
+
 fn named_by(cluster: &Cluster, key: &MemberKey) -> Vec<VolumeId> {
-    cluster
+    let volumes = cluster
         .members_of(&key.etcd_cluster)
         .flat_map(|(_, member)| &member.volumes)
         .filter(|volume| {
             let identity = Identity::of(&volume.tags).and_then(Result::ok);
             identity.is_some_and(|identity| identity.etcd.members.contains(&key.member))
-        })
-        .map(|volume| volume.id.clone())
-        .collect()
+        });
+    first_ids(volumes)
 }

@@ -1,10 +1,18 @@
 //! Whether DLM has a policy for the schedule, and acts on it.
 
+use etcd_backup_core::lifecycle_policy::{
+    LifecyclePolicy, MANAGED_BY, MANAGED_BY_VALUE, PolicyState,
+};
+
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject, not_enabled};
 
-/// `policy_missing`, `policy_not_enabled`.
+/// `policy_missing`, `policy_not_enabled`, `policy_duplicated`.
 pub fn check(scope: &Scope) -> Vec<Finding> {
+    [check_ours(scope), check_others(scope)].concat()
+}
+
+fn check_ours(scope: &Scope) -> Vec<Finding> {
     let kind = match scope.policy {
         None => Some(Kind::PolicyMissing {
             description: scope.settings.policy_description.clone(),
@@ -18,4 +26,48 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
     kind.map(|kind| Finding::new(Subject::default(), kind))
         .into_iter()
         .collect()
+}
+
+/// Enabled policies that target an etcd volume, beside the one that converge keeps.
+fn check_others(scope: &Scope) -> Vec<Finding> {
+    let Some(kept) = scope.policy else {
+        return Vec::new();
+    };
+    let is_ours = |policy: &LifecyclePolicy| {
+        policy
+            .tags
+            .get(MANAGED_BY)
+            .is_some_and(|by| by == MANAGED_BY_VALUE)
+            || policy.description == scope.settings.policy_description
+    };
+    let inventory = scope.inventory;
+    let others: Vec<&LifecyclePolicy> = inventory
+        .policies
+        .iter()
+        .chain(&inventory.other_policies)
+        .filter(|policy| policy.id != kept.id && policy.state == PolicyState::Enabled)
+        .filter(|policy| targets_etcd(scope, policy))
+        .collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let kind = Kind::PolicyDuplicated {
+        policy_id: kept.id.clone(),
+        ours: others.iter().any(|policy| is_ours(policy)),
+        others: others.iter().map(|policy| policy.id.clone()).collect(),
+    };
+    vec![Finding::new(Subject::default(), kind)]
+}
+
+fn targets_etcd(scope: &Scope, policy: &LifecyclePolicy) -> bool {
+    let definition = &policy.definition;
+    let clusters = scope.fleet.clusters.values();
+    let mut volumes = clusters
+        .flat_map(|cluster| cluster.members.values())
+        .flat_map(|member| &member.volumes);
+    definition.resource_types.contains("VOLUME")
+        && volumes.any(|volume| {
+            let mut targets = definition.target_tags.iter();
+            targets.any(|tag| volume.tags.get(&tag.key) == Some(&tag.value))
+        })
 }

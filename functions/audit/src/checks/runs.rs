@@ -96,7 +96,7 @@ fn first_known_volume(member: &Member) -> Option<Timestamp> {
 }
 
 /// History from before the schedule became what it is, is judged by nobody.
-fn is_judged(policy: Option<&LifecyclePolicy>, run: Run) -> bool {
+pub fn is_judged(policy: Option<&LifecyclePolicy>, run: Run) -> bool {
     let since = policy.and_then(|policy| policy.tags.get(SCHEDULE_SINCE));
     let since = since.and_then(|since| since.parse::<Timestamp>().ok());
     since.is_none_or(|since| run.at() >= since)

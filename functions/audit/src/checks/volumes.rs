@@ -1,5 +1,10 @@
-//! Whether each volume's tags let DLM and masters find it.
+//! Whether each volume's tags let DLM, masters and kops find it, and don't contradict each other.
 
+use etcd_backup_core::discovery::{
+    CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
+};
+use etcd_backup_core::fleet::{Cluster, Misfit};
+use etcd_backup_core::ids::{ClusterName, MemberName};
 use etcd_backup_core::settings::Tag;
 use etcd_backup_core::volume::Volume;
 
@@ -13,13 +18,17 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
         for (key, member) in &cluster.members {
             for volume in &member.volumes {
                 let subject = Subject::member(name, key).volume(&volume.id);
-                findings.extend(check_target(scope, subject, volume));
+                findings.extend(check_target(scope, subject.clone(), volume));
+                let problems = tag_problems(scope, cluster, volume);
+                if !problems.is_empty() {
+                    findings.push(Finding::new(subject, Kind::VolumeTagWrong { problems }));
+                }
             }
         }
     }
-    for misfit in &scope.fleet.misfits {
+    for (claimed, misfit) in scope.fleet.misfits.iter().flat_map(claims) {
         let subject = Subject {
-            cluster: misfit.cluster(),
+            cluster: claimed.clone(),
             volume_id: Some(misfit.volume.id.clone()),
             ..Subject::default()
         };
@@ -27,11 +36,17 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
         findings.push(Finding::new(
             subject,
             Kind::VolumeTagWrong {
-                problem: misfit.problem.to_string(),
+                problems: vec![misfit.problem.to_string()],
             },
         ));
     }
     findings
+}
+
+fn claims<'a>(
+    (claimed, misfits): (&'a Option<ClusterName>, &'a Vec<Misfit>),
+) -> impl Iterator<Item = (&'a Option<ClusterName>, &'a Misfit)> {
+    misfits.iter().map(move |misfit| (claimed, misfit))
 }
 
 fn check_target(scope: &Scope, subject: Subject, volume: &Volume) -> Option<Finding> {
@@ -44,4 +59,94 @@ fn check_target(scope: &Scope, subject: Subject, volume: &Volume) -> Option<Find
             },
         )
     })
+}
+
+/// What is wrong with a volume's discovery tags, beside what keeps it from being placed at all.
+fn tag_problems(scope: &Scope, cluster: &Cluster, volume: &Volume) -> Vec<String> {
+    let Some(Ok(identity)) = Identity::of(&volume.tags) else {
+        return Vec::new();
+    };
+    [
+        cluster_problems(cluster, volume, &identity),
+        name_problem(volume, &identity).into_iter().collect(),
+        role_problems(scope, cluster, volume),
+        zone_problem(volume, &identity).into_iter().collect(),
+    ]
+    .concat()
+}
+
+fn cluster_problems(cluster: &Cluster, volume: &Volume, identity: &Identity) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !volume.tags.contains_key(CLUSTER) {
+        problems.push(format!("{CLUSTER} is missing"));
+    }
+    let own_key = format!("{CLUSTER_OWNED_PREFIX}{}", identity.cluster);
+    for (key, value) in &volume.tags {
+        if *key == own_key && value != CLUSTER_OWNED {
+            problems.push(format!("{key}={value} should be {CLUSTER_OWNED}"));
+        } else if *key != own_key && key.starts_with(CLUSTER_OWNED_PREFIX) {
+            problems.push(format!("{key} contradicts {CLUSTER}={}", identity.cluster));
+        }
+    }
+    // Old clusters have none; it is missed only where a sibling carries it.
+    if !volume.tags.contains_key(&own_key) && any_has(cluster, &own_key, CLUSTER_OWNED) {
+        problems.push(format!(
+            "{own_key} is missing, which other volumes of the cluster carry"
+        ));
+    }
+    problems
+}
+
+fn name_problem(volume: &Volume, identity: &Identity) -> Option<String> {
+    let expected = identity.volume_name();
+    match volume.tags.get(NAME) {
+        Some(name) if *name == expected => None,
+        Some(name) => Some(format!("{NAME}={name} should be {expected}")),
+        None => Some(format!("{NAME} is missing, and should be {expected}")),
+    }
+}
+
+fn role_problems(scope: &Scope, cluster: &Cluster, volume: &Volume) -> Vec<String> {
+    let mut problems = Vec::new();
+    for key in [ROLE_MASTER, ROLE_CONTROL_PLANE] {
+        match volume.tags.get(key) {
+            Some(value) if value == "1" => {}
+            Some(value) => problems.push(format!("{key}={value} should be 1")),
+            // As a target tag it is missed by volume_not_targeted already.
+            None if key == ROLE_MASTER && !scope.settings.targets(&volume.tags) => {}
+            None if key == ROLE_MASTER => problems.push(format!("{key} is missing")),
+            None if any_has(cluster, key, "1") => problems.push(format!(
+                "{key} is missing, which other volumes of the cluster carry"
+            )),
+            None => {}
+        }
+    }
+    problems
+}
+
+fn zone_problem(volume: &Volume, identity: &Identity) -> Option<String> {
+    let member = &identity.etcd.member;
+    (is_zone_name(member) && member.as_str() != volume.zone.as_str()).then(|| {
+        format!(
+            "the member is named after the zone {member}, but the volume is in {}",
+            volume.zone
+        )
+    })
+}
+
+/// Whether a member's name looks like a zone's: `eu-central-1a`.
+fn is_zone_name(member: &MemberName) -> bool {
+    let Some((region, last)) = member.as_str().rsplit_once('-') else {
+        return false;
+    };
+    let digits = last.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    region.contains('-')
+        && last.len() == digits.len() + 1
+        && !digits.is_empty()
+        && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn any_has(cluster: &Cluster, key: &str, value: &str) -> bool {
+    let mut volumes = cluster.members.values().flat_map(|member| &member.volumes);
+    volumes.any(|volume| volume.tags.get(key).is_some_and(|own| own == value))
 }

@@ -46,6 +46,7 @@ fn converged() -> Actual {
             state: PolicyState::Enabled,
             status_message: Some("ENABLED".to_owned()),
             created: "2026-01-01T00:00:00Z".parse().unwrap(),
+            modified: None,
             definition: desired.policy(role_arn).definition(),
             tags: desired.tags.clone(),
         }],

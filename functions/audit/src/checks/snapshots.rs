@@ -1,0 +1,218 @@
+//! Whether each member's history is whole, ends where it should, and carries the tags that a restore
+//! needs.
+
+use std::collections::BTreeSet;
+
+use etcd_backup_core::discovery::{
+    CLUSTER, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
+};
+use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
+use etcd_backup_core::lifecycle_policy::LifecyclePolicy;
+use etcd_backup_core::schedule::Run;
+use etcd_backup_core::snapshot::{DLM_POLICY_ID, Snapshot, SnapshotState};
+use jiff::SignedDuration;
+
+use super::{Scope, runs};
+use crate::finding::{Finding, Kind, Subject};
+
+/// How long a snapshot may be pending: EC2 takes hours for large volumes, not a day for etcd's.
+const PENDING_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// How many runs a finding names; the count is exact.
+const RUNS_NAMED_MAX: usize = 10;
+
+/// `snapshot_gap`, `snapshot_stuck`, `retention_short`, `retention_exceeded`, `snapshot_tag_wrong`:
+/// of members that have a volume.
+pub fn check(scope: &Scope) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, cluster) in &scope.fleet.clusters {
+        for (key, member) in &cluster.members {
+            let Some(volume) = member.volumes.first() else {
+                continue;
+            };
+            let kinds = [
+                gap(scope, member),
+                stuck(scope, member),
+                short(scope, member),
+                exceeded(scope, member),
+                tag_wrong(scope, name, cluster, key, member),
+            ];
+            let subject = Subject::member(name, key).volume(&volume.id);
+            let of_member = kinds.into_iter().flatten();
+            findings.extend(of_member.map(|kind| Finding::new(subject.clone(), kind)));
+        }
+    }
+    findings
+}
+
+/// The due run is left to `snapshot_missing`.
+fn gap(scope: &Scope, member: &Member) -> Option<Kind> {
+    let left = runs_left(scope, member);
+    let (oldest, newest) = (*left.first()?, *left.last()?);
+    let between = std::iter::successors(Some(newest), |run| {
+        Some(scope.settings.schedule.before(*run))
+    })
+    .take_while(|run| *run > oldest);
+    let absent: Vec<Run> = between
+        .filter(|run| !left.contains(run) && *run != scope.due_run())
+        .filter(|run| runs::is_expected(scope, member, *run))
+        .collect();
+    (!absent.is_empty()).then(|| Kind::SnapshotGap {
+        count: absent.len(),
+        runs: absent.into_iter().take(RUNS_NAMED_MAX).collect(),
+    })
+}
+
+fn runs_left(scope: &Scope, member: &Member) -> BTreeSet<Run> {
+    let snapshots = member.snapshots.iter();
+    snapshots
+        .map(|of_member| scope.settings.schedule.run_of(of_member.snapshot.started))
+        .collect()
+}
+
+fn stuck(scope: &Scope, member: &Member) -> Option<Kind> {
+    let is_stuck = |snapshot: &&Snapshot| {
+        snapshot.state == SnapshotState::Pending
+            && scope.now.duration_since(snapshot.started) >= PENDING_MAX
+    };
+    let all = member.snapshots.iter().map(|of_member| &of_member.snapshot);
+    let stuck: Vec<&Snapshot> = all.filter(is_stuck).collect();
+    let oldest = stuck.first()?;
+    Some(Kind::SnapshotStuck {
+        snapshot_id: oldest.id.clone(),
+        started: oldest.started,
+        count: stuck.len(),
+    })
+}
+
+/// DLM deletes the oldest as soon as the newest is there: retention ends with whichever is later, the
+/// newest snapshot's run or the due one.
+fn short(scope: &Scope, member: &Member) -> Option<Kind> {
+    let schedule = &scope.settings.schedule;
+    let oldest = &member.snapshots.first()?.snapshot;
+    let newest = &member.snapshots.last()?.snapshot;
+    let oldest_run = schedule.run_of(oldest.started);
+    let last = scope.due_run().max(schedule.run_of(newest.started));
+    let inside = std::iter::successors(Some(last), |run| Some(schedule.before(*run)))
+        .take(usize::try_from(scope.settings.retain_count).unwrap_or(0));
+    let count = inside
+        .filter(|run| *run < oldest_run && runs::is_expected(scope, member, *run))
+        .count();
+    (count > 0).then(|| Kind::RetentionShort {
+        count,
+        oldest_snapshot: oldest.id.clone(),
+        oldest_snapshot_started: oldest.started,
+    })
+}
+
+/// A count that was lowered takes effect with the next run.
+fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
+    let policy = scope.policy?;
+    if !runs::is_judged(Some(policy), scope.due_run()) {
+        return None;
+    }
+    let retain_count = scope.settings.retain_count;
+    let volumes: BTreeSet<&VolumeId> = member
+        .snapshots
+        .iter()
+        .map(|of_member| &of_member.snapshot.volume_id)
+        .collect();
+    let most = volumes
+        .into_iter()
+        .map(|volume| count_by_policy(policy, member, volume))
+        .max()?;
+    // One more while DLM deletes.
+    (most > usize::try_from(retain_count).unwrap_or(0) + 1).then_some(Kind::RetentionExceeded {
+        count: most,
+        retain_count,
+    })
+}
+
+fn count_by_policy(policy: &LifecyclePolicy, member: &Member, volume: &VolumeId) -> usize {
+    let snapshots = member.snapshots.iter().map(|of_member| &of_member.snapshot);
+    let by_policy = snapshots.filter(|snapshot| {
+        snapshot.volume_id == *volume
+            && snapshot
+                .tags
+                .get(DLM_POLICY_ID)
+                .is_some_and(|id| id == policy.id.as_str())
+    });
+    by_policy.count()
+}
+
+fn tag_wrong(
+    scope: &Scope,
+    name: &ClusterName,
+    cluster: &Cluster,
+    key: &MemberKey,
+    member: &Member,
+) -> Option<Kind> {
+    let latest = &member.snapshots.last()?.snapshot;
+    let mut problems = discovery_problems(name, cluster, key, latest);
+    // What was added to snapshots before the policy changed, is as the policy was then.
+    let is_current = scope.policy.is_none_or(|policy| {
+        policy
+            .modified
+            .is_none_or(|modified| modified <= latest.started)
+    });
+    if is_current {
+        problems.extend(added_problems(scope, latest));
+    }
+    (!problems.is_empty()).then(|| Kind::SnapshotTagWrong {
+        snapshot_id: latest.id.clone(),
+        problems,
+    })
+}
+
+fn discovery_problems(
+    name: &ClusterName,
+    cluster: &Cluster,
+    key: &MemberKey,
+    snapshot: &Snapshot,
+) -> Vec<String> {
+    let tags = &snapshot.tags;
+    let mut problems = Vec::new();
+    match Identity::of(tags) {
+        Some(Ok(identity)) => {
+            let expected = identity.volume_name();
+            if tags.get(NAME) != Some(&expected) {
+                problems.push(format!("{NAME} should be {expected}"));
+            }
+        }
+        Some(Err(problem)) => problems.push(problem.to_string()),
+        None => problems.push(format!("the etcd tag of {key} is missing")),
+    }
+    if tags.get(CLUSTER).map(String::as_str) != Some(name.as_str()) {
+        problems.push(format!("{CLUSTER} should be {name}"));
+    }
+    if !tags.contains_key(ROLE_MASTER) && !tags.contains_key(ROLE_CONTROL_PLANE) {
+        problems.push(format!("{ROLE_MASTER} is missing"));
+    }
+    let owned = format!("{CLUSTER_OWNED_PREFIX}{name}");
+    if !tags.contains_key(&owned) && latest_snapshots(cluster).any(|s| s.tags.contains_key(&owned))
+    {
+        problems.push(format!(
+            "{owned} is missing, which other snapshots of the cluster carry"
+        ));
+    }
+    problems
+}
+
+fn latest_snapshots(cluster: &Cluster) -> impl Iterator<Item = &Snapshot> {
+    let latest = cluster
+        .members
+        .values()
+        .filter_map(|member| member.snapshots.last());
+    latest.map(|of_member| &of_member.snapshot)
+}
+
+fn added_problems(scope: &Scope, snapshot: &Snapshot) -> Vec<String> {
+    let wrong = scope
+        .settings
+        .tags_to_add
+        .iter()
+        .filter(|tag| snapshot.tags.get(&tag.key) != Some(&tag.value));
+    wrong
+        .map(|tag| format!("{}={} is missing", tag.key, tag.value))
+        .collect()
+}
