@@ -1,6 +1,7 @@
 //! The story of one cluster's backups, told with the real binaries on an emulated AWS: set up,
 //! sabotaged, repaired, audited, lost, restored. Needs no AWS account and leaves nothing running.
 
+mod calendar_page;
 mod stage;
 
 use e2e::candidates::etcd_manager_candidates;
@@ -19,6 +20,7 @@ async fn main() {
     drift(&mut stage, &fleet).await;
     fifteen_days(&mut stage, &fleet).await;
     missing_snapshot(&mut stage, &fleet).await;
+    calendar(&mut stage, &fleet).await;
     loss_and_restore(&mut stage, &fleet).await;
     stage.end();
 }
@@ -117,6 +119,19 @@ async fn missing_snapshot(stage: &mut Stage, fleet: &BackedUpFleet) {
             message.message
         ));
     }
+}
+
+async fn calendar(stage: &mut Stage, fleet: &BackedUpFleet) {
+    stage.scene("The same day as a CloudWatch dashboard shows it, in both of its themes");
+    let audit = fleet.function("audit").await;
+    let mut fragments = Vec::new();
+    for theme in ["light", "dark"] {
+        let context = json!({"theme": theme, "width": 1180});
+        let event = json!({"now": fleet.now().await, "widgetContext": context});
+        fragments.push((theme, stage.fragment(&audit, "audit", event).await));
+    }
+    let page = calendar_page::write(&fragments).expect("the target folder is writable");
+    stage.say(&format!("Open {} in a browser.", page.display()));
 }
 
 async fn loss_and_restore(stage: &mut Stage, fleet: &BackedUpFleet) {

@@ -52,13 +52,21 @@ impl Stage {
     ///
     /// When the invocation fails, with the function's log.
     pub async fn invoke(&self, function: &Function, name: &str, event: Value) -> Value {
-        println!("   $ invoke {name} '{event}'");
         let began = Instant::now();
-        let answer = function.invoke(event).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}\n{}", function.logs()));
+        let answer = answer(function, name, event).await;
         self.show(answer["text"].as_str().unwrap_or_default());
         println!("   ({:.1} s)", began.elapsed().as_secs_f64());
         answer
+    }
+
+    /// Invokes a function for a fragment of HTML, which is nothing to show in a terminal.
+    ///
+    /// # Panics
+    ///
+    /// When the invocation fails, with the function's log.
+    pub async fn fragment(&self, function: &Function, name: &str, event: Value) -> String {
+        let answer = answer(function, name, event).await;
+        answer.as_str().unwrap_or_default().to_owned()
     }
 
     /// Ends the story.
@@ -68,4 +76,10 @@ impl Stage {
             self.began.elapsed().as_secs_f64()
         );
     }
+}
+
+async fn answer(function: &Function, name: &str, event: Value) -> Value {
+    println!("   $ invoke {name} '{event}'");
+    let answer = function.invoke(event).await;
+    answer.unwrap_or_else(|error| panic!("{name}: {error}\n{}", function.logs()))
 }
