@@ -836,3 +836,235 @@ async fn a_run_with_a_failed_snapshot_is_no_restore_point() {
         list["restore_points"][1]["run"]
     );
 }
+
+/// A restore stopped after its old volumes were untagged and before its new ones are tagged.
+async fn stopped_in_mid_exchange(fleet: &BackedUpFleet, restore: &Function, event: Value) {
+    let denied = Fault::error("ec2", "CreateTags", "UnauthorizedOperation", 403);
+    fleet.aws.fault(denied.nth(7).forever()).await;
+    let error = restore.invoke(event).await.unwrap_err();
+    assert_eq!(error.error_type, "AwsError");
+    assert!(
+        error.message.contains("send the same event again"),
+        "{}",
+        error.message
+    );
+    fleet.aws.clear_faults().await;
+}
+
+#[tokio::test]
+async fn a_begun_exchange_is_ended_whatever_became_of_its_snapshots() {
+    let fleet = backed_up_fleet(2).await;
+    let restore = fleet.function("restore").await;
+    stopped_in_mid_exchange(&fleet, &restore, event()).await;
+    for key in ["main/b", "events/c"] {
+        let newest = snapshots_of(&fleet.aws, fleet.cluster.volume(key))
+            .await
+            .remove(0);
+        let delete = fleet
+            .aws
+            .ec2()
+            .delete_snapshot()
+            .snapshot_id(newest.as_str());
+        delete.send().await.unwrap();
+    }
+    let done = invoke(&restore, event()).await;
+    assert_eq!(done["phase"], "done");
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
+}
+
+#[tokio::test]
+async fn a_begun_exchange_is_ended_for_an_etcd_cluster_without_recent_snapshots_too() {
+    let fleet = backed_up_fleet(2).await;
+    let restore = fleet.function("restore").await;
+    let at = fleet.now().await;
+    for member in ["a", "b", "c"] {
+        let volume = fleet.cluster.volume(&format!("events/{member}"));
+        let untargeted =
+            json!({"tags": {"k8s.io/role/master": null, "k8s.io/role/control-plane": "1"}});
+        fleet.aws.set_volume(volume, untargeted).await;
+    }
+    for _ in 0..4 {
+        fleet.next_morning().await;
+    }
+    let event = with(json!({"at": at}));
+    stopped_in_mid_exchange(&fleet, &restore, event.clone()).await;
+    let done = invoke(&restore, event).await;
+    assert_eq!(new_volumes(&done).len(), 6);
+    let found = etcd_manager_candidates(&fleet.aws, CLUSTER, "events", "eu-west-2a").await;
+    assert_eq!(found, std::slice::from_ref(&new_volumes(&done)["events/a"]));
+}
+
+#[tokio::test]
+async fn new_volumes_that_were_deleted_are_made_again() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    fleet
+        .aws
+        .settings(json!({"volume_creating_seconds": 4}))
+        .await;
+    let short = InvocationOptions {
+        timeout: Duration::from_secs(7),
+        ..InvocationOptions::default()
+    };
+    let started = restore.invoke_with(event(), short).await.unwrap();
+    assert_eq!(started["phase"], "creating");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for volume in new_volumes(&started).values() {
+        fleet
+            .aws
+            .ec2()
+            .delete_volume()
+            .volume_id(volume.as_str())
+            .send()
+            .await
+            .unwrap();
+    }
+    fleet
+        .aws
+        .settings(json!({"volume_creating_seconds": 0}))
+        .await;
+    let io2 = json!({"volume": {"type": "io2", "iops": 500}});
+    let done = invoke(&restore, with(io2)).await;
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
+
+    for volume in new_volumes(&done).values() {
+        fleet.cluster.lose_volume(&fleet.aws, volume).await;
+    }
+    let again = invoke(&restore, event()).await;
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&again)).await;
+}
+
+#[tokio::test]
+async fn a_volume_that_masters_would_find_beside_the_restored_one_is_refused_first() {
+    let fleet = backed_up_fleet(1).await;
+    let volume = fleet.cluster.volume("main/b");
+    fleet
+        .aws
+        .set_volume(volume, json!({"tags": {"k8s.io/etcd/main": "b"}}))
+        .await;
+    let error = refused(&fleet, event()).await;
+    assert_eq!(error.error_type, "VolumeTagWrong");
+    assert!(error.message.contains(volume.as_str()), "{}", error.message);
+    let right = json!({"tags": {"k8s.io/etcd/main": "b/a,b,c", "k8s.io/etcd/events": "b/a,b,c"}});
+    fleet.aws.set_volume(volume, right).await;
+    assert_eq!(refused(&fleet, event()).await.error_type, "VolumeTagWrong");
+}
+
+#[tokio::test]
+async fn an_etcd_cluster_lost_long_ago_is_not_left_out_silently() {
+    let fleet = backed_up_fleet(2).await;
+    for member in ["a", "b", "c"] {
+        let volume = fleet.cluster.volume(&format!("events/{member}"));
+        fleet.cluster.lose_volume(&fleet.aws, volume).await;
+    }
+    for _ in 0..3 {
+        fleet.next_morning().await;
+    }
+    let error = refused(&fleet, event()).await;
+    assert_eq!(error.error_type, "RestorePointDoubtful");
+    assert!(
+        error.message.contains("\"etcd_clusters\": [\"main\"]"),
+        "{}",
+        error.message
+    );
+    let restore = fleet.function("restore").await;
+    let events = invoke(&restore, with(json!({"etcd_clusters": ["events"]}))).await;
+    assert_eq!(new_volumes(&events).len(), 3);
+    assert_eq!(
+        invoke(&restore, with(json!({"action": "plan"}))).await["phase"],
+        "planned"
+    );
+}
+
+#[tokio::test]
+async fn a_restored_volume_that_somebody_untagged_is_no_unfinished_restore() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let done = invoke(&restore, event()).await;
+    let untag = json!({"tags": {"k8s.io/etcd/main": null}});
+    fleet
+        .aws
+        .set_volume(&new_volumes(&done)["main/a"], untag)
+        .await;
+    let plan = invoke(
+        &restore,
+        with(json!({"action": "plan", "etcd_clusters": ["events"]})),
+    )
+    .await;
+    assert_eq!(plan["phase"], "planned");
+}
+
+#[tokio::test]
+async fn what_ec2_would_refuse_is_refused_when_planning() {
+    let fleet = backed_up_fleet(1).await;
+    for volume in [
+        json!({"type": "banana"}),
+        json!({"type": "io2"}),
+        json!({"type": "gp2", "iops": 3000}),
+        json!({"iops": 1}),
+        json!({"iops": 16000}),
+    ] {
+        let error = refused(&fleet, with(json!({"action": "plan", "volume": volume}))).await;
+        assert_eq!(error.error_type, "InvalidEvent", "{volume}");
+    }
+    let own = snapshots_of(&fleet.aws, fleet.cluster.volume("main/a"))
+        .await
+        .remove(0);
+    fleet
+        .aws
+        .set_snapshot(&own, json!({"tags": {"k8s.io/etcd/main": null}}))
+        .await;
+    let twice = json!({"snapshots": {"main/a": own, "main/b": own}, "partial": true});
+    assert_eq!(
+        refused(&fleet, with(twice)).await.error_type,
+        "InvalidEvent"
+    );
+}
+
+#[tokio::test]
+async fn masters_that_run_on_the_restored_volumes_are_not_to_be_terminated_again() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let done = invoke(&restore, event()).await;
+    assert!(
+        done["next_steps"][0]
+            .as_str()
+            .unwrap()
+            .contains("terminate-instances")
+    );
+    let master = &fleet.cluster.masters[0];
+    let old = fleet.cluster.volume("main/a");
+    fleet
+        .aws
+        .ec2()
+        .detach_volume()
+        .volume_id(old.as_str())
+        .send()
+        .await
+        .unwrap();
+    let attach = fleet
+        .aws
+        .ec2()
+        .attach_volume()
+        .volume_id(new_volumes(&done)["main/a"].as_str());
+    attach
+        .instance_id(master.instance.as_str())
+        .device("/dev/xvdz")
+        .send()
+        .await
+        .unwrap();
+    for action in ["restore", "plan"] {
+        let repeated = invoke(&restore, with(json!({"action": action}))).await;
+        assert!(
+            !repeated["next_steps"]
+                .to_string()
+                .contains("terminate-instances")
+        );
+        assert!(
+            repeated["text"]
+                .as_str()
+                .unwrap()
+                .contains("is done already")
+        );
+    }
+}

@@ -192,6 +192,7 @@ fn unfinished_volume() -> Volume {
         restore_id: "r-1f2e3d4c5b6a".into(),
         cluster: CLUSTER.into(),
         member: "main/a".parse().unwrap(),
+        member_count: 6,
         run: None,
         options: "masters=leave".into(),
     };
@@ -582,10 +583,13 @@ fn a_fresh_deployment_is_not_blamed_for_yesterday() {
 #[test]
 fn a_policy_made_again_excuses_nothing() {
     let mut inventory = clean();
-    inventory.policies[0].created = at("2026-11-22T07:00:00Z");
-    inventory.policies[0]
-        .tags
-        .remove("etcd-backup/schedule-since");
+    let made_again = "2026-11-22T07:00:00Z";
+    inventory.policies[0].created = at(made_again);
+    let since = (
+        "etcd-backup/schedule-since".to_owned(),
+        made_again.to_owned(),
+    );
+    inventory.policies[0].tags.extend([since]);
     inventory
         .snapshots
         .retain(|s| s.id.as_str() != "snap-main-a-0");

@@ -100,11 +100,11 @@ impl RestoreAnswer {
             warnings: warnings(plan),
             text: String::new(),
         };
-        answer.text = answer.render();
+        answer.text = answer.render(plan.is_finished);
         answer
     }
 
-    fn render(&self) -> String {
+    fn render(&self, is_finished: bool) -> String {
         let Self {
             cluster,
             restore_id,
@@ -112,6 +112,10 @@ impl RestoreAnswer {
             ..
         } = self;
         let mut text = match self.phase {
+            Phase::Planned | Phase::Done if is_finished => format!(
+                "Restore {restore_id} of {cluster} is done already; \"again\": true would restore anew. \
+                 Nothing was changed.\n"
+            ),
             Phase::Planned => {
                 format!("Plan of restore {restore_id} of {cluster}. Nothing was changed.\n")
             }
@@ -185,14 +189,18 @@ impl MemberAnswer {
 
 fn warnings(plan: &Plan) -> Vec<String> {
     let several = plan.members.iter().filter(|member| member.old.len() > 1);
-    several
-        .map(|member| {
-            format!(
-                "{} has {} volumes that claim it; all of them are retired",
-                member.key,
-                member.old.len()
-            )
-        })
+    let all_retired = several.map(|member| {
+        format!(
+            "{} has {} volumes that claim it; all of them are retired",
+            member.key,
+            member.old.len()
+        )
+    });
+    plan.choice
+        .warnings
+        .iter()
+        .cloned()
+        .chain(all_retired)
         .collect()
 }
 

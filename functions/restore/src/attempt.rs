@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::fleet::{Cluster, Member};
-use etcd_backup_core::ids::{MemberKey, RestoreId, SnapshotId, VolumeId};
+use etcd_backup_core::ids::{MemberKey, RestoreId, VolumeId};
 use etcd_backup_core::restore_tags::Origin;
+use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
-use etcd_backup_core::snapshot::Snapshot;
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::{Volume, VolumeState};
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,6 +29,8 @@ pub struct Attempt {
     pub choice: Choice,
     /// Whether the live volumes are its work already.
     pub is_finished: bool,
+    /// By member, how many client tokens this invocation found used up by volumes that are gone.
+    pub used_up: BTreeMap<MemberKey, u32>,
 }
 
 impl Attempt {
@@ -50,16 +53,18 @@ impl Attempt {
             }
             return Ok(Self {
                 restore_id: origin.restore_id.clone(),
-                choice: choice::choose(request, situation, settings, origin.run)?,
+                choice: begun_choice(request, situation, settings, origin)?,
                 is_finished: false,
+                used_up: BTreeMap::new(),
             });
         }
         let choice = choice::choose(request, situation, settings, None)?;
         Ok(
-            finished(request, cluster, &choice, now).unwrap_or_else(|| Self {
+            finished(request, situation, &choice, now).unwrap_or_else(|| Self {
                 restore_id: new_restore_id(request, cluster, &choice),
                 choice,
                 is_finished: false,
+                used_up: BTreeMap::new(),
             }),
         )
     }
@@ -78,6 +83,67 @@ impl Attempt {
 fn begun(cluster: &Cluster) -> Option<&(Origin, Volume)> {
     let usable = |(_, volume): &&(Origin, Volume)| volume.state != VolumeState::Error;
     cluster.unfinished.iter().rfind(usable)
+}
+
+/// What an unfinished restore restores. Once all its volumes are there, they alone tell: whatever
+/// became of the snapshots since, or of the etcd clusters without a volume, plays no part any more.
+fn begun_choice(
+    request: &Request,
+    situation: &Situation,
+    settings: &Settings,
+    origin: &Origin,
+) -> Result<Choice, Diagnostic> {
+    let made = identity::own_work(&situation.cluster, &origin.restore_id);
+    if made.len() >= origin.member_count {
+        let sources = made.into_iter().filter_map(|(key, volume)| {
+            let source = source(situation, volume, origin.run)?;
+            Some((key, source))
+        });
+        return Ok(Choice::new(origin.run, sources.collect()));
+    }
+    let cant_be_chosen_again = |why: String| {
+        let ids: Vec<&str> = made.values().map(|volume| volume.id.as_str()).collect();
+        Diagnostic::new(
+            ErrorType::NoRestorePoint,
+            format!(
+                "restore {} can't go on, and has exchanged nothing yet: {why}. Give it up by deleting \
+                 its new volumes ({}), and send the event again",
+                origin.restore_id,
+                ids.join(" ")
+            ),
+        )
+    };
+    let choice = choice::choose(request, situation, settings, origin.run)
+        .map_err(|error| cant_be_chosen_again(error.message))?;
+    match made.keys().find(|key| !choice.snapshots.contains_key(*key)) {
+        Some(lost) => Err(cant_be_chosen_again(format!(
+            "its run no longer has {lost}"
+        ))),
+        None => Ok(choice),
+    }
+}
+
+/// The snapshot that a volume was made from; of one deleted since, as much as the volume tells.
+fn source(situation: &Situation, volume: &Volume, run: Option<Run>) -> Option<Snapshot> {
+    let id = volume.made_from.as_ref()?;
+    let members = situation.cluster.members.values();
+    let known = members
+        .flat_map(|member| &member.snapshots)
+        .map(|of_member| &of_member.snapshot);
+    let known = known
+        .chain(situation.by_hand.values())
+        .find(|snapshot| snapshot.id == *id);
+    Some(known.cloned().unwrap_or_else(|| Snapshot {
+        id: id.clone(),
+        volume_id: volume.id.clone(),
+        state: SnapshotState::Completed,
+        state_message: None,
+        started: run.map_or(volume.created, Run::at),
+        size_gib: volume.size_gib,
+        encrypted: volume.encrypted,
+        archived: false,
+        tags: volume.tags.clone(),
+    }))
 }
 
 fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) -> Diagnostic {
@@ -111,10 +177,11 @@ fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) ->
 /// meantime doesn't make a retry of the same event a new restore.
 fn finished(
     request: &Request,
-    cluster: &Cluster,
+    situation: &Situation,
     choice: &Choice,
     now: Timestamp,
 ) -> Option<Attempt> {
+    let cluster = &situation.cluster;
     let mut ids = BTreeSet::new();
     let mut run = choice.run;
     let mut snapshots = BTreeMap::new();
@@ -135,16 +202,7 @@ fn finished(
             return None;
         }
         run = origin.map_or(run, |origin| origin.run);
-        let known = member.snapshots.iter().map(|of_member| &of_member.snapshot);
-        let source = known
-            .chain([chosen])
-            .find(|snapshot| snapshot.id == *made_from);
-        snapshots.insert(
-            key.clone(),
-            source
-                .cloned()
-                .unwrap_or_else(|| forgotten(live, made_from, chosen)),
-        );
+        snapshots.insert(key.clone(), source(situation, live, run)?);
         ids.extend(maker);
     }
     let mut ids = ids.into_iter();
@@ -156,8 +214,9 @@ fn finished(
     };
     Some(Attempt {
         restore_id,
-        choice: Choice { run, snapshots },
+        choice: Choice::new(run, snapshots),
         is_finished: true,
+        used_up: BTreeMap::new(),
     })
 }
 
@@ -186,15 +245,6 @@ fn was_said_again_just_now(
 ) -> bool {
     let said_again = origin.is_some_and(|origin| request.was_again(&origin.options));
     said_again && now.duration_since(live.created) < AGAIN_ONCE_WITHIN
-}
-
-/// A snapshot deleted since a volume was made from it, as far as the volume tells.
-fn forgotten(live: &Volume, id: &SnapshotId, chosen: &Snapshot) -> Snapshot {
-    Snapshot {
-        id: id.clone(),
-        tags: live.tags.clone(),
-        ..chosen.clone()
-    }
 }
 
 fn new_restore_id(request: &Request, cluster: &Cluster, choice: &Choice) -> RestoreId {

@@ -65,19 +65,28 @@ fn etcd_manager_filters(
     ]
 }
 
-/// Which members would not find exactly the volume made for them, and what they would find.
+/// Which members would not find exactly the volume made for them, and what they would find: what says
+/// it is theirs, and what carries their etcd cluster's tag in their zone without saying whose it is.
 pub fn wrong<'a>(
     candidates: &[Volume],
-    wanted: impl Iterator<Item = (&'a MemberKey, &'a VolumeId)>,
+    wanted: impl Iterator<Item = (&'a MemberKey, &'a Volume)>,
 ) -> Vec<(MemberKey, Vec<VolumeId>)> {
     wanted
         .filter_map(|(key, wanted)| {
-            let of_member = candidates.iter().filter(|volume| {
-                let identity = Identity::of(&volume.tags).and_then(Result::ok);
-                identity.is_some_and(|identity| identity.member_key() == *key)
-            });
-            let found: Vec<VolumeId> = of_member.map(|volume| volume.id.clone()).collect();
-            (found != [wanted.clone()]).then(|| (key.clone(), found))
+            let is_theirs = |volume: &&Volume| match Identity::of(&volume.tags) {
+                Some(Ok(identity)) => identity.member_key() == *key,
+                Some(Err(_)) => {
+                    let etcd_key = format!("{ETCD_PREFIX}{}", key.etcd_cluster);
+                    volume.zone == wanted.zone && volume.tags.contains_key(&etcd_key)
+                }
+                None => false,
+            };
+            let found: Vec<VolumeId> = candidates
+                .iter()
+                .filter(is_theirs)
+                .map(|volume| volume.id.clone())
+                .collect();
+            (found != [wanted.id.clone()]).then(|| (key.clone(), found))
         })
         .collect()
 }

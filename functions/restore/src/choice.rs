@@ -12,7 +12,7 @@ use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 
 use crate::collect::Situation;
-use crate::event::Request;
+use crate::event::{Action, Request};
 
 /// The snapshots to restore from.
 #[derive(Clone, Debug)]
@@ -21,9 +21,20 @@ pub struct Choice {
     pub run: Option<Run>,
     /// By member.
     pub snapshots: BTreeMap<MemberKey, Snapshot>,
+    /// What the operator should know of the choice.
+    pub warnings: Vec<String>,
 }
 
 impl Choice {
+    /// A choice that needs no warning.
+    pub fn new(run: Option<Run>, snapshots: BTreeMap<MemberKey, Snapshot>) -> Self {
+        Self {
+            run,
+            snapshots,
+            warnings: Vec::new(),
+        }
+    }
+
     /// Seconds between the earliest and the latest snapshot.
     pub fn skew_seconds(&self) -> i64 {
         skew_seconds(self.snapshots.values())
@@ -40,10 +51,14 @@ pub fn etcd_clusters(
     cluster: &Cluster,
     settings: &Settings,
 ) -> Result<BTreeSet<EtcdClusterName>, Diagnostic> {
-    let Some(asked) = &request.etcd_clusters else {
-        return Ok(cluster.current_etcd_clusters(settings.schedule.interval()));
-    };
     let known = cluster.etcd_clusters();
+    let Some(asked) = &request.etcd_clusters else {
+        let current = cluster.current_etcd_clusters(settings.schedule.interval());
+        return match known.difference(&current).next() {
+            Some(stale) if request.action != Action::List => Err(lost_long_ago(&current, stale)),
+            _ => Ok(known),
+        };
+    };
     match asked.iter().find(|name| !known.contains(name)) {
         Some(unknown) => Err(Diagnostic::invalid_event(format!(
             "\"etcd_clusters\" names {unknown}, of which nothing is left; there is {}",
@@ -51,6 +66,20 @@ pub fn etcd_clusters(
         ))),
         None => Ok(asked.clone()),
     }
+}
+
+/// Given up on purpose, or lost and not noticed: only the operator knows.
+fn lost_long_ago(current: &BTreeSet<EtcdClusterName>, stale: &EtcdClusterName) -> Diagnostic {
+    let names: Vec<String> = current.iter().map(|name| format!("\"{name}\"")).collect();
+    Diagnostic::new(
+        ErrorType::RestorePointDoubtful,
+        format!(
+            "{stale} has snapshots but no volume, and no snapshot as new as the others': say \
+             \"etcd_clusters\": [{}] to leave it out, or [\"{stale}\"] to bring it back from its own \
+             latest restore point",
+            names.join(", ")
+        ),
+    )
 }
 
 /// Chooses. `pinned` is the run of an unfinished restore, which keeps it whatever came since.
@@ -108,12 +137,20 @@ fn by_run(
     let wanted = chosen
         .snapshots
         .iter()
-        .filter(|(key, _)| request.wants(key));
+        .filter(|(key, _)| request.wants(key))
+        .map(|(key, snapshot)| (key.clone(), snapshot.clone()));
+    let newer = eligible.iter().filter(|run| run.run > chosen.run);
     Ok(Choice {
-        run: Some(chosen.run),
-        snapshots: wanted
-            .map(|(key, snapshot)| (key.clone(), snapshot.clone()))
+        warnings: newer
+            .map(|run| {
+                format!(
+                    "the newer run of {} is not complete: it lacks {}",
+                    run.run,
+                    list(run.missing.iter())
+                )
+            })
             .collect(),
+        ..Choice::new(Some(chosen.run), wanted.collect())
     })
 }
 
@@ -209,12 +246,17 @@ fn by_hand(
             ))
         })?;
         refuse_foreign(request, key, snapshot)?;
+        let mut chosen = snapshots.iter();
+        if let Some((other, _)) =
+            chosen.find(|(_, other): &(&MemberKey, &Snapshot)| other.id == *id)
+        {
+            return Err(Diagnostic::invalid_event(format!(
+                "{id} is named for both {other} and {key}"
+            )));
+        }
         snapshots.insert(key.clone(), snapshot.clone());
     }
-    Ok(Choice {
-        run: None,
-        snapshots,
-    })
+    Ok(Choice::new(None, snapshots))
 }
 
 /// A snapshot without tags, as a copy has none, may be anybody's; one that says whose it is, is taken

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use etcd_backup_core::aws::{AwsError, Filter, Master, Masters, Storage};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::fleet::{Cluster, Fleet, snapshot_filters, volume_filters};
+use etcd_backup_core::fleet::{Cluster, Fleet, Misfit, snapshot_filters, volume_filters};
 use etcd_backup_core::ids::{SnapshotId, ZoneName};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
@@ -19,6 +19,8 @@ pub struct Situation {
     snapshots: Vec<Snapshot>,
     /// Its volumes and managed snapshots.
     pub cluster: Cluster,
+    /// Volumes that claim to be its, with an etcd tag that doesn't tell whose.
+    pub misfits: Vec<Misfit>,
     /// The snapshots that the event names by hand, as far as they exist.
     pub by_hand: BTreeMap<SnapshotId, Snapshot>,
     /// Its masters that are not terminated.
@@ -30,8 +32,10 @@ pub struct Situation {
 pub struct ZoneEvidence {
     /// The Region's zones.
     pub zones: Vec<ZoneName>,
-    /// The zones of the cluster's masters and control-plane groups.
+    /// The zones of the cluster's masters, one entry each.
     pub of_masters: Vec<ZoneName>,
+    /// The zones of its control-plane groups, one entry a group and zone.
+    pub of_groups: Vec<ZoneName>,
 }
 
 /// Reads what is there.
@@ -58,6 +62,10 @@ pub async fn collect(
     }
     Ok(Situation {
         snapshots,
+        misfits: fleet
+            .misfits
+            .remove(&Some(request.cluster.clone()))
+            .unwrap_or_default(),
         cluster: cluster.unwrap_or_default(),
         by_hand: by_hand
             .into_iter()
@@ -82,6 +90,10 @@ impl Situation {
         let volumes = aws.volumes(&volume_filters()).await?;
         let mut fleet = Fleet::new(volumes, self.snapshots.clone(), settings);
         Ok(Self {
+            misfits: fleet
+                .misfits
+                .remove(&Some(request.cluster.clone()))
+                .unwrap_or_default(),
             cluster: fleet.clusters.remove(&request.cluster).unwrap_or_default(),
             ..self
         })
@@ -125,9 +137,9 @@ pub async fn zone_evidence(
     masters: &[Master],
 ) -> Result<ZoneEvidence, AwsError> {
     let (zones, groups) = tokio::try_join!(aws.zones(), aws.group_zones(&request.cluster))?;
-    let of_instances = masters.iter().map(|master| master.zone.clone());
     Ok(ZoneEvidence {
         zones,
-        of_masters: of_instances.chain(groups).collect(),
+        of_masters: masters.iter().map(|master| master.zone.clone()).collect(),
+        of_groups: groups,
     })
 }

@@ -3,13 +3,13 @@
 //! Each round looks at what is there, decides the next step and does it. An invocation that ends in
 //! the middle loses nothing: the next one looks, and goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{AwsError, NewVolume, Storage, VolumeWriter};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::ids::{EtcdClusterName, VolumeId};
+use etcd_backup_core::ids::{EtcdClusterName, MemberKey, VolumeId};
 use etcd_backup_core::restore_tags::Retirement;
 use etcd_backup_core::settings::Settings;
 use tokio::time::Instant;
@@ -28,6 +28,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// How often masters' filters are asked for what should be there, before it is called wrong: reads
 /// lag writes in EC2, by seconds at most.
 const LOOKS_MAX: u32 = 30;
+/// EC2's answers to a client token whose volume was deleted, or was made otherwise.
+const TOKEN_USED_UP: [&str; 2] = ["InvalidVolume.NotFound", "IdempotentParameterMismatch"];
 /// In how many answers in a row the old volumes must be absent before the new ones are tagged.
 const ABSENCES: u32 = 2;
 
@@ -42,13 +44,14 @@ pub async fn execute(
     settings: &Settings,
     request: &Request,
     mut situation: Situation,
-    attempt: &Attempt,
+    mut attempt: Attempt,
     surroundings: &Surroundings,
     deadline: Instant,
 ) -> Result<(Plan, Phase), Diagnostic> {
     let failed_before = failed_volumes(&situation);
+    let mut unseen = Unseen::default();
     loop {
-        let plan = Plan::new(request, &situation, settings, attempt, surroundings)?;
+        let plan = Plan::new(request, &situation, settings, &attempt, surroundings)?;
         refuse_failed(&plan, &situation, &failed_before)?;
         let step = Step::next(&plan, settings, surroundings.now);
         if step == Step::Finish {
@@ -60,10 +63,16 @@ pub async fn execute(
         let restore_id = plan.restore_id.as_str();
         tracing::info!(restore_id, phase = ?step.phase(), "{}", describe(&step));
         match step {
-            Step::Create(volumes) => create(aws, &volumes).await?,
-            Step::Retire(retirements) => retire(aws, &retirements).await?,
+            Step::Create(volumes) => {
+                let gone = create(aws, &volumes).await?;
+                for key in unseen.after_creating(&volumes, gone) {
+                    *attempt.used_up.entry(key).or_default() += 1;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Step::Retire(retirements) => retire(aws, &retirements).await.map_err(go_on)?,
             Step::Tag(tags) => match see_old_volumes_gone(aws, &plan, deadline).await? {
-                true => tag(aws, &tags).await?,
+                true => tag(aws, &tags).await.map_err(go_on)?,
                 false => return Ok((plan, Phase::Exchanging)),
             },
             Step::Wait | Step::Finish => tokio::time::sleep(PAUSE).await,
@@ -82,12 +91,57 @@ fn describe(step: &Step) -> String {
     }
 }
 
+/// Members whose volumes were made and are not to be seen: EC2's reads lag its writes by seconds, so one
+/// that stays away for longer is gone, and its client token with it.
+#[derive(Default)]
+struct Unseen(BTreeMap<MemberKey, u32>);
+
+impl Unseen {
+    /// The members that need another token, after a round of making volumes that found those `gone`.
+    fn after_creating(
+        &mut self,
+        volumes: &[(MemberKey, NewVolume)],
+        mut gone: Vec<MemberKey>,
+    ) -> Vec<MemberKey> {
+        for (key, _) in volumes {
+            let rounds = self.0.entry(key.clone()).or_default();
+            *rounds += 1;
+            if *rounds >= LOOKS_MAX {
+                *rounds = 0;
+                gone.push(key.clone());
+            }
+        }
+        gone
+    }
+}
+
 /// All at the same time, so that one that is refused doesn't hold the others up; the first refusal is
-/// told. What was made stays, untagged, and is gone on with.
-async fn create(aws: &impl VolumeWriter, volumes: &[NewVolume]) -> Result<(), AwsError> {
-    let made =
-        futures::future::join_all(volumes.iter().map(|volume| aws.create_volume(volume))).await;
-    made.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+/// told. What was made stays, untagged, and is gone on with. Gives the members whose client token was
+/// used up by a volume that is gone.
+async fn create(
+    aws: &impl VolumeWriter,
+    volumes: &[(MemberKey, NewVolume)],
+) -> Result<Vec<MemberKey>, AwsError> {
+    let calls = volumes.iter().map(
+        async |(key, volume)| match aws.create_volume(volume).await {
+            Err(error) if TOKEN_USED_UP.iter().any(|code| error.is(code)) => Ok(Some(key.clone())),
+            result => result.map(|_| None),
+        },
+    );
+    let made = futures::future::join_all(calls).await;
+    let gone = made.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(gone.into_iter().flatten().collect())
+}
+
+/// In the middle of an exchange the operator must know how to get out of it.
+fn go_on(error: AwsError) -> AwsError {
+    AwsError {
+        message: format!(
+            "{}; the exchange is under way, so send the same event again until it is done",
+            error.message
+        ),
+        ..error
+    }
 }
 
 /// The journals first: a volume must never stand without its tags and without a memory of them.
@@ -161,7 +215,7 @@ async fn confirm(
         let made = plan
             .members
             .iter()
-            .filter_map(|member| Some((&member.key, &member.made.as_ref()?.id)));
+            .filter_map(|member| Some((&member.key, member.made.as_ref()?)));
         wrong = candidates::wrong(&found, made);
         if wrong.is_empty() {
             return Ok((plan, Phase::Done));

@@ -12,6 +12,7 @@ pub mod collect;
 pub mod event;
 pub mod execute;
 pub mod identity;
+pub mod limits;
 pub mod next_steps;
 pub mod plan;
 pub mod step;
@@ -71,7 +72,7 @@ pub async fn handle(
                 settings,
                 &request,
                 situation,
-                &attempt,
+                attempt,
                 &surroundings,
                 deadline,
             )

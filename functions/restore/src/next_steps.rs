@@ -6,6 +6,7 @@ use crate::step::Phase;
 /// The steps for a restore in a phase.
 pub fn next_steps(plan: &Plan, phase: Phase, region: &str) -> Vec<String> {
     match phase {
+        Phase::Planned if plan.is_finished => after(plan, region),
         Phase::Planned => vec![
             "Send the same event with \"action\": \"restore\" (or without \"action\") to make the new \
              volumes and exchange the tags. The old volumes are kept, untagged."
@@ -22,8 +23,17 @@ pub fn next_steps(plan: &Plan, phase: Phase, region: &str) -> Vec<String> {
 }
 
 fn after(plan: &Plan, region: &str) -> Vec<String> {
-    let mut steps = vec![
-        terminate(plan, region),
+    // Once masters have the restored volumes, terminating them would only cost time.
+    let made = plan
+        .members
+        .iter()
+        .filter_map(|member| member.made.as_ref());
+    let is_taken = made.flat_map(|volume| &volume.attachments).next().is_some();
+    let mut steps = match is_taken {
+        true => Vec::new(),
+        false => vec![terminate(plan, region)],
+    };
+    steps.extend([
         "Wait until the new masters are up and every etcd member has joined:\n\
          kubectl get nodes\n\
          kubectl get --raw '/readyz?verbose'"
@@ -32,7 +42,7 @@ fn after(plan: &Plan, region: &str) -> Vec<String> {
          nodes, make tokens and objects of the lost time again, and delete its leases, which are among \n\
          kubectl get leases --all-namespaces"
             .to_owned(),
-    ];
+    ]);
     let retired: Vec<&str> = plan
         .members
         .iter()

@@ -3,27 +3,29 @@
 //! It is made anew from what is there each time something was done, so that it doesn't matter which
 //! invocation did it: a member's new volume is the one that this restore made already, if it did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{Master, NewVolume};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::discovery::{CLUSTER_OWNED_PREFIX, EtcdTag, Identity};
+use etcd_backup_core::discovery::{
+    CLUSTER_OWNED_PREFIX, ETCD_PREFIX, EtcdTag, Identity, etcd_keys,
+};
 use etcd_backup_core::fleet::{Cluster, Member};
-use etcd_backup_core::ids::{ClusterName, MemberKey, RestoreId, ZoneName};
+use etcd_backup_core::ids::{ClusterName, MemberKey, MemberName, RestoreId, ZoneName};
 use etcd_backup_core::restore_tags::{
     KEY_LENGTH_MAX, Origin, Retirement, TAGS_MAX, tags_to_retire,
 };
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::volume::{Performance, Volume, VolumeState};
+use etcd_backup_core::volume::{Performance, Volume};
 use jiff::Timestamp;
 
 use crate::attempt::Attempt;
 use crate::choice::{self, Choice};
 use crate::collect::{Situation, ZoneEvidence};
 use crate::event::Request;
-use crate::{identity, tags, zone};
+use crate::{identity, limits, tags, zone};
 
 /// A restore, planned or under way.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Plan {
     pub members: Vec<MemberPlan>,
     /// The cluster's masters.
     pub masters: Vec<Master>,
+    /// Whether it was done before this invocation.
+    pub is_finished: bool,
 }
 
 /// What happens to one member.
@@ -78,11 +82,13 @@ impl Plan {
             attempt,
             surroundings,
         };
+        let zones = planner.zones()?;
         let members = attempt
             .choice
             .snapshots
             .iter()
-            .map(|(key, snapshot)| planner.member(key, snapshot))
+            .zip(zones.into_values())
+            .map(|((key, snapshot), zone)| planner.member(key, snapshot, zone))
             .collect::<Result<_, _>>()?;
         let plan = Self {
             restore_id: attempt.restore_id.clone(),
@@ -90,9 +96,52 @@ impl Plan {
             choice: attempt.choice.clone(),
             members,
             masters: situation.masters.clone(),
+            is_finished: attempt.is_finished,
         };
         plan.refuse_masters_running(&situation.cluster)?;
+        plan.refuse_misfits(situation)?;
         Ok(plan)
+    }
+
+    /// A volume whose etcd tag can't be parsed is still a candidate by the masters' filters, and stays
+    /// one beside the restored volume. Once the exchange has begun, ending it comes first.
+    fn refuse_misfits(&self, situation: &Situation) -> Result<(), Diagnostic> {
+        let has_begun = self.members.iter().any(|member| {
+            member.is_tagged()
+                || member
+                    .old
+                    .iter()
+                    .any(|volume| Retirement::of(&volume.tags).is_some())
+        });
+        let keys: BTreeSet<String> = self
+            .members
+            .iter()
+            .map(|member| format!("{ETCD_PREFIX}{}", member.key.etcd_cluster))
+            .collect();
+        let mut misfits = situation.misfits.iter();
+        let misfit =
+            misfits.find(|misfit| keys.iter().any(|key| misfit.volume.tags.contains_key(key)));
+        match misfit {
+            Some(misfit) if !has_begun => Err(Diagnostic::new(
+                ErrorType::VolumeTagWrong,
+                format!(
+                    "{} is tagged for {}, but not so that it could be told whose it is ({}); masters \
+                     would find it beside the restored volume. Correct its tag, or take it off: aws ec2 \
+                     delete-tags --resources {} --tags {}",
+                    misfit.volume.id,
+                    self.cluster,
+                    misfit.problem,
+                    misfit.volume.id,
+                    choice::list(
+                        etcd_keys(&misfit.volume.tags)
+                            .iter()
+                            .map(|key| format!("Key={key}"))
+                    )
+                    .replace(", ", " ")
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// protokube attaches a free candidate within a minute, also on a running master: restored
@@ -162,7 +211,27 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn member(&self, key: &MemberKey, snapshot: &Snapshot) -> Result<MemberPlan, Diagnostic> {
+    /// The volume that this restore made for a member, and those whose place it takes.
+    fn volumes(&self, key: &MemberKey) -> (Option<&Volume>, Vec<Volume>) {
+        let empty = Member::default();
+        let member = self.cluster.members.get(key).unwrap_or(&empty);
+        let made = match self.attempt.is_finished {
+            true => self
+                .cluster
+                .members
+                .get(key)
+                .and_then(|member| member.volumes.first()),
+            false => identity::made(self.cluster, &self.attempt.restore_id, key),
+        };
+        (made, old(member, &self.attempt.restore_id, made))
+    }
+
+    fn member(
+        &self,
+        key: &MemberKey,
+        snapshot: &Snapshot,
+        zone: ZoneName,
+    ) -> Result<MemberPlan, Diagnostic> {
         let Self {
             request,
             cluster,
@@ -170,24 +239,32 @@ impl Planner<'_> {
             attempt,
             ..
         } = self;
-        let empty = Member::default();
-        let member = cluster.members.get(key).unwrap_or(&empty);
-        let made = match attempt.is_finished {
-            true => member.volumes.first(),
-            false => made(cluster, member, &attempt.restore_id, key),
-        };
-        let old = old(member, &attempt.restore_id, made);
-        // Zone, type and tags follow the newest of the old ones, should there be several.
+        let (made, old) = self.volumes(key);
+        // Type and tags follow the newest of the old ones, should there be several.
         let pattern = old.iter().max_by_key(|volume| volume.created);
         let origin = Origin {
             restore_id: attempt.restore_id.clone(),
             cluster: request.cluster.clone(),
             member: key.clone(),
+            member_count: attempt.choice.snapshots.len(),
             run: attempt.choice.run,
             options: request.options_text(),
         };
+        let mut new = NewVolume {
+            snapshot_id: snapshot.id.clone(),
+            zone,
+            size_gib: pattern.map_or(0, |old| old.size_gib).max(snapshot.size_gib),
+            performance: performance(request, pattern),
+            tags: origin.tags(),
+            client_token: String::new(),
+        };
+        if made.is_none() {
+            limits::check(key, &new)?;
+        }
+        let used_up = attempt.used_up.get(key).copied().unwrap_or(0);
+        new.client_token = identity::client_token(cluster, &new, &origin, used_up);
         let old_tags = pattern.map(tags::original);
-        let etcd = etcd_tag(key, snapshot, old_tags.as_ref(), &attempt.choice);
+        let etcd = etcd_tag(key, snapshot, old_tags.as_ref(), cluster, &attempt.choice);
         let final_tags = tags::complete(
             &request.cluster,
             &etcd,
@@ -197,14 +274,7 @@ impl Planner<'_> {
         );
         let plan = MemberPlan {
             key: key.clone(),
-            new: NewVolume {
-                snapshot_id: snapshot.id.clone(),
-                zone: self.zone(key, made, pattern)?,
-                size_gib: pattern.map_or(0, |old| old.size_gib).max(snapshot.size_gib),
-                performance: performance(request, pattern),
-                tags: origin.tags(),
-                client_token: identity::client_token(cluster, &attempt.restore_id, key),
-            },
+            new,
             made: made.cloned(),
             final_tags,
             snapshot: snapshot.clone(),
@@ -214,24 +284,37 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    fn zone(
-        &self,
-        key: &MemberKey,
-        made: Option<&Volume>,
-        pattern: Option<&Volume>,
-    ) -> Result<ZoneName, Diagnostic> {
-        if let Some(made) = made {
-            return Ok(made.zone.clone());
-        }
-        match (self.request.zones.get(&key.member), pattern) {
-            (Some(zone), _) => Ok(zone.clone()),
-            (None, Some(old)) => Ok(old.zone.clone()),
-            (None, None) => {
-                let taken = taken_zones(self.cluster, key);
-                let Surroundings { region, zones, .. } = self.surroundings;
-                zone::zone_of_vanished(key, region, zones, &taken)
+    /// Each member's zone: of the volume made already, else as the event says, else the old one's,
+    /// else by the rule for vanished ones.
+    fn zones(&self) -> Result<BTreeMap<MemberKey, ZoneName>, Diagnostic> {
+        let mut zones = BTreeMap::new();
+        let mut vanished = Vec::new();
+        for key in self.attempt.choice.snapshots.keys() {
+            let (made, old) = self.volumes(key);
+            let pattern = old.iter().max_by_key(|volume| volume.created);
+            let wish = self.request.zones.get(&key.member);
+            match (made, wish, pattern) {
+                (Some(volume), _, _) | (None, None, Some(volume)) => {
+                    zones.insert(key.clone(), volume.zone.clone());
+                }
+                (None, Some(zone), _) => {
+                    zones.insert(key.clone(), zone.clone());
+                }
+                (None, None, None) => vanished.push(key.clone()),
             }
         }
+        let Surroundings {
+            region,
+            zones: evidence,
+            ..
+        } = self.surroundings;
+        zones.extend(zone::zones_of_vanished(
+            &vanished,
+            self.cluster,
+            region,
+            evidence,
+        )?);
+        Ok(zones)
     }
 }
 
@@ -268,29 +351,6 @@ fn refuse_unknown_zones(
     Ok(())
 }
 
-/// The member's volume that this restore made, tagged already or not.
-fn made<'a>(
-    cluster: &'a Cluster,
-    member: &'a Member,
-    restore_id: &RestoreId,
-    key: &MemberKey,
-) -> Option<&'a Volume> {
-    let is_ours = |volume: &Volume| {
-        Origin::of(&volume.tags).is_some_and(|origin| origin.restore_id == *restore_id)
-            || member
-                .retired
-                .iter()
-                .any(|(by, _)| by.restore_id == *restore_id && by.replaced_by == volume.id)
-    };
-    let untagged = cluster.unfinished.iter().filter(|(origin, volume)| {
-        origin.restore_id == *restore_id
-            && origin.member == *key
-            && volume.state != VolumeState::Error
-    });
-    let tagged = member.volumes.iter().filter(|volume| is_ours(volume));
-    tagged.chain(untagged.map(|(_, volume)| volume)).next()
-}
-
 /// The volumes whose place this restore's takes: those live beside it, and those it retired.
 fn old(member: &Member, restore_id: &RestoreId, made: Option<&Volume>) -> Vec<Volume> {
     let live = member
@@ -305,32 +365,43 @@ fn old(member: &Member, restore_id: &RestoreId, made: Option<&Volume>) -> Vec<Vo
     live.chain(retired).cloned().collect()
 }
 
-fn taken_zones(cluster: &Cluster, key: &MemberKey) -> BTreeSet<ZoneName> {
-    cluster
-        .members_of(&key.etcd_cluster)
-        .flat_map(|(_, member)| &member.volumes)
-        .map(|volume| volume.zone.clone())
-        .collect()
-}
-
-/// The etcd tag of the snapshot; where it has none, the old volume's; else the members restored.
-fn etcd_tag(key: &MemberKey, snapshot: &Snapshot, old: Option<&Tags>, choice: &Choice) -> EtcdTag {
+/// The etcd tag of the snapshot; where it has none, the old volume's; else with the list of a peer, of
+/// its volumes or its newest snapshot; else of the members restored.
+fn etcd_tag(
+    key: &MemberKey,
+    snapshot: &Snapshot,
+    old: Option<&Tags>,
+    cluster: &Cluster,
+    choice: &Choice,
+) -> EtcdTag {
     let of = |tags: &Tags| match Identity::of(tags) {
         Some(Ok(identity)) if identity.member_key() == *key => Some(identity.etcd),
         _ => None,
     };
+    let restored = choice
+        .snapshots
+        .keys()
+        .filter(|other| other.etcd_cluster == key.etcd_cluster);
     of(&snapshot.tags)
         .or_else(|| of(old?))
         .unwrap_or_else(|| EtcdTag {
             etcd_cluster: key.etcd_cluster.clone(),
             member: key.member.clone(),
-            members: choice
-                .snapshots
-                .keys()
-                .filter(|other| other.etcd_cluster == key.etcd_cluster)
-                .map(|other| other.member.clone())
-                .collect(),
+            members: list_of_peers(cluster, key)
+                .unwrap_or_else(|| restored.map(|other| other.member.clone()).collect()),
         })
+}
+
+fn list_of_peers(cluster: &Cluster, key: &MemberKey) -> Option<Vec<MemberName>> {
+    let peers = || cluster.members_of(&key.etcd_cluster).map(|(_, peer)| peer);
+    let of_volumes = peers().flat_map(|peer| &peer.volumes).filter_map(|volume| {
+        let identity = Identity::of(&volume.tags)?.ok()?;
+        Some(identity.etcd.members)
+    });
+    let of_snapshots = peers().filter_map(|peer| Some(peer.snapshots.last()?.members.clone()));
+    of_volumes
+        .chain(of_snapshots)
+        .find(|members| members.contains(&key.member))
 }
 
 /// As the old volume has it, else gp3; the event's own wishes first.

@@ -13,7 +13,7 @@
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::NewVolume;
-use etcd_backup_core::ids::VolumeId;
+use etcd_backup_core::ids::{MemberKey, VolumeId};
 use etcd_backup_core::restore_tags::{Retirement, tags_to_retire};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::{Volume, VolumeState};
@@ -39,7 +39,7 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Make these volumes, all at the same time.
-    Create(Vec<NewVolume>),
+    Create(Vec<(MemberKey, NewVolume)>),
     /// Not every new volume is available yet.
     Wait,
     /// Write the old volumes' journals, then take their tags.
@@ -55,7 +55,9 @@ impl Step {
     pub fn next(plan: &Plan, settings: &Settings, now: Timestamp) -> Self {
         let members = &plan.members;
         let missing = members.iter().filter(|member| member.made.is_none());
-        let missing: Vec<NewVolume> = missing.map(|member| member.new.clone()).collect();
+        let missing: Vec<_> = missing
+            .map(|member| (member.key.clone(), member.new.clone()))
+            .collect();
         if !missing.is_empty() {
             return Self::Create(missing);
         }

@@ -35,7 +35,7 @@ pub fn complete(
 ) -> Tags {
     let mut tags: Tags = of_snapshot
         .iter()
-        .filter(|(key, _)| is_a_volumes_own(key, settings))
+        .filter(|(key, _)| is_a_volumes_own(key) && !settings.adds_tag(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     // An etcd tag that doesn't parse, or a second one, must not come back.
@@ -45,7 +45,7 @@ pub fn complete(
     tags.insert(etcd.key(), etcd.value());
     for (key, value) in of_old_volume.into_iter().flatten() {
         let is_etcd = key.starts_with(discovery::ETCD_PREFIX);
-        if !is_etcd && is_a_volumes_own(key, settings) {
+        if !is_etcd && is_a_volumes_own(key) {
             tags.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
@@ -70,12 +70,9 @@ pub fn complete(
     tags
 }
 
-fn is_a_volumes_own(key: &str, settings: &Settings) -> bool {
+fn is_a_volumes_own(key: &str) -> bool {
     let lower = key.to_ascii_lowercase();
-    !lower.starts_with("aws:")
-        && !lower.starts_with("dlm:")
-        && !key.starts_with(PREFIX)
-        && !settings.adds_tag(key)
+    !lower.starts_with("aws:") && !lower.starts_with("dlm:") && !key.starts_with(PREFIX)
 }
 
 #[cfg(test)]
@@ -123,6 +120,7 @@ mod tests {
             ("owner", "then"),
         ];
         let of_old_volume = [
+            ("SnapshotCreator", "the volume's own"),
             ("etcd-backup/restore-id", "r-1f2e3d4c5b6a"),
             ("k8s.io/role/control-plane", "1"),
             ("kubernetes.io/cluster/k8s.mycompany.tld", "owned"),
@@ -131,6 +129,7 @@ mod tests {
         insta::assert_snapshot!(completed(&of_snapshot, Some(&of_old_volume)), @r"
         KubernetesCluster=k8s.mycompany.tld
         Name=a.etcd-main.k8s.mycompany.tld
+        SnapshotCreator=the volume's own
         k8s.io/etcd/main=a/a,b,c
         k8s.io/role/control-plane=1
         k8s.io/role/master=1

@@ -30,6 +30,9 @@ pub enum ErrorType {
     RestoreInProgress,
     /// A new volume ended in `error`, or vanished.
     VolumeFailed,
+    /// A volume's etcd tag is malformed, so that a restore can't tell whose it is, while masters would
+    /// still consider it.
+    VolumeTagWrong,
     /// A volume has too many or too long tags to remember them beside the restore's own.
     TagLimit,
     /// After the exchange, masters would not find exactly one volume per member and zone.
@@ -54,6 +57,7 @@ impl ErrorType {
             Self::MastersRunning => "MastersRunning",
             Self::RestoreInProgress => "RestoreInProgress",
             Self::VolumeFailed => "VolumeFailed",
+            Self::VolumeTagWrong => "VolumeTagWrong",
             Self::TagLimit => "TagLimit",
             Self::CandidatesWrong => "CandidatesWrong",
             Self::AwsError => "AwsError",

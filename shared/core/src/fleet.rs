@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::aws::Filter;
-use crate::discovery::{ETCD_PREFIX, EtcdTag, Identity, TagProblem, cluster_of};
+use crate::discovery::{ETCD_PREFIX, EtcdTag, Identity, TagProblem, cluster_of, is_discovery_key};
 use crate::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, VolumeId};
 use crate::restore_tags::{Origin, PREFIX, Retirement};
 use crate::settings::Settings;
@@ -146,6 +146,10 @@ impl Fleet {
             let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
             cluster.member(&identity).retired.push((retirement, volume));
             Some(Owner::Member(identity))
+        } else if volume.tags.keys().any(|key| is_discovery_key(key)) {
+            // All discovery tags come at once: a restored volume that has some was finished, and
+            // somebody took its etcd tag off since.
+            None
         } else {
             let origin = Origin::of(&volume.tags)?;
             let cluster = self.clusters.entry(origin.cluster.clone()).or_default();

@@ -29,6 +29,7 @@ const CLUSTER: &str = "etcd-backup/cluster";
 const MEMBER: &str = "etcd-backup/member";
 const RUN: &str = "etcd-backup/run";
 const RUN_BY_HAND: &str = "by-hand";
+const MEMBER_COUNT: &str = "etcd-backup/member-count";
 const OPTIONS: &str = "etcd-backup/options";
 
 const WAS_PREFIX: &str = "etcd-backup/was/";
@@ -45,6 +46,8 @@ pub struct Origin {
     pub cluster: ClusterName,
     /// The member it is for.
     pub member: MemberKey,
+    /// How many members the restore is of: when as many volumes are there, it has chosen for good.
+    pub member_count: usize,
     /// The run whose snapshots were chosen; `None` when they were named by hand.
     pub run: Option<Run>,
     /// The options that the restore was asked for with, in the form that [`Origin`] need not
@@ -62,6 +65,7 @@ impl Origin {
             (RESTORE_ID, self.restore_id.to_string()),
             (CLUSTER, self.cluster.to_string()),
             (MEMBER, self.member.to_string()),
+            (MEMBER_COUNT, self.member_count.to_string()),
             (RUN, run),
             (OPTIONS, self.options.clone()),
         ]
@@ -79,6 +83,7 @@ impl Origin {
             restore_id: tags.get(RESTORE_ID)?.as_str().into(),
             cluster: tags.get(CLUSTER)?.as_str().into(),
             member: tags.get(MEMBER)?.parse().ok()?,
+            member_count: tags.get(MEMBER_COUNT)?.parse().ok()?,
             run,
             options: tags.get(OPTIONS)?.clone(),
         })
@@ -162,6 +167,7 @@ mod tests {
                 restore_id: "r-1f2e3d4c5b6a".into(),
                 cluster: "k8s.mycompany.tld".into(),
                 member: "main/a".parse().unwrap(),
+                member_count: 6,
                 run,
                 options: "masters=leave".to_owned(),
             };

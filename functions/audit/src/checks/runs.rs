@@ -4,10 +4,13 @@ use etcd_backup_core::fleet::Member;
 use etcd_backup_core::lifecycle_policy::{LifecyclePolicy, SCHEDULE_SINCE};
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject};
+
+/// How far apart the policy's creation, by DLM's clock, and its record, by the function's, may be.
+const RECORDED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// `snapshot_missing`, `snapshot_failed`: of members that have a volume to be taken a snapshot of.
 pub fn check(scope: &Scope) -> Vec<Finding> {
@@ -95,9 +98,17 @@ fn first_known_volume(member: &Member) -> Option<Timestamp> {
         .min()
 }
 
-/// History from before the schedule became what it is, is judged by nobody.
+/// History from before the schedule became what it is, is judged by nobody. A record as old as the
+/// policy itself says no more than that the policy was made then, which excuses nothing where there is
+/// older history: else making a deleted policy again would hide what its absence cost.
 pub fn is_judged(policy: Option<&LifecyclePolicy>, run: Run) -> bool {
-    let since = policy.and_then(|policy| policy.tags.get(SCHEDULE_SINCE));
-    let since = since.and_then(|since| since.parse::<Timestamp>().ok());
-    since.is_none_or(|since| run.at() >= since)
+    policy
+        .and_then(schedule_since)
+        .is_none_or(|since| run.at() >= since)
+}
+
+fn schedule_since(policy: &LifecyclePolicy) -> Option<Timestamp> {
+    let since: Timestamp = policy.tags.get(SCHEDULE_SINCE)?.parse().ok()?;
+    let is_of_creation = since.duration_since(policy.created).abs() < RECORDED_WITHIN;
+    (!is_of_creation).then_some(since)
 }
