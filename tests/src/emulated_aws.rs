@@ -5,6 +5,7 @@
 mod control;
 mod pool;
 
+use etcd_backup_core::ids::{SnapshotId, VolumeId};
 use std::fmt;
 use std::io::Write;
 use std::net::TcpStream;
@@ -107,6 +108,30 @@ impl EmulatedAws {
         let answer = self.sns().create_topic().name(name).send().await;
         let topic = answered("CreateTopic", answer).topic_arn;
         topic.expect("a new topic has an ARN")
+    }
+
+    /// The account's own snapshots of a volume, newest first.
+    pub async fn snapshots_of(&self, volume: &VolumeId) -> Vec<SnapshotId> {
+        let filter = aws_sdk_ec2::types::Filter::builder()
+            .name("volume-id")
+            .values(volume.as_str())
+            .build();
+        let pages = self
+            .ec2()
+            .describe_snapshots()
+            .owner_ids("self")
+            .filters(filter);
+        let pages = pages.into_paginator().items().send();
+        let listed = answered(
+            "DescribeSnapshots",
+            pages.collect::<Result<Vec<_>, _>>().await,
+        );
+        let mut dated: Vec<_> = listed
+            .into_iter()
+            .filter_map(|snapshot| Some((snapshot.start_time?.secs(), snapshot.snapshot_id?)))
+            .collect();
+        dated.sort();
+        dated.into_iter().rev().map(|(_, id)| id.into()).collect()
     }
 }
 

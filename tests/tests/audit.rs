@@ -39,23 +39,7 @@ fn findings(answer: &Value) -> Vec<String> {
 
 /// The newest snapshot of a volume.
 async fn newest_snapshot(aws: &EmulatedAws, volume: &VolumeId) -> SnapshotId {
-    let filter = aws_sdk_ec2::types::Filter::builder()
-        .name("volume-id")
-        .values(volume.as_str())
-        .build();
-    let listed = aws
-        .ec2()
-        .describe_snapshots()
-        .owner_ids("self")
-        .filters(filter)
-        .send()
-        .await
-        .unwrap();
-    let newest = listed
-        .snapshots()
-        .iter()
-        .max_by_key(|snapshot| snapshot.start_time().unwrap().secs());
-    newest.unwrap().snapshot_id().unwrap().into()
+    aws.snapshots_of(volume).await.remove(0)
 }
 
 async fn delete_snapshot(aws: &EmulatedAws, snapshot: &SnapshotId) {

@@ -116,27 +116,6 @@ async fn refused(fleet: &BackedUpFleet, event: Value) -> LambdaError {
     error
 }
 
-async fn snapshots_of(aws: &EmulatedAws, volume: &VolumeId) -> Vec<SnapshotId> {
-    let filter = aws_sdk_ec2::types::Filter::builder()
-        .name("volume-id")
-        .values(volume.as_str())
-        .build();
-    let listed = aws
-        .ec2()
-        .describe_snapshots()
-        .owner_ids("self")
-        .filters(filter)
-        .send()
-        .await
-        .unwrap();
-    let mut listed = listed.snapshots.unwrap();
-    listed.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.start_time().unwrap().secs()));
-    listed
-        .into_iter()
-        .map(|snapshot| snapshot.snapshot_id.unwrap().into())
-        .collect()
-}
-
 #[tokio::test]
 async fn a_restore_exchanges_the_volumes_and_touches_nobody_elses() {
     let fleet = backed_up_fleet(3).await;
@@ -516,7 +495,7 @@ async fn one_etcd_cluster_one_member_and_snapshots_by_hand() {
     let events = fleet.cluster.volume("events/a");
     assert_eq!(volumes(&fleet.aws).await[events], before[events]);
 
-    let older = snapshots_of(&fleet.aws, events).await.remove(2);
+    let older = fleet.aws.snapshots_of(events).await.remove(2);
     let by_hand =
         json!({"snapshots": {"events/a": older}, "partial": true, "zones": {"a": "eu-west-2a"}});
     let one = invoke(&restore, with(by_hand)).await;
@@ -555,7 +534,9 @@ async fn at_chooses_an_older_restore_point() {
     )
     .await;
     assert_eq!(plan["restore_point"]["run"], second["run"]);
-    let newest = snapshots_of(&fleet.aws, fleet.cluster.volume("main/c"))
+    let newest = fleet
+        .aws
+        .snapshots_of(fleet.cluster.volume("main/c"))
         .await
         .remove(0);
     fleet
@@ -611,7 +592,9 @@ async fn refusals_say_what_to_do_and_change_nothing() {
     let error = refused(&fleet, with(json!({"at": "2020-01-01T00:00:00Z"}))).await;
     assert_eq!(error.error_type, "NoRestorePoint");
 
-    let own = snapshots_of(&fleet.aws, fleet.cluster.volume("main/a"))
+    let own = fleet
+        .aws
+        .snapshots_of(fleet.cluster.volume("main/a"))
         .await
         .remove(0);
     let by_hand = |member: &str, snapshot: &SnapshotId| {
@@ -619,7 +602,9 @@ async fn refusals_say_what_to_do_and_change_nothing() {
     };
     let error = refused(&fleet, by_hand("main/b", &own)).await;
     assert!(error.message.contains("is of main/a"), "{}", error.message);
-    let foreign = snapshots_of(&fleet.aws, fleet.other.volume("main/a"))
+    let foreign = fleet
+        .aws
+        .snapshots_of(fleet.other.volume("main/a"))
         .await
         .remove(0);
     let error = refused(&fleet, by_hand("main/a", &foreign)).await;
@@ -857,7 +842,9 @@ async fn a_begun_exchange_is_ended_whatever_became_of_its_snapshots() {
     let restore = fleet.function("restore").await;
     stopped_in_mid_exchange(&fleet, &restore, event()).await;
     for key in ["main/b", "events/c"] {
-        let newest = snapshots_of(&fleet.aws, fleet.cluster.volume(key))
+        let newest = fleet
+            .aws
+            .snapshots_of(fleet.cluster.volume(key))
             .await
             .remove(0);
         let delete = fleet
@@ -1007,7 +994,9 @@ async fn what_ec2_would_refuse_is_refused_when_planning() {
         let error = refused(&fleet, with(json!({"action": "plan", "volume": volume}))).await;
         assert_eq!(error.error_type, "InvalidEvent", "{volume}");
     }
-    let own = snapshots_of(&fleet.aws, fleet.cluster.volume("main/a"))
+    let own = fleet
+        .aws
+        .snapshots_of(fleet.cluster.volume("main/a"))
         .await
         .remove(0);
     fleet

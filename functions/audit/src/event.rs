@@ -6,8 +6,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::widget::{Appearance, Theme};
-
 /// What the audit is invoked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -17,6 +15,25 @@ pub enum Event {
     Widget(Request, Appearance),
     /// To tell the one who makes a dashboard what the widget is and takes.
     DescribeWidget,
+}
+
+/// How the dashboard shows the widget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appearance {
+    /// The console's theme.
+    pub theme: Theme,
+    /// The widget's width in CSS pixels, where the dashboard says it.
+    pub width_px: Option<u32>,
+}
+
+/// The console's theme.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// Dark on light.
+    #[default]
+    Light,
+    /// Light on dark.
+    Dark,
 }
 
 impl Event {

@@ -15,32 +15,13 @@ mod style;
 use etcd_backup_core::settings::Settings;
 use jiff::Timestamp;
 
-use crate::event::Request;
+use crate::event::{Appearance, Request};
 use crate::inventory::Inventory;
 use crate::report::{self, Report};
 use calendar::Calendar;
 
 /// The widget's documentation, which the console shows where a widget is made: Markdown.
 pub const DOCUMENTATION: &str = include_str!("widget/documentation.md");
-
-/// How the dashboard shows the widget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Appearance {
-    /// The console's theme.
-    pub theme: Theme,
-    /// The widget's width in CSS pixels, where the dashboard says it.
-    pub width_px: Option<u32>,
-}
-
-/// The console's theme.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Theme {
-    /// Dark on light.
-    #[default]
-    Light,
-    /// Light on dark.
-    Dark,
-}
 
 /// The HTML fragment for what an account held at `now`.
 pub fn answer(

@@ -3,8 +3,9 @@
 mod world;
 
 use audit::event::Request;
+use audit::event::{Appearance, Theme};
 use audit::inventory::Inventory;
-use audit::widget::{self, Appearance, Theme};
+use audit::widget;
 use etcd_backup_core::snapshot::SnapshotState;
 use scraper::{ElementRef, Html, Selector};
 use world::{NOW, account, at, lose_snapshot, settings, settings_with, snapshot_of};

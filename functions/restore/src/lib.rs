@@ -15,6 +15,7 @@ pub mod identity;
 pub mod limits;
 pub mod next_steps;
 pub mod plan;
+pub mod refusal;
 pub mod step;
 pub mod tags;
 pub mod zone;

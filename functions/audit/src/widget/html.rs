@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use maud::{Markup, PreEscaped, html};
 
 use super::calendar::{Calendar, Cell, CellState, Row, Section};
-use super::{Theme, heading, style};
+use super::{heading, style};
+use crate::event::Theme;
 use crate::finding::Finding;
 use crate::report::{ClusterReport, Report, Worst};
 

@@ -3,7 +3,7 @@
 //! Every rule stands under the class `etcdb`, as the fragment is part of the console's own page.
 //! Contrast of text is at least 4.5 to 1 in both themes.
 
-use super::Theme;
+use crate::event::Theme;
 
 /// The rules for a theme: colours first, then the layout that both share.
 pub fn sheet(theme: Theme) -> String {
