@@ -628,3 +628,175 @@ async fn thousands_of_strangers_and_odd_tags_disturb_nothing() {
         "a snapshot shared by another account is not ours"
     );
 }
+
+/// A snapshot that DLM left of a volume long ago and should have deleted since.
+async fn left_over(fleet: &BackedUpFleet, member: &str, days: u64) -> SnapshotId {
+    let (etcd_cluster, name) = member.split_once('/').unwrap();
+    let volume = fleet.cluster.volume(member);
+    let create = fleet.aws.ec2().create_snapshot().volume_id(volume.as_str());
+    let snapshot: SnapshotId = create.send().await.unwrap().snapshot_id.unwrap().into();
+    let mut tags = fleet.cluster.kops.volume_tags(etcd_cluster, name);
+    tags.insert("SnapshotCreator".into(), "DLM".into());
+    tags.insert(
+        "aws:dlm:lifecycle-policy-id".into(),
+        fleet.policy.to_string(),
+    );
+    let started = fleet.now().await - Duration::from_secs((days * 24 + 1) * 3600);
+    let changes = json!({"start_time": started, "tags": tags});
+    fleet.aws.set_snapshot(&snapshot, changes).await;
+    snapshot
+}
+
+#[tokio::test]
+async fn histories_that_end_early_go_on_too_long_or_are_stuck_are_found() {
+    let fleet = backed_up_fleet(16).await;
+    let function = fleet.function("audit").await;
+    let (aws, cluster) = (&fleet.aws, &fleet.cluster);
+
+    let left = [
+        left_over(&fleet, "main/a", 14).await,
+        left_over(&fleet, "main/a", 15).await,
+    ];
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(
+        findings(&answer),
+        ["warning retention_exceeded k8s.mycompany.tld main a"]
+    );
+    assert_eq!(answer["findings"][0]["evidence"]["count"], 16);
+    for snapshot in &left {
+        delete_snapshot(aws, snapshot).await;
+    }
+
+    aws.plant(cluster.volume("main/b"), Outcome::Pending, 1)
+        .await;
+    fleet.next_morning().await;
+    fleet.next_morning().await;
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(
+        findings(&answer),
+        ["warning snapshot_stuck k8s.mycompany.tld main b"]
+    );
+
+    let of_events = aws.snapshots_of(cluster.volume("events/a")).await;
+    for oldest in of_events.iter().rev().take(3) {
+        delete_snapshot(aws, oldest).await;
+    }
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(
+        findings(&answer),
+        [
+            "warning retention_short k8s.mycompany.tld events a",
+            "warning snapshot_stuck k8s.mycompany.tld main b",
+        ]
+    );
+    assert_eq!(answer["findings"][0]["evidence"]["count"], 3);
+}
+
+#[tokio::test]
+async fn everything_wrong_at_once_is_found_each_by_its_name() {
+    let fleet = backed_up_fleet(16).await;
+    let (aws, ours, theirs) = (&fleet.aws, &fleet.cluster, &fleet.other);
+    left_over(&fleet, "main/a", 15).await;
+    left_over(&fleet, "main/a", 16).await;
+    left_over(&fleet, "main/a", 17).await;
+    aws.plant(ours.volume("main/b"), Outcome::Pending, 1).await;
+    aws.plant(ours.volume("main/c"), Outcome::Missing, 1).await;
+    fleet.next_morning().await;
+    aws.plant(ours.volume("events/a"), Outcome::Error, 1).await;
+    aws.plant(ours.volume("events/b"), Outcome::Missing, 1)
+        .await;
+    fleet.next_morning().await;
+    for oldest in aws
+        .snapshots_of(ours.volume("events/c"))
+        .await
+        .iter()
+        .rev()
+        .take(3)
+    {
+        delete_snapshot(aws, oldest).await;
+    }
+    let late = fleet.now().await - Duration::from_secs(10 * 60);
+    let of_theirs = newest_snapshot(aws, theirs.volume("main/a")).await;
+    aws.set_snapshot(
+        &of_theirs,
+        json!({"start_time": late, "tags": {"Name": "x"}}),
+    )
+    .await;
+    let wrong = json!({"tags": {"k8s.io/role/master": null, "Name": "x"}});
+    aws.set_volume(theirs.volume("main/a"), wrong).await;
+    theirs.lose_volume(aws, theirs.volume("main/b")).await;
+    let twin = theirs.kops.volume_tags("main", "c");
+    e2e::fleet::etcd_volume(aws, theirs.zone("c"), false, &twin).await;
+    for member in ["a", "b", "c"] {
+        theirs
+            .lose_volume(aws, theirs.volume(&format!("events/{member}")))
+            .await;
+    }
+    aws.set_policy(&fleet.policy, json!({"state": "DISABLED"}))
+        .await;
+    let policy = aws
+        .dlm()
+        .get_lifecycle_policy()
+        .policy_id(fleet.policy.as_str())
+        .send()
+        .await;
+    let policy = policy.unwrap().policy.unwrap();
+    let doubled = aws
+        .dlm()
+        .create_lifecycle_policy()
+        .description("etcd data lifecycle policy")
+        .execution_role_arn(policy.execution_role_arn.unwrap())
+        .policy_details(policy.policy_details.unwrap())
+        .state(aws_sdk_dlm::types::SettablePolicyStateValues::Enabled);
+    doubled.send().await.unwrap();
+    let origin = json!({
+        "etcd-backup/restore-id": "r-1f2e3d4c5b6a",
+        "etcd-backup/cluster": "k8s.mycompany.tld",
+        "etcd-backup/member": "main/a",
+        "etcd-backup/member-count": "6",
+        "etcd-backup/run": "by-hand",
+        "etcd-backup/options": "masters=leave",
+    });
+    aws.set_volume(&fleet.strangers[0], json!({"tags": origin}))
+        .await;
+
+    let answer = audit(&fleet).await;
+    let findings = answer["findings"].as_array().unwrap();
+    let kinds: std::collections::BTreeSet<&str> = findings
+        .iter()
+        .map(|finding| finding["kind"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "member_duplicated",
+        "member_missing",
+        "no_etcd_volumes",
+        "policy_duplicated",
+        "policy_not_enabled",
+        "restore_point_skewed",
+        "restore_unfinished",
+        "retention_exceeded",
+        "retention_short",
+        "snapshot_failed",
+        "snapshot_gap",
+        "snapshot_missing",
+        "snapshot_stuck",
+        "snapshot_tag_wrong",
+        "snapshots_orphaned",
+        "volume_not_targeted",
+        "volume_tag_wrong",
+    ];
+    assert_eq!(
+        Vec::from_iter(kinds),
+        expected,
+        "{}",
+        answer["text"].as_str().unwrap()
+    );
+    let rank = |finding: &Value| {
+        ["critical", "warning", "info"]
+            .iter()
+            .position(|s| finding["severity"] == *s)
+    };
+    assert!(findings.is_sorted_by_key(rank), "gravest first");
+    assert_eq!(answer["worst"], "critical");
+    assert_eq!(aws.messages().await.len(), 1, "one message for all");
+}

@@ -15,6 +15,8 @@ use crate::report::{ClusterReport, Report, Worst};
 const SUBJECT_LENGTH_MAX: usize = 100;
 /// What a body may take of SNS's 256 KiB, with room left for attributes and encoding.
 const BODY_BYTES_MAX: usize = 200 * 1024;
+/// What the names of clusters may take of it.
+const ATTRIBUTE_BYTES_MAX: usize = 32 * 1024;
 
 /// The message for a report, where it is grave enough for one.
 pub fn alert(report: &Report, settings: &Settings, deployment: &Deployment) -> Option<Alert> {
@@ -33,13 +35,20 @@ pub fn alert(report: &Report, settings: &Settings, deployment: &Deployment) -> O
         body: body(report, deployment),
         attributes: vec![
             ("severity", AlertAttribute::Text(worst.name().to_owned())),
-            (
-                "clusters",
-                AlertAttribute::List(clusters.into_iter().collect()),
-            ),
+            ("clusters", AlertAttribute::List(as_many_as_fit(clusters))),
             ("kinds", AlertAttribute::List(kinds.into_iter().collect())),
         ],
     })
+}
+
+/// A message's attributes count among its 256 KiB.
+fn as_many_as_fit(names: BTreeSet<String>) -> Vec<String> {
+    let sizes = names.into_iter().scan(0, |sum, name| {
+        *sum += name.len();
+        Some((*sum, name))
+    });
+    let fitting = sizes.take_while(|(sum, _)| *sum <= ATTRIBUTE_BYTES_MAX);
+    fitting.map(|(_, name)| name).collect()
 }
 
 fn clusters(report: &Report) -> impl Iterator<Item = &ClusterName> {

@@ -880,3 +880,79 @@ fn a_fleet_where_everything_is_wrong_still_fits_into_an_answer() {
     let size = serde_json::to_string(&report).unwrap().len() + report.to_string().len();
     assert!(size < 5_500_000, "{size} bytes");
 }
+
+#[test]
+fn a_member_named_after_a_zone_must_be_in_it() {
+    let old_style = |member: &str, zone: &str| {
+        let mut inventory = clean();
+        let mut volume = volume("main", "a");
+        volume.zone = zone.into();
+        volume.tags = tags(&[
+            ("KubernetesCluster", "old.tld"),
+            ("k8s.io/role/master", "1"),
+            ("Name", &format!("{member}.etcd-main.old.tld")),
+            ("k8s.io/etcd/main", &format!("{member}/{member}")),
+        ]);
+        volume.id = "vol-old".into();
+        inventory.snapshots.push(snapshot(&volume, 0));
+        volume.created = at("2026-11-21T12:00:00Z");
+        inventory.volumes.push(volume);
+        findings(inventory)
+    };
+    assert_eq!(
+        old_style("eu-central-1a", "eu-central-1a"),
+        Vec::<String>::new()
+    );
+    let wrong = ["warning volume_tag_wrong main/eu-central-1a"];
+    assert_eq!(old_style("eu-central-1a", "eu-central-1b"), wrong);
+    assert_eq!(
+        old_style("master-1", "eu-central-1b"),
+        Vec::<String>::new(),
+        "no zone's name"
+    );
+}
+
+#[test]
+fn an_alert_keeps_to_the_limits_of_sns_and_counts_what_it_leaves_out() {
+    let mut inventory = clean();
+    inventory.volumes = (0..2_000)
+        .map(|i| {
+            let mut wrong = volume("main", "a");
+            wrong.id = format!("vol-{i:017}").as_str().into();
+            wrong
+                .tags
+                .insert("KubernetesCluster".into(), format!("größe-{i}.tld"));
+            wrong
+                .tags
+                .insert("k8s.io/etcd/main".into(), "malformed".repeat(20));
+            wrong
+        })
+        .collect();
+    let report = report_at(inventory, NOW);
+    let arn = "arn:aws:lambda:eu-west-2:123456789012:function:audit";
+    let deployment = etcd_backup_core::deployment::Deployment::of_function(arn).unwrap();
+    let alert = audit::alert::alert(&report, &settings(), &deployment).unwrap();
+    assert!(
+        alert.subject.len() <= 100 && alert.subject.is_ascii(),
+        "{}",
+        alert.subject
+    );
+    assert!(alert.body.len() < 256 * 1024, "{} bytes", alert.body.len());
+    let told = alert.body.matches("\nWARNING ").count() + alert.body.matches("\nCRITICAL ").count();
+    let told = told + alert.body.matches("\nINFO ").count();
+    let summary = &report.summary;
+    let left_out = summary.critical + summary.warning + summary.info - told;
+    assert!(
+        alert.body.contains(&format!("\n{left_out} more findings")),
+        "{left_out}"
+    );
+    let attributes: usize = alert
+        .attributes
+        .iter()
+        .map(|(_, value)| format!("{value:?}").len())
+        .sum();
+    assert!(
+        alert.body.len() + attributes < 256 * 1024,
+        "{attributes} bytes of attributes"
+    );
+}
