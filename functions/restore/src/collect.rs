@@ -57,15 +57,13 @@ pub async fn collect(
     )?;
     let mut fleet = Fleet::new(volumes, snapshots.clone(), settings);
     let cluster = fleet.clusters.remove(&request.cluster);
-    if cluster.is_none() && by_hand.is_empty() {
+    let misfits = fleet.misfits.remove(&Some(request.cluster.clone()));
+    if cluster.is_none() && misfits.is_none() && by_hand.is_empty() {
         return Err(cluster_not_found(request, &fleet));
     }
     Ok(Situation {
         snapshots,
-        misfits: fleet
-            .misfits
-            .remove(&Some(request.cluster.clone()))
-            .unwrap_or_default(),
+        misfits: misfits.unwrap_or_default(),
         cluster: cluster.unwrap_or_default(),
         by_hand: by_hand
             .into_iter()

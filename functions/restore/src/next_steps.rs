@@ -39,7 +39,7 @@ fn after(plan: &Plan, region: &str) -> Vec<String> {
          kubectl get --raw '/readyz?verbose'"
             .to_owned(),
         "etcd went back in time, so what runs may know more than it: restart the kubelets or roll the \
-         nodes, make tokens and objects of the lost time again, and delete its leases, which are among \n\
+         nodes, make tokens and objects of the lost time again, and delete its leases, which are among these:\n\
          kubectl get leases --all-namespaces"
             .to_owned(),
     ]);
