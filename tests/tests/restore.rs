@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use e2e::candidates::{etcd_manager_candidates, protokube_candidates};
+use e2e::candidates::{etcd_manager_candidates, protokube_candidates, volumes_where};
 use e2e::{
     BackedUpFleet, Cluster, EmulatedAws, Fault, Function, InvocationOptions, Kops, LambdaError,
     Outcome, backed_up_fleet,
@@ -1056,4 +1056,45 @@ async fn masters_that_run_on_the_restored_volumes_are_not_to_be_terminated_again
                 .contains("is done already")
         );
     }
+}
+
+#[tokio::test]
+async fn a_restore_that_cannot_go_on_says_how_to_be_rid_of_it() {
+    let fleet = backed_up_fleet(2).await;
+    let restore = fleet.function("restore").await;
+    let denied = Fault::error("ec2", "CreateVolume", "UnauthorizedOperation", 403);
+    fleet.aws.fault(denied.nth(3).forever()).await;
+    restore.invoke(event()).await.unwrap_err();
+    fleet.aws.clear_faults().await;
+    let newest = fleet
+        .aws
+        .snapshots_of(fleet.cluster.volume("main/c"))
+        .await
+        .remove(0);
+    fleet
+        .aws
+        .ec2()
+        .delete_snapshot()
+        .snapshot_id(newest.as_str())
+        .send()
+        .await
+        .unwrap();
+
+    let error = refused(&fleet, event()).await;
+    assert_eq!(error.error_type, "NoRestorePoint");
+    let made = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/restore-id")]).await;
+    assert_eq!(made.len(), 2);
+    for volume in &made {
+        assert!(error.message.contains(volume.as_str()), "{}", error.message);
+        fleet
+            .aws
+            .ec2()
+            .delete_volume()
+            .volume_id(volume.as_str())
+            .send()
+            .await
+            .unwrap();
+    }
+    let done = invoke(&restore, event()).await;
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
 }

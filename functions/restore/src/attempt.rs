@@ -102,14 +102,12 @@ fn begun_choice(
         return Ok(Choice::new(origin.run, sources.collect()));
     }
     let cant_be_chosen_again = |why: String| {
-        let ids: Vec<&str> = made.values().map(|volume| volume.id.as_str()).collect();
         Diagnostic::new(
             ErrorType::NoRestorePoint,
             format!(
-                "restore {} can't go on, and has exchanged nothing yet: {why}. Give it up by deleting \
-                 its new volumes ({}), and send the event again",
+                "restore {} can't go on: {why}; {}",
                 origin.restore_id,
-                ids.join(" ")
+                way_out(&situation.cluster, origin)
             ),
         )
     };
@@ -147,26 +145,35 @@ fn source(situation: &Situation, volume: &Volume, run: Option<Run>) -> Option<Sn
 }
 
 fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) -> Diagnostic {
-    let volumes = cluster
-        .unfinished
-        .iter()
-        .filter(|(other, _)| other.restore_id == origin.restore_id);
-    let ids: Vec<&str> = volumes.map(|(_, volume)| volume.id.as_str()).collect();
-    let mut retired = cluster.members.values().flat_map(|member| &member.retired);
-    let way_out = match retired.any(|(by, _)| by.restore_id == origin.restore_id) {
-        true => "its exchange has begun, so going on is the only way".to_owned(),
-        false => format!(
-            "or give it up by deleting its new volumes ({})",
-            ids.join(" ")
-        ),
-    };
     Diagnostic::new(
         ErrorType::RestoreInProgress,
         format!(
             "restore {} of {} is unfinished and was asked for with other options ({}): send that event \
-             again to go on with it; {way_out}",
-            origin.restore_id, request.cluster, origin.options,
+             again to go on with it; {}",
+            origin.restore_id,
+            request.cluster,
+            origin.options,
+            way_out(cluster, origin)
         ),
+    )
+}
+
+/// How to be rid of an unfinished restore: its new volumes may go as long as they are of no use yet.
+fn way_out(cluster: &Cluster, origin: &Origin) -> String {
+    let mut retired = cluster.members.values().flat_map(|member| &member.retired);
+    if retired.any(|(by, _)| by.restore_id == origin.restore_id) {
+        return "its exchange has begun, so delete nothing: the old volumes are retired, with their tags \
+                under etcd-backup/was/, and the new ones are what masters will need"
+            .to_owned();
+    }
+    let own = cluster
+        .unfinished
+        .iter()
+        .filter(|(other, _)| other.restore_id == origin.restore_id);
+    let ids: Vec<&str> = own.map(|(_, volume)| volume.id.as_str()).collect();
+    format!(
+        "it has exchanged nothing yet, and is given up by deleting its new volumes ({})",
+        ids.join(" ")
     )
 }
 
