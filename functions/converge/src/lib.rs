@@ -1,9 +1,9 @@
 //! converge: the role that DLM assumes, its IAM policy, the attachment of the one to the other and
 //! the DLM policy are as the settings say, or are made so.
 //!
-//! An invocation decodes its [`event`], [`collect`]s what there is (six reads where nothing
-//! drifted), decides in [`plan`] what differs from what is [`desired`], and [`apply`]s that unless
-//! only the plan was asked for. What it answers is in [`answer`], whom it tells in [`alert`].
+//! An invocation decodes its `event`, `collect`s what there is (six reads where nothing
+//! drifted), decides in `plan` what differs from what is `desired`, and `apply`s that unless
+//! only the plan was asked for. What it answers is in `answer`, whom it tells in `alert`.
 //!
 //! Invariants: `plan` alone decides, and `apply` makes no choices but how long to wait. Running
 //! again, after a failure at any point, goes on where the account is.
