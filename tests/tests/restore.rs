@@ -1098,3 +1098,57 @@ async fn a_restore_that_cannot_go_on_says_how_to_be_rid_of_it() {
     let done = invoke(&restore, event()).await;
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
 }
+
+#[tokio::test]
+async fn two_restores_that_together_did_all_are_not_done_a_third_time() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let main = invoke(&restore, with(json!({"etcd_clusters": ["main"]}))).await;
+    let events = invoke(&restore, with(json!({"etcd_clusters": ["events"]}))).await;
+    fleet.aws.clear_calls().await;
+    let all = invoke(&restore, event()).await;
+    let mut expected = new_volumes(&main);
+    expected.extend(new_volumes(&events));
+    assert_eq!(new_volumes(&all), expected);
+    assert_eq!(fleet.aws.writes().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_begun_restore_knows_its_volumes_after_kops_took_their_origin_off() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    fleet.cluster.lose_volumes(&fleet.aws).await;
+    let denied = Fault::error("ec2", "CreateTags", "UnauthorizedOperation", 403);
+    fleet.aws.fault(denied.nth(3).forever()).await;
+    restore.invoke(event()).await.unwrap_err();
+    fleet.aws.clear_faults().await;
+    let made = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/restore-id")]).await;
+    let tagged = volumes_where(
+        &fleet.aws,
+        &[
+            ("tag:KubernetesCluster", CLUSTER),
+            ("tag-key", "etcd-backup/restore-id"),
+        ],
+    )
+    .await;
+    assert_eq!((made.len(), tagged.len()), (6, 2));
+    for volume in &tagged {
+        let ours = [
+            "restore-id",
+            "cluster",
+            "member",
+            "member-count",
+            "run",
+            "options",
+        ];
+        let nulls = ours.map(|key| (format!("etcd-backup/{key}"), Value::Null));
+        fleet
+            .aws
+            .set_volume(volume, json!({"tags": serde_json::Map::from_iter(nulls)}))
+            .await;
+    }
+    let done = invoke(&restore, event()).await;
+    let ids: BTreeSet<_> = new_volumes(&done).into_values().collect();
+    assert_eq!(ids, made.into_iter().collect(), "nothing is made twice");
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
+}

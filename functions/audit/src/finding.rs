@@ -191,7 +191,7 @@ pub enum Kind {
         count: usize,
         /// The sizes of the volumes they were taken of, summed up: more than they cost.
         size_gib: i64,
-        /// What would delete them, but for those that a restore may need.
+        /// What would delete those of them that are past retention and that no restore may need.
         commands: Vec<String>,
     },
 }

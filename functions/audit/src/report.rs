@@ -296,9 +296,7 @@ fn covered(scope: &Scope) -> BTreeMap<Option<ClusterName>, usize> {
     let mut covered: BTreeMap<Option<ClusterName>, usize> = BTreeMap::new();
     for (name, cluster) in &scope.fleet.clusters {
         let members = cluster.members.values();
-        let count: usize = members
-            .map(|member| covered_volumes(scope, member, due_run))
-            .sum();
+        let count: usize = members.map(|member| covered_volumes(scope, member)).sum();
         *covered.entry(Some(name.clone())).or_default() += count;
     }
     let is_good = |snapshot: &Snapshot| {
@@ -314,7 +312,8 @@ fn covered(scope: &Scope) -> BTreeMap<Option<ClusterName>, usize> {
     covered
 }
 
-fn covered_volumes(scope: &Scope, member: &Member, due_run: Run) -> usize {
+fn covered_volumes(scope: &Scope, member: &Member) -> usize {
+    let due_run = checks::runs::judged_run(scope, member);
     let good: Vec<_> = checks::runs::snapshots_of(scope, member, due_run)
         .filter(|snapshot| snapshot.state != SnapshotState::Error)
         .collect();

@@ -1,6 +1,6 @@
 //! Which restore an event is about: one that is unfinished, one that is finished, or a new one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::fleet::{Cluster, Member};
@@ -27,6 +27,9 @@ pub struct Attempt {
     pub restore_id: RestoreId,
     /// What it restores.
     pub choice: Choice,
+    /// Whether a live volume made from a chosen snapshot, of which nothing else is known, is taken for
+    /// its work: it was begun, and not to do again what was done before.
+    pub adopts_forgetful: bool,
     /// Whether the live volumes are its work already.
     pub is_finished: bool,
     /// By member, how many client tokens this invocation found used up by volumes that are gone.
@@ -54,6 +57,7 @@ impl Attempt {
             return Ok(Self {
                 restore_id: origin.restore_id.clone(),
                 choice: begun_choice(request, situation, settings, origin)?,
+                adopts_forgetful: !request.was_again(&origin.options),
                 is_finished: false,
                 used_up: BTreeMap::new(),
             });
@@ -63,6 +67,7 @@ impl Attempt {
             finished(request, situation, &choice, now).unwrap_or_else(|| Self {
                 restore_id: new_restore_id(request, cluster, &choice),
                 choice,
+                adopts_forgetful: false,
                 is_finished: false,
                 used_up: BTreeMap::new(),
             }),
@@ -189,7 +194,8 @@ fn finished(
     now: Timestamp,
 ) -> Option<Attempt> {
     let cluster = &situation.cluster;
-    let mut ids = BTreeSet::new();
+    let mut makers: BTreeMap<RestoreId, Timestamp> = BTreeMap::new();
+    let mut all_from_chosen = true;
     let mut run = choice.run;
     let mut snapshots = BTreeMap::new();
     for (key, chosen) in &choice.snapshots {
@@ -208,20 +214,25 @@ fn finished(
         {
             return None;
         }
+        all_from_chosen &= *made_from == chosen.id;
         run = origin.map_or(run, |origin| origin.run);
         snapshots.insert(key.clone(), source(situation, live, run)?);
-        ids.extend(maker);
+        makers.extend(maker.map(|maker| (maker, live.created)));
     }
-    let mut ids = ids.into_iter();
-    let restore_id = match (ids.next(), ids.next()) {
-        // Nothing remembers it: nothing was replaced, and kops took the origins off.
-        (None, _) => identity::restore_id(&request.cluster, cluster, &choice.snapshots, &[]),
-        (Some(id), None) => id,
-        (Some(_), Some(_)) => return None,
-    };
+    // Several restores may have done it together; only what was made from the chosen snapshots counts
+    // then. Where nothing remembers any, nothing was replaced, and kops took the origins off.
+    if makers.len() > 1 && !all_from_chosen {
+        return None;
+    }
+    let newest = makers.into_iter().max_by_key(|(_, made)| *made);
+    let restore_id = newest.map_or_else(
+        || identity::restore_id(&request.cluster, cluster, &choice.snapshots, &[]),
+        |(maker, _)| maker,
+    );
     Some(Attempt {
         restore_id,
         choice: Choice::new(run, snapshots),
+        adopts_forgetful: false,
         is_finished: true,
         used_up: BTreeMap::new(),
     })

@@ -141,9 +141,24 @@ impl Planner<'_> {
                 .members
                 .get(key)
                 .and_then(|member| member.volumes.first()),
-            false => identity::made(self.cluster, &self.attempt.restore_id, key),
+            false => identity::made(self.cluster, &self.attempt.restore_id, key)
+                .or_else(|| self.forgetful(key)),
         };
         (made, old(member, &self.attempt.restore_id, made))
+    }
+
+    /// A tagged volume of a begun restore that replaced nothing, after kops took its origin off: what it
+    /// was made from is all that is left to know it by.
+    fn forgetful(&self, key: &MemberKey) -> Option<&Volume> {
+        let chosen = self.attempt.choice.snapshots.get(key)?;
+        match &self.cluster.members.get(key)?.volumes[..] {
+            [live] if live.made_from.as_ref() == Some(&chosen.id) => {
+                let is_forgetful =
+                    self.attempt.adopts_forgetful && Origin::of(&live.tags).is_none();
+                is_forgetful.then_some(live)
+            }
+            _ => None,
+        }
     }
 
     fn member(

@@ -103,6 +103,7 @@ impl Fleet {
             }
         }
         for cluster in fleet.clusters.values_mut() {
+            cluster.drop_leftovers();
             cluster.unfinished.sort_by_key(|(_, volume)| volume.created);
             for member in cluster.members.values_mut() {
                 member
@@ -195,6 +196,24 @@ impl Fleet {
 }
 
 impl Cluster {
+    /// A volume beside one that the same restore made for the same member, and tagged, is left over from
+    /// a failure: the restore went on without it.
+    fn drop_leftovers(&mut self) {
+        let Self {
+            members,
+            unfinished,
+        } = self;
+        unfinished.retain(|(origin, _)| {
+            let live = members
+                .get(&origin.member)
+                .map_or(&[][..], |member| &member.volumes);
+            let restored = live.iter().filter_map(|volume| Origin::of(&volume.tags));
+            restored
+                .into_iter()
+                .all(|other| other.restore_id != origin.restore_id)
+        });
+    }
+
     fn member(&mut self, identity: &Identity) -> &mut Member {
         self.members.entry(identity.member_key()).or_default()
     }

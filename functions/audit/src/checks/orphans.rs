@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::discovery::cluster_of;
+use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, SnapshotId, VolumeId};
 use etcd_backup_core::restore_point;
 use etcd_backup_core::snapshot::{DLM_POLICY_ID, Snapshot};
@@ -77,12 +78,15 @@ fn is_orphaned(scope: &Scope, targeted: &BTreeSet<&VolumeId>, snapshot: &Snapsho
 }
 
 fn finding(scope: &Scope, name: Option<ClusterName>, orphans: &[&Snapshot]) -> Finding {
-    let needed = name.as_ref().map(|name| needed(scope, name));
-    let deletable = orphans.iter().filter(|orphan| match &needed {
-        // A cluster that has lost volumes is restored from these.
-        Some(None) => false,
-        Some(Some(needed)) => !needed.contains(&orphan.id),
-        None => true,
+    let cluster = name
+        .as_ref()
+        .and_then(|name| scope.fleet.clusters.get(name));
+    let needed = cluster
+        .map(|cluster| needed(scope, cluster))
+        .unwrap_or_default();
+    let may_all_be_needed = cluster.is_some_and(has_volume_made_blank);
+    let deletable = orphans.iter().filter(|orphan| {
+        !may_all_be_needed && is_past_retention(scope, orphan) && !needed.contains(&orphan.id)
     });
     let ids: Vec<&str> = deletable.map(|orphan| orphan.id.as_str()).collect();
     let command = |ids: &[&str]| {
@@ -111,28 +115,36 @@ fn finding(scope: &Scope, name: Option<ClusterName>, orphans: &[&Snapshot]) -> F
     )
 }
 
-/// The snapshots that the cluster's latest restore point is made of; `None` where a volume is missing,
-/// so that any may be needed.
-fn needed(scope: &Scope, name: &ClusterName) -> Option<BTreeSet<SnapshotId>> {
-    let cluster = scope.fleet.clusters.get(name)?;
-    let etcd_clusters = cluster.current_etcd_clusters(scope.settings.schedule.interval());
-    let has_all_volumes = etcd_clusters.iter().all(|etcd_cluster| {
-        let mut members = cluster
-            .members_of(etcd_cluster)
-            .filter(|(_, member)| member.is_named);
-        members.all(|(_, member)| !member.volumes.is_empty())
-            && !scope.is_lost(name, cluster, etcd_cluster)
-    });
-    if !has_all_volumes {
-        return None;
-    }
-    let runs = restore_point::runs(cluster, &etcd_clusters, &scope.settings.schedule);
-    let latest = runs.into_iter().find(|run| run.is_complete())?;
-    Some(
-        latest
-            .snapshots
-            .into_values()
-            .map(|snapshot| snapshot.id)
-            .collect(),
-    )
+/// Whether DLM would have deleted the snapshot by now. Younger ones are history that was promised.
+fn is_past_retention(scope: &Scope, snapshot: &Snapshot) -> bool {
+    let schedule = &scope.settings.schedule;
+    let kept = schedule.interval() * (scope.settings.retain_count - 1);
+    schedule.run_of(snapshot.started).at() < scope.due_run().at() - kept
+}
+
+/// Whether a member's volume was made blank though there are snapshots of another: `kops update` makes
+/// such volumes after a loss, and then the snapshots from before it are all that is left.
+fn has_volume_made_blank(cluster: &Cluster) -> bool {
+    cluster.members.values().any(|member| {
+        member
+            .volumes
+            .iter()
+            .filter(|volume| volume.made_from.is_none())
+            .any(|volume| {
+                let mut snapshots = member.snapshots.iter();
+                snapshots.any(|of_member| of_member.snapshot.volume_id != volume.id)
+            })
+    })
+}
+
+/// The snapshots that the cluster's latest restore point is made of.
+fn needed(scope: &Scope, cluster: &Cluster) -> BTreeSet<SnapshotId> {
+    let schedule = &scope.settings.schedule;
+    let etcd_clusters = cluster.current_etcd_clusters(schedule.interval());
+    let runs = restore_point::runs(cluster, &etcd_clusters, schedule);
+    let latest = runs.into_iter().find(|run| run.is_complete());
+    let snapshots = latest
+        .into_iter()
+        .flat_map(|run| run.snapshots.into_values());
+    snapshots.map(|snapshot| snapshot.id).collect()
 }

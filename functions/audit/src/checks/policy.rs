@@ -48,7 +48,8 @@ fn check_others(scope: &Scope) -> Vec<Finding> {
         .filter(|policy| policy.id != kept.id && policy.state == PolicyState::Enabled)
         .filter(|policy| targets_etcd(scope, policy))
         .collect();
-    if others.is_empty() {
+    let enabled = others.len() + usize::from(kept.state == PolicyState::Enabled);
+    if enabled < 2 {
         return Vec::new();
     }
     let kind = Kind::PolicyDuplicated {

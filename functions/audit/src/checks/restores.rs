@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, RestoreId};
 use etcd_backup_core::restore_tags::Origin;
-use etcd_backup_core::volume::{Volume, VolumeState};
+use etcd_backup_core::volume::Volume;
 
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject};
@@ -19,24 +18,10 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             restores.entry(&made.0.restore_id).or_default().push(made);
         }
         for (restore_id, made) in restores {
-            if is_unfinished(cluster, restore_id, &made) {
-                findings.push(finding(scope, name, restore_id, &made));
-            }
+            findings.push(finding(scope, name, restore_id, &made));
         }
     }
     findings
-}
-
-/// A volume that failed is left behind by a restore that made another in its place and went on.
-fn is_unfinished(cluster: &Cluster, restore_id: &RestoreId, made: &[&(Origin, Volume)]) -> bool {
-    let all_failed = made
-        .iter()
-        .all(|(_, volume)| volume.state == VolumeState::Error);
-    let mut live = cluster.members.values().flat_map(|member| &member.volumes);
-    let has_ended = live.any(|volume| {
-        Origin::of(&volume.tags).is_some_and(|origin| origin.restore_id == *restore_id)
-    });
-    !(all_failed && has_ended)
 }
 
 fn finding(

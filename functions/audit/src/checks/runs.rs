@@ -1,5 +1,7 @@
 //! Which runs are expected of a member, and what the due one left.
 
+use std::collections::BTreeSet;
+
 use etcd_backup_core::fleet::Member;
 use etcd_backup_core::lifecycle_policy::{LifecyclePolicy, SCHEDULE_SINCE};
 use etcd_backup_core::schedule::Run;
@@ -14,20 +16,36 @@ const RECORDED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// `snapshot_missing`, `snapshot_failed`: of members that have a volume to be taken a snapshot of.
 pub fn check(scope: &Scope) -> Vec<Finding> {
-    let due_run = scope.due_run();
     let mut findings = Vec::new();
     for (name, cluster) in &scope.fleet.clusters {
         for (key, member) in &cluster.members {
             let Some(volume) = member.volumes.first() else {
                 continue;
             };
-            if let Some(kind) = due_snapshot(scope, member, due_run) {
+            if let Some(kind) = due_snapshot(scope, member, judged_run(scope, member)) {
                 let subject = Subject::member(name, key).volume(&volume.id);
                 findings.push(Finding::new(subject, kind));
             }
         }
     }
     findings
+}
+
+/// The run that a member's latest backup is judged by: the due one, unless DLM has rightly deleted its
+/// snapshot because there are as many newer ones as are kept.
+pub fn judged_run(scope: &Scope, member: &Member) -> Run {
+    let due_run = scope.due_run();
+    let newer: BTreeSet<Run> = member
+        .snapshots
+        .iter()
+        .map(|of_member| scope.settings.schedule.run_of(of_member.snapshot.started))
+        .filter(|run| *run > due_run)
+        .collect();
+    let kept = usize::try_from(scope.settings.retain_count).unwrap_or(usize::MAX);
+    match newer.last() {
+        Some(newest) if newer.len() >= kept => *newest,
+        _ => due_run,
+    }
 }
 
 fn due_snapshot(scope: &Scope, member: &Member, due_run: Run) -> Option<Kind> {
@@ -74,41 +92,46 @@ pub fn snapshots_of<'a>(
 ///
 /// So a policy made again today excuses nothing, and a fresh deployment isn't blamed for yesterday.
 pub fn is_expected(scope: &Scope, member: &Member, run: Run) -> bool {
-    let Some(first_volume) = first_known_volume(member) else {
-        return false;
-    };
-    let policy_created = scope.policy.map(|policy| policy.created);
-    let oldest_snapshot = member
+    is_covered(scope, member, run) && is_judged(scope.policy, run)
+}
+
+/// The same of runs long past, of which there is no telling whether the schedule was the same then.
+pub fn was_expected(scope: &Scope, member: &Member, run: Run) -> bool {
+    let since = scope.policy.and_then(schedule_since);
+    is_covered(scope, member, run) && since.is_none_or(|since| run.at() >= since)
+}
+
+fn is_covered(scope: &Scope, member: &Member, run: Run) -> bool {
+    let oldest = member
         .snapshots
         .first()
         .map(|of_member| of_member.snapshot.started);
-    let Some(covered_since) = policy_created.into_iter().chain(oldest_snapshot).min() else {
+    let policy = scope.policy.map(|policy| policy.created);
+    let Some(covered_since) = policy.into_iter().chain(oldest).min() else {
         return false;
     };
-    run.at() >= first_volume && run.at() >= covered_since && is_judged(scope.policy, run)
+    let volume = first_known_volume(member);
+    run.at() >= covered_since && volume.is_some_and(|volume| run.at() >= volume)
 }
 
 fn first_known_volume(member: &Member) -> Option<Timestamp> {
     let retired = member.retired.iter().map(|(_, volume)| volume);
-    member
-        .volumes
-        .iter()
-        .chain(retired)
-        .map(|volume| volume.created)
-        .min()
+    let volumes = member.volumes.iter().chain(retired);
+    volumes.map(|volume| volume.created).min()
 }
 
-/// History from before the schedule became what it is, is judged by nobody. A record as old as the
-/// policy itself says no more than that the policy was made then, which excuses nothing where there is
-/// older history: else making a deleted policy again would hide what its absence cost.
+/// History from before the schedule became what it is, is judged by nobody. Of the due run, a record as
+/// old as the policy itself says no more than that the policy was made then, which excuses nothing: else
+/// making a deleted policy again would hide what its absence cost.
 pub fn is_judged(policy: Option<&LifecyclePolicy>, run: Run) -> bool {
-    policy
-        .and_then(schedule_since)
-        .is_none_or(|since| run.at() >= since)
+    policy.is_none_or(|policy| {
+        schedule_since(policy).is_none_or(|since| {
+            let is_of_creation = since.duration_since(policy.created).abs() < RECORDED_WITHIN;
+            is_of_creation || run.at() >= since
+        })
+    })
 }
 
 fn schedule_since(policy: &LifecyclePolicy) -> Option<Timestamp> {
-    let since: Timestamp = policy.tags.get(SCHEDULE_SINCE)?.parse().ok()?;
-    let is_of_creation = since.duration_since(policy.created).abs() < RECORDED_WITHIN;
-    (!is_of_creation).then_some(since)
+    policy.tags.get(SCHEDULE_SINCE)?.parse().ok()
 }

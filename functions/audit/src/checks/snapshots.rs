@@ -45,22 +45,28 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
     findings
 }
 
-/// The due run is left to `snapshot_missing`.
+/// The due run is left to `snapshot_missing`, and what is beyond retention to nobody: snapshots that
+/// were orphaned by a restore stay for ever, while DLM rightly deletes those after them.
 fn gap(scope: &Scope, member: &Member) -> Option<Kind> {
     let left = runs_left(scope, member);
     let (oldest, newest) = (*left.first()?, *left.last()?);
-    let between = std::iter::successors(Some(newest), |run| {
-        Some(scope.settings.schedule.before(*run))
-    })
-    .take_while(|run| *run > oldest);
-    let absent: Vec<Run> = between
-        .filter(|run| !left.contains(run) && *run != scope.due_run())
-        .filter(|run| runs::is_expected(scope, member, *run))
+    let absent: Vec<Run> = inside_retention(scope, newest)
+        .filter(|run| oldest < *run && *run < newest && !left.contains(run))
+        .filter(|run| *run != scope.due_run() && runs::was_expected(scope, member, *run))
         .collect();
     (!absent.is_empty()).then(|| Kind::SnapshotGap {
         count: absent.len(),
         runs: absent.into_iter().take(RUNS_NAMED_MAX).collect(),
     })
+}
+
+/// The runs of which snapshots are kept, newest first. DLM deletes the oldest as soon as the newest is
+/// there: they end with whichever is later, the newest snapshot's run or the due one.
+fn inside_retention(scope: &Scope, newest: Run) -> impl Iterator<Item = Run> {
+    let schedule = scope.settings.schedule;
+    let last = scope.due_run().max(newest);
+    std::iter::successors(Some(last), move |run| Some(schedule.before(*run)))
+        .take(usize::try_from(scope.settings.retain_count).unwrap_or(0))
 }
 
 fn runs_left(scope: &Scope, member: &Member) -> BTreeSet<Run> {
@@ -85,18 +91,13 @@ fn stuck(scope: &Scope, member: &Member) -> Option<Kind> {
     })
 }
 
-/// DLM deletes the oldest as soon as the newest is there: retention ends with whichever is later, the
-/// newest snapshot's run or the due one.
 fn short(scope: &Scope, member: &Member) -> Option<Kind> {
     let schedule = &scope.settings.schedule;
     let oldest = &member.snapshots.first()?.snapshot;
     let newest = &member.snapshots.last()?.snapshot;
     let oldest_run = schedule.run_of(oldest.started);
-    let last = scope.due_run().max(schedule.run_of(newest.started));
-    let inside = std::iter::successors(Some(last), |run| Some(schedule.before(*run)))
-        .take(usize::try_from(scope.settings.retain_count).unwrap_or(0));
-    let count = inside
-        .filter(|run| *run < oldest_run && runs::is_expected(scope, member, *run))
+    let count = inside_retention(scope, schedule.run_of(newest.started))
+        .filter(|run| *run < oldest_run && runs::was_expected(scope, member, *run))
         .count();
     (count > 0).then(|| Kind::RetentionShort {
         count,

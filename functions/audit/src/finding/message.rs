@@ -205,9 +205,10 @@ fn snapshots_orphaned(kind: &Kind) -> String {
         "{count} snapshots (of volumes of {size_gib} GiB in sum) will be deleted by nobody, as their \
          volume is gone or no longer targeted, or their policy is gone. {}",
         match commands.is_empty() {
-            true => "Keep them while the cluster may have to be restored from them.",
-            false =>
-                "The commands in the evidence delete those that no latest restore point is made of.",
+            true =>
+                "Keep them for now: they are inside retention, or the cluster may have to be restored from \
+                 them.",
+            false => "The commands in the evidence delete those that are past retention.",
         }
     )
 }
