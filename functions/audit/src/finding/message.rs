@@ -43,7 +43,7 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
             named_by,
             latest_snapshot,
         } => format!(
-            "{who} has no volume, though {} names it as a member; {}. Find out what deleted the \
+            "{who} has no volume, though the etcd tag of {} names it as a member; {}. Find out what deleted the \
              volume before anything makes a blank one in its place.",
             join(named_by),
             latest_snapshot
