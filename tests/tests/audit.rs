@@ -748,6 +748,8 @@ async fn everything_wrong_at_once_is_found_each_by_its_name() {
         .execution_role_arn(policy.execution_role_arn.unwrap())
         .policy_details(policy.policy_details.unwrap())
         .state(aws_sdk_dlm::types::SettablePolicyStateValues::Enabled);
+    // Ours is disabled, so it takes two more for volumes to be taken twice.
+    doubled.clone().send().await.unwrap();
     doubled.send().await.unwrap();
     let origin = json!({
         "etcd-backup/restore-id": "r-1f2e3d4c5b6a",
