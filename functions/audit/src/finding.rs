@@ -3,7 +3,8 @@
 mod message;
 
 use etcd_backup_core::ids::{
-    ClusterName, EtcdClusterName, MemberKey, MemberName, PolicyId, RestoreId, SnapshotId, VolumeId,
+    ClusterName, EtcdClusterName, GroupName, MemberKey, MemberName, PolicyId, RestoreId,
+    SnapshotId, VolumeId,
 };
 use etcd_backup_core::lifecycle_policy::PolicyState;
 use etcd_backup_core::schedule::Run;
@@ -128,7 +129,10 @@ pub enum Kind {
         /// Its volumes that aren't tagged for discovery.
         volume_ids: Vec<VolumeId>,
         /// The autoscaling groups whose launches it suspended.
-        suspended_groups: Vec<String>,
+        suspended_groups: Vec<GroupName>,
+        /// Whether it is its undo that is unfinished.
+        #[serde(rename = "undo")]
+        is_undo: bool,
     },
     /// Expected runs between a member's oldest and newest snapshot left none.
     SnapshotGap {

@@ -9,7 +9,7 @@ use etcd_backup_core::ids::PolicyId;
 use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, Policies, PolicyKind, PolicyState, PolicySummary, ours,
 };
-use etcd_backup_core::restore_tags::{Origin, PREFIX};
+use etcd_backup_core::restore_tags::PREFIX;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::volume::Volume;
@@ -28,7 +28,7 @@ pub struct Inventory {
     pub other_policies: Vec<LifecyclePolicy>,
     /// All policies there are.
     pub policy_ids: BTreeSet<PolicyId>,
-    /// Autoscaling groups whose launches a restore suspended; read only where one is unfinished.
+    /// Autoscaling groups whose launches a restore suspended; read only where a volume tells of one.
     pub suspended_groups: Vec<SuspendedGroup>,
 }
 
@@ -57,11 +57,8 @@ pub async fn collect(
             && !own.contains(&policy.id)
     };
     let others = summaries.iter().filter(is_other).map(|policy| &policy.id);
-    let is_unfinished = |volume: &Volume| {
-        Origin::of(&volume.tags).is_some()
-            && !volume.tags.keys().any(|key| key.starts_with(ETCD_PREFIX))
-    };
-    let suspended_groups = match volumes.iter().any(is_unfinished) {
+    let knows_of_restore = |volume: &Volume| volume.tags.keys().any(|key| key.starts_with(PREFIX));
+    let suspended_groups = match volumes.iter().any(knows_of_restore) {
         true => aws.suspended_groups().await?,
         false => Vec::new(),
     };

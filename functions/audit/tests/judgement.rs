@@ -512,6 +512,7 @@ fn each_thing_broken_is_found_and_nothing_else() {
                 i.volumes.push(unfinished_volume());
                 i.suspended_groups.push(SuspendedGroup {
                     name: "master-eu-west-2a".into(),
+                    cluster: Some(CLUSTER.into()),
                     by: "r-1f2e3d4c5b6a".into(),
                 });
             },

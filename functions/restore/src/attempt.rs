@@ -9,6 +9,7 @@ use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::standing::{Standing, being_undone};
 use etcd_backup_core::volume::{Volume, VolumeState};
 use jiff::{SignedDuration, Timestamp};
 
@@ -50,6 +51,9 @@ impl Attempt {
         now: Timestamp,
     ) -> Result<Self, Diagnostic> {
         let cluster = &situation.cluster;
+        if let Some(undone) = being_undone(cluster) {
+            return Err(undo_in_progress(request, &undone));
+        }
         if let Some((origin, _)) = begun(cluster) {
             if !request.has_options(&origin.options) {
                 return Err(restore_in_progress(request, cluster, origin));
@@ -63,15 +67,15 @@ impl Attempt {
             });
         }
         let choice = choice::choose(request, situation, settings, None)?;
-        Ok(
-            finished(request, situation, &choice, now).unwrap_or_else(|| Self {
-                restore_id: new_restore_id(request, cluster, &choice),
-                choice,
-                adopts_forgetful: false,
-                is_finished: false,
-                used_up: BTreeMap::new(),
-            }),
-        )
+        let attempt = finished(request, situation, &choice, now).unwrap_or_else(|| Self {
+            restore_id: new_restore_id(request, cluster, &choice),
+            choice,
+            adopts_forgetful: false,
+            is_finished: false,
+            used_up: BTreeMap::new(),
+        });
+        refuse_while_launches_are_suspended(request, situation, &attempt)?;
+        Ok(attempt)
     }
 
     /// Whether something beside the volumes and snapshots is needed to tell zones, or to check them.
@@ -85,7 +89,7 @@ impl Attempt {
 }
 
 /// A volume that an unfinished restore made; the newest, should there be several restores.
-fn begun(cluster: &Cluster) -> Option<&(Origin, Volume)> {
+pub fn begun(cluster: &Cluster) -> Option<&(Origin, Volume)> {
     let usable = |(_, volume): &&(Origin, Volume)| volume.state != VolumeState::Error;
     cluster.unfinished.iter().rfind(usable)
 }
@@ -127,7 +131,7 @@ fn begun_choice(
 }
 
 /// The snapshot that a volume was made from; of one deleted since, as much as the volume tells.
-fn source(situation: &Situation, volume: &Volume, run: Option<Run>) -> Option<Snapshot> {
+pub fn source(situation: &Situation, volume: &Volume, run: Option<Run>) -> Option<Snapshot> {
     let id = volume.made_from.as_ref()?;
     let members = situation.cluster.members.values();
     let known = members
@@ -149,7 +153,43 @@ fn source(situation: &Situation, volume: &Volume, run: Option<Run>) -> Option<Sn
     }))
 }
 
-fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) -> Diagnostic {
+/// A restore whose exchange is over and whose groups aren't resumed isn't over. Of one that no volume
+/// tells of any more nothing is left but to resume them, which any other does at its end.
+fn refuse_while_launches_are_suspended(
+    request: &Request,
+    situation: &Situation,
+    attempt: &Attempt,
+) -> Result<(), Diagnostic> {
+    let suspended = situation.fleet_of_masters.suspended();
+    let by = suspended.filter_map(|group| group.suspended_by.as_ref());
+    let mut others = by.filter(|by| **by != attempt.restore_id);
+    match others.find(|by| Standing::of(&situation.cluster, by).is_some()) {
+        None => Ok(()),
+        Some(other) => Err(Diagnostic::new(
+            ErrorType::RestoreInProgress,
+            format!(
+                "restore {other} of {} has suspended launches of the masters' groups and not resumed \
+                 them yet: send its event again to go on with it",
+                request.cluster
+            ),
+        )),
+    }
+}
+
+/// An undo is in the middle of its exchange.
+pub fn undo_in_progress(request: &Request, undone: &RestoreId) -> Diagnostic {
+    Diagnostic::new(
+        ErrorType::RestoreInProgress,
+        format!(
+            "the undo of {undone} is unfinished: go on with it first, with {{\"action\":\"undo\",\
+             \"cluster\":\"{}\",\"restore_id\":\"{undone}\"}}",
+            request.cluster
+        ),
+    )
+}
+
+/// Another restore is unfinished.
+pub fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) -> Diagnostic {
     Diagnostic::new(
         ErrorType::RestoreInProgress,
         format!(
@@ -163,22 +203,16 @@ fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin) ->
     )
 }
 
-/// How to be rid of an unfinished restore: its new volumes may go as long as they are of no use yet.
+/// How to be rid of an unfinished restore.
 fn way_out(cluster: &Cluster, origin: &Origin) -> String {
     let mut retired = cluster.members.values().flat_map(|member| &member.retired);
-    if retired.any(|(by, _)| by.restore_id == origin.restore_id) {
-        return "its exchange has begun, so delete nothing: the old volumes are retired, with their tags \
-                under etcd-backup/was/, and the new ones are what masters will need"
-            .to_owned();
-    }
-    let own = cluster
-        .unfinished
-        .iter()
-        .filter(|(other, _)| other.restore_id == origin.restore_id);
-    let ids: Vec<&str> = own.map(|(_, volume)| volume.id.as_str()).collect();
+    let done_so_far = match retired.any(|(by, _)| by.restore_id == origin.restore_id) {
+        true => "puts the old volumes' tags back",
+        false => "gives its new volumes up; it has exchanged nothing yet",
+    };
     format!(
-        "it has exchanged nothing yet, and is given up by deleting its new volumes ({})",
-        ids.join(" ")
+        "or {{\"action\":\"undo\",\"cluster\":\"{}\"}} {done_so_far}",
+        origin.cluster
     )
 }
 
@@ -243,7 +277,7 @@ fn maker(member: &Member, live: &Volume, origin: Option<&Origin>) -> Option<Rest
     let remembered = member
         .retired
         .iter()
-        .find(|(by, _)| by.replaced_by == live.id);
+        .find(|(by, _)| by.undoes.is_none() && by.replaced_by.as_ref() == Some(&live.id));
     origin
         .map(|origin| origin.restore_id.clone())
         .or(remembered.map(|(by, _)| by.restore_id.clone()))

@@ -9,7 +9,7 @@ use etcd_backup_core::ids::{EtcdClusterName, MemberKey, SnapshotId};
 use etcd_backup_core::restore_point::{self, RunSnapshots, skew_seconds};
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
-use etcd_backup_core::snapshot::Snapshot;
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 
 use crate::collect::Situation;
 use crate::event::{Action, Request};
@@ -146,7 +146,7 @@ fn by_run(
                 format!(
                     "the newer run of {} is not complete: it lacks {}",
                     run.run,
-                    list(run.missing.iter())
+                    lacks(run)
                 )
             })
             .collect(),
@@ -190,7 +190,7 @@ fn no_restore_point(
             "no run left a completed snapshot of every member of {cluster}; the newest, of {}, \
              lacks {}. See {{\"action\":\"list\"}}; \"etcd_clusters\", \"at\" or \"snapshots\" chooses",
             newest.run,
-            list(newest.missing.iter())
+            lacks(newest)
         ),
         (None, Some(oldest)) => format!(
             "no run of {cluster} fits; the oldest left anything at {}",
@@ -352,6 +352,21 @@ fn refuse_skew(request: &Request, choice: &Choice) -> Result<(), Diagnostic> {
             skew_minutes
         ),
     ))
+}
+
+/// The members that a run left nothing usable of, with what is wrong with what it left.
+pub fn lacks(run: &RunSnapshots) -> String {
+    let missing = run.missing.iter().map(|key| {
+        let left = run.snapshots.get(key);
+        let wrong = left.map(|snapshot| match snapshot.state {
+            SnapshotState::Completed => format!("{} is in the archive tier", snapshot.id),
+            SnapshotState::Pending => format!("{} is still pending", snapshot.id),
+            SnapshotState::Error => format!("{} failed", snapshot.id),
+            SnapshotState::Other => format!("{} isn't usable", snapshot.id),
+        });
+        wrong.map_or(key.to_string(), |wrong| format!("{key} ({wrong})"))
+    });
+    list(missing)
 }
 
 /// Items as a person lists them.

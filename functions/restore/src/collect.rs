@@ -1,16 +1,19 @@
-//! What restore reads before it decides: the cluster's volumes and snapshots, its masters, and, only
-//! where a vanished volume leaves the zone open, what else tells the zone.
+//! What restore reads before it decides: the cluster's volumes and snapshots, its masters and their
+//! groups, and, only where a vanished volume leaves the zone open, what else tells the zone.
+//!
+//! Invariant: masters are read before volumes. Who sees old volumes not exchanged yet then knows that
+//! the masters seen are from before the exchange, whatever another invocation does in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_backup_core::aws::{AwsError, Filter, Master, Masters, Storage};
+use etcd_backup_core::aws::{AwsError, Filter, Master, MasterGroup, Masters, Storage};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::fleet::{Cluster, Fleet, Misfit, snapshot_filters, volume_filters};
-use etcd_backup_core::ids::{SnapshotId, ZoneName};
+use etcd_backup_core::ids::{InstanceId, SnapshotId, ZoneName};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 
-use crate::event::Request;
+use crate::event::{MastersOption, Request};
 
 /// What is there of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +26,19 @@ pub struct Situation {
     pub misfits: Vec<Misfit>,
     /// The snapshots that the event names by hand, as far as they exist.
     pub by_hand: BTreeMap<SnapshotId, Snapshot>,
-    /// Its masters that are not terminated.
+    /// Its masters.
+    pub fleet_of_masters: FleetOfMasters,
+}
+
+/// A cluster's masters and what brings them.
+#[derive(Clone, Debug, Default)]
+pub struct FleetOfMasters {
+    /// The instances, terminated ones too as long as EC2 shows them.
     pub masters: Vec<Master>,
+    /// Their autoscaling groups.
+    pub groups: Vec<MasterGroup>,
+    /// Those of the masters that EC2 refuses to terminate; read only where they are to be replaced.
+    pub protected: BTreeSet<InstanceId>,
 }
 
 /// What tells the zone of a volume that is gone.
@@ -32,7 +46,7 @@ pub struct Situation {
 pub struct ZoneEvidence {
     /// The Region's zones.
     pub zones: Vec<ZoneName>,
-    /// The zones of the cluster's masters, one entry each.
+    /// The zones of the cluster's live masters, one entry each.
     pub of_masters: Vec<ZoneName>,
     /// The zones of its control-plane groups, one entry a group and zone.
     pub of_groups: Vec<ZoneName>,
@@ -49,12 +63,12 @@ pub async fn collect(
     request: &Request,
 ) -> Result<Situation, Diagnostic> {
     let (volume_filters, snapshot_filters) = (volume_filters(), snapshot_filters(settings));
-    let (volumes, snapshots, by_hand, masters) = tokio::try_join!(
-        aws.volumes(&volume_filters),
+    let (snapshots, by_hand, fleet_of_masters) = tokio::try_join!(
         aws.snapshots(&snapshot_filters),
         named_by_hand(aws, request),
-        aws.masters(&request.cluster),
+        fleet_of_masters(aws, request, FleetOfMasters::default()),
     )?;
+    let volumes = aws.volumes(&volume_filters).await?;
     let mut fleet = Fleet::new(volumes, snapshots.clone(), settings);
     let cluster = fleet.clusters.remove(&request.cluster);
     let misfits = fleet.misfits.remove(&Some(request.cluster.clone()));
@@ -69,22 +83,29 @@ pub async fn collect(
             .into_iter()
             .map(|snapshot| (snapshot.id.clone(), snapshot))
             .collect(),
-        masters,
+        fleet_of_masters,
     })
 }
 
 impl Situation {
-    /// The same with the volumes as they are now; snapshots don't change under a restore.
+    /// The same with volumes and masters as they are now; snapshots don't change under a restore, and
+    /// masters only matter where they are replaced, or launches are suspended.
     ///
     /// # Errors
     ///
     /// When the listing fails.
     pub async fn refreshed(
         self,
-        aws: &impl Storage,
+        aws: &(impl Storage + Masters),
         settings: &Settings,
         request: &Request,
     ) -> Result<Self, AwsError> {
+        let before = self.fleet_of_masters;
+        let groups_matter = request.masters == MastersOption::Replace || before.is_suspended();
+        let fleet_of_masters = match groups_matter {
+            true => fleet_of_masters(aws, request, before).await?,
+            false => before,
+        };
         let volumes = aws.volumes(&volume_filters()).await?;
         let mut fleet = Fleet::new(volumes, self.snapshots.clone(), settings);
         Ok(Self {
@@ -93,9 +114,67 @@ impl Situation {
                 .remove(&Some(request.cluster.clone()))
                 .unwrap_or_default(),
             cluster: fleet.clusters.remove(&request.cluster).unwrap_or_default(),
-            ..self
+            fleet_of_masters,
+            snapshots: self.snapshots,
+            by_hand: self.by_hand,
         })
     }
+}
+
+impl FleetOfMasters {
+    /// The masters that run, or could run again.
+    pub fn alive(&self) -> impl Iterator<Item = &Master> {
+        self.masters.iter().filter(|master| master.is_alive())
+    }
+
+    /// The groups whose launches a restore suspended.
+    pub fn suspended(&self) -> impl Iterator<Item = &MasterGroup> {
+        self.groups
+            .iter()
+            .filter(|group| group.suspended_by.is_some())
+    }
+
+    /// Whether a restore suspended any launches.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended().next().is_some()
+    }
+
+    /// A master by its id.
+    pub fn master(&self, id: &InstanceId) -> Option<&Master> {
+        self.masters.iter().find(|master| master.id == *id)
+    }
+
+    /// The group that an instance is in.
+    pub fn group_of(&self, instance: &InstanceId) -> Option<&MasterGroup> {
+        let mut groups = self.groups.iter();
+        groups.find(|group| group.instances.contains(instance))
+    }
+}
+
+/// Whether an instance is protected doesn't change under a restore, so each is asked of once.
+async fn fleet_of_masters(
+    aws: &impl Masters,
+    request: &Request,
+    before: FleetOfMasters,
+) -> Result<FleetOfMasters, AwsError> {
+    let (masters, groups) =
+        tokio::try_join!(aws.masters(&request.cluster), aws.groups(&request.cluster))?;
+    let mut fleet = FleetOfMasters {
+        masters,
+        groups,
+        protected: before.protected,
+    };
+    if request.masters == MastersOption::Replace {
+        let is_new = |id: &&InstanceId| !before.masters.iter().any(|master| master.id == **id);
+        let alive = fleet.alive().map(|master| &master.id).filter(is_new);
+        let asked = alive.map(async |id| Ok((id.clone(), aws.is_protected(id).await?)));
+        let answers: Vec<_> = futures::future::try_join_all(asked).await?;
+        let protected = answers
+            .into_iter()
+            .filter(|(_, is_protected)| *is_protected);
+        fleet.protected.extend(protected.map(|(id, _)| id));
+    }
+    Ok(fleet)
 }
 
 async fn named_by_hand(aws: &impl Storage, request: &Request) -> Result<Vec<Snapshot>, AwsError> {
@@ -131,13 +210,12 @@ fn cluster_not_found(request: &Request, fleet: &Fleet) -> Diagnostic {
 /// When a listing fails.
 pub async fn zone_evidence(
     aws: &impl Masters,
-    request: &Request,
-    masters: &[Master],
+    fleet: &FleetOfMasters,
 ) -> Result<ZoneEvidence, AwsError> {
-    let (zones, groups) = tokio::try_join!(aws.zones(), aws.group_zones(&request.cluster))?;
+    let groups = fleet.groups.iter();
     Ok(ZoneEvidence {
-        zones,
-        of_masters: masters.iter().map(|master| master.zone.clone()).collect(),
-        of_groups: groups,
+        zones: aws.zones().await?,
+        of_masters: fleet.alive().map(|master| master.zone.clone()).collect(),
+        of_groups: groups.flat_map(|group| group.zones.clone()).collect(),
     })
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::ids::{
-    ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId, ZoneName,
+    ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, ZoneName,
 };
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 const TAG_VALUE_LENGTH_MAX: usize = 256;
 /// What the options' text begins with where the event said `again`.
 const AGAIN_MARK: &str = "again ";
+/// What it goes on with.
+const MASTERS: &str = "masters=";
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,10 +57,13 @@ pub struct Request {
     /// Zones by member name.
     #[serde(default)]
     pub zones: BTreeMap<MemberName, ZoneName>,
+    /// The restore that `status` and `undo` are about; the newest where absent.
+    #[serde(default)]
+    pub restore_id: Option<RestoreId>,
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Bring the volumes back.
@@ -68,15 +73,21 @@ pub enum Action {
     Plan,
     /// Say which restore points there are.
     List,
+    /// Say how a restore stands; write nothing.
+    Status,
+    /// Put back what a restore replaced.
+    Undo,
 }
 
 /// What to do with the masters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MastersOption {
     /// Leave them to the operator.
     #[default]
     Leave,
+    /// Terminate them all before the exchange; their autoscaling groups bring new ones after it.
+    Replace,
 }
 
 /// Type and performance of the new volumes; what is absent is as the old volume has it.
@@ -138,8 +149,8 @@ impl Request {
                 return Some(format!("\"{name}\" is empty: leave it out for all"));
             }
         }
-        if self.action == Action::List && !self.lists_only() {
-            return Some("\"list\" takes \"cluster\" and \"etcd_clusters\" alone".to_owned());
+        if let Some(contradiction) = self.option_of_another_action() {
+            return Some(contradiction);
         }
         if self.at.is_some() && self.snapshots.is_some() {
             return Some("\"at\" and \"snapshots\" contradict: give one of them".to_owned());
@@ -160,11 +171,45 @@ impl Request {
         self.volume.as_ref().and_then(VolumeOption::contradiction)
     }
 
-    fn lists_only(&self) -> bool {
-        let bare = Self {
+    /// Each action has options of its own; one that it wouldn't heed is better refused.
+    fn option_of_another_action(&self) -> Option<String> {
+        let (name, takes, taken) = match self.action {
+            Action::Restore | Action::Plan if self.restore_id.is_some() => {
+                return Some(
+                    "\"restore_id\" goes with \"status\" and \"undo\": a restore is gone on with by \
+                     sending its event again"
+                        .to_owned(),
+                );
+            }
+            // Whoever asks how their event stands may send it as it was, with "status" added.
+            Action::Restore | Action::Plan | Action::Status => return None,
+            Action::List => (
+                "list",
+                "\"cluster\" and \"etcd_clusters\"",
+                Self {
+                    etcd_clusters: self.etcd_clusters.clone(),
+                    ..Self::bare(self)
+                },
+            ),
+            Action::Undo => (
+                "undo",
+                "\"cluster\", \"restore_id\" and \"masters\"",
+                Self {
+                    restore_id: self.restore_id.clone(),
+                    masters: self.masters,
+                    ..Self::bare(self)
+                },
+            ),
+        };
+        (*self != taken).then(|| format!("\"{name}\" takes {takes} alone"))
+    }
+
+    /// The same action on the same cluster, without any option.
+    fn bare(&self) -> Self {
+        Self {
             cluster: self.cluster.clone(),
-            etcd_clusters: self.etcd_clusters.clone(),
-            action: Action::List,
+            action: self.action,
+            etcd_clusters: None,
             members: None,
             partial: false,
             at: None,
@@ -174,8 +219,8 @@ impl Request {
             again: false,
             volume: None,
             zones: BTreeMap::new(),
-        };
-        *self == bare
+            restore_id: None,
+        }
     }
 
     /// Whether a member is among those asked for.
@@ -203,8 +248,9 @@ impl Request {
     }
 
     fn options_without_again(&self) -> String {
-        let MastersOption::Leave = self.masters;
-        let mut parts = vec!["masters=leave".to_owned()];
+        // First and never shortened: how a restore stands is told from it too.
+        let masters = format!("{MASTERS}{}", self.masters.name());
+        let mut parts = vec![masters.clone()];
         if let Some(names) = &self.etcd_clusters {
             parts.push(format!("etcd_clusters={}", join(names)));
         }
@@ -243,7 +289,27 @@ impl Request {
         let text = parts.join(" ");
         match AGAIN_MARK.len() + text.chars().count() <= TAG_VALUE_LENGTH_MAX {
             true => text,
-            false => format!("sha256:{}", hex::encode(Sha256::digest(&text))),
+            false => format!("{masters} sha256:{}", hex::encode(Sha256::digest(&text))),
+        }
+    }
+}
+
+impl MastersOption {
+    /// As an event has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leave => "leave",
+            Self::Replace => "replace",
+        }
+    }
+
+    /// What a restore that wrote this text as its options does with the masters.
+    pub fn of_options(text: &str) -> Self {
+        let text = text.strip_prefix(AGAIN_MARK).unwrap_or(text);
+        let masters = text.strip_prefix(MASTERS).unwrap_or_default();
+        match masters.split(' ').next() == Some(Self::Replace.name()) {
+            true => Self::Replace,
+            false => Self::Leave,
         }
     }
 }
@@ -302,14 +368,14 @@ mod tests {
             assert!(request.is_ok(), "{}: {request:?}", path.display());
             decoded += 1;
         }
-        assert_eq!(decoded, 6);
+        assert_eq!(decoded, 9);
     }
 
     #[test]
     fn what_is_not_accepted_is_named() {
         let message = |json: &str| decode(json).unwrap_err().to_string();
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","time":"x"}"#), @"InvalidEvent: the event is not accepted: unknown field `time`, expected one of `cluster`, `action`, `etcd_clusters`, `members`, `partial`, `at`, `snapshots`, `skew_minutes_max`, `masters`, `again`, `volume`, `zones`");
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"destroy"}"#), @"InvalidEvent: the event is not accepted: unknown variant `destroy`, expected one of `restore`, `plan`, `list`");
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","time":"x"}"#), @"InvalidEvent: the event is not accepted: unknown field `time`, expected one of `cluster`, `action`, `etcd_clusters`, `members`, `partial`, `at`, `snapshots`, `skew_minutes_max`, `masters`, `again`, `volume`, `zones`, `restore_id`");
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"destroy"}"#), @"InvalidEvent: the event is not accepted: unknown variant `destroy`, expected one of `restore`, `plan`, `list`, `status`, `undo`");
         insta::assert_snapshot!(message("{}"), @"InvalidEvent: the event is not accepted: missing field `cluster`");
         insta::assert_snapshot!(message(r#"{"cluster":" "}"#), @r#"InvalidEvent: "cluster" is empty: name the cluster, like k8s.mycompany.tld"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","members":["a"]}"#), @r#"InvalidEvent: "members" without "partial": true: one restored member beside newer peers is dangerous, so say that it is meant"#);
@@ -317,6 +383,11 @@ mod tests {
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"InvalidEvent: the event is not accepted: "a" names no member: write <etcd cluster>/<member>, like main/a"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"list","again":true}"#), @r#"InvalidEvent: "list" takes "cluster" and "etcd_clusters" alone"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"iops":0}}"#), @r#"InvalidEvent: "iops" and "throughput" of "volume" are whole numbers above zero"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"undo","at":"2026-11-22T07:30:00Z"}"#), @r#"InvalidEvent: "undo" takes "cluster", "restore_id" and "masters" alone"#);
+        assert!(
+            decode(r#"{"cluster":"k8s","action":"status","at":"2026-11-22T07:30:00Z"}"#).is_ok()
+        );
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","restore_id":"r-0a"}"#), @r#"InvalidEvent: "restore_id" goes with "status" and "undo": a restore is gone on with by sending its event again"#);
         assert!(message("[]").starts_with("InvalidEvent: "));
     }
 
@@ -336,11 +407,18 @@ mod tests {
             .map(|i| format!(r#""main/m{i}":"snap-0123456789abcdef{i}""#))
             .collect();
         let long = format!(
-            r#"{{"cluster":"k8s","snapshots":{{{}}}}}"#,
+            r#"{{"cluster":"k8s","masters":"replace","snapshots":{{{}}}}}"#,
             snapshots.join(",")
         );
         let long = decode(&long).unwrap();
         assert!(long.options_text().len() <= TAG_VALUE_LENGTH_MAX);
         assert!(long.has_options(&long.options_text()));
+        for (request, masters) in [
+            (&plain, MastersOption::Leave),
+            (&again, MastersOption::Leave),
+            (&long, MastersOption::Replace),
+        ] {
+            assert_eq!(MastersOption::of_options(&request.options_text()), masters);
+        }
     }
 }

@@ -1,25 +1,28 @@
-//! Carrying a plan out, step by step, until it is done or the invocation's time is up.
+//! Carrying a restore or an undo out, step by step, until it is done or the invocation's time is up.
 //!
 //! Each round looks at what is there, decides the next step and does it. An invocation that ends in
-//! the middle loses nothing: the next one looks, and goes on.
+//! the middle loses nothing: the next one looks, and goes on. One that fails in the middle lets masters
+//! come back first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use etcd_backup_core::Tags;
-use etcd_backup_core::aws::{AwsError, NewVolume, Storage, VolumeWriter};
+use etcd_backup_core::aws::{MasterWriter, Masters, NewVolume, Storage, VolumeWriter};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::ids::{EtcdClusterName, MemberKey, VolumeId};
-use etcd_backup_core::restore_tags::Retirement;
+use etcd_backup_core::ids::{MemberKey, RestoreId, VolumeId};
 use etcd_backup_core::settings::Settings;
+use etcd_backup_core::volume::VolumeState;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::attempt::Attempt;
-use crate::collect::Situation;
+use crate::collect::{FleetOfMasters, Situation};
 use crate::event::Request;
+use crate::exchange::Exchange;
 use crate::plan::{Plan, Surroundings};
-use crate::step::{Phase, Step};
-use crate::{candidates, choice, identity};
+use crate::step::{Phase, Step, Work};
+use crate::undo::Undo;
+use crate::{act, candidates, choice, identity, refusal};
 
 /// Between two looks at what is there.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -28,66 +31,213 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// How often masters' filters are asked for what should be there, before it is called wrong: reads
 /// lag writes in EC2, by seconds at most.
 const LOOKS_MAX: u32 = 30;
-/// EC2's answers to a client token whose volume was deleted, or was made otherwise.
-const TOKEN_USED_UP: [&str; 2] = ["InvalidVolume.NotFound", "IdempotentParameterMismatch"];
 /// In how many answers in a row the old volumes must be absent before the new ones are tagged.
 const ABSENCES: u32 = 2;
 
-/// Carries a plan out; gives it as it stands then, and how far it is.
-///
-/// # Errors
-///
-/// `VolumeFailed` when a new volume ends in `error` (the old ones are untouched then);
-/// `CandidatesWrong` when masters don't find what they should; `AwsError`.
-pub async fn execute(
-    aws: &(impl Storage + VolumeWriter),
-    settings: &Settings,
-    request: &Request,
-    mut situation: Situation,
-    mut attempt: Attempt,
-    surroundings: &Surroundings,
-    deadline: Instant,
-) -> Result<(Plan, Phase), Diagnostic> {
-    let failed_before = failed_volumes(&situation);
-    let mut unseen = Unseen::default();
-    loop {
-        let plan = Plan::new(request, &situation, settings, &attempt, surroundings)?;
-        refuse_failed(&plan, &situation, &failed_before)?;
-        let step = Step::next(&plan, settings, surroundings.now);
-        if step == Step::Finish {
-            return confirm(aws, plan, deadline).await;
-        }
-        if Instant::now() + MARGIN >= deadline {
-            return Ok((plan, step.phase()));
-        }
-        let restore_id = plan.restore_id.as_str();
-        tracing::info!(restore_id, phase = ?step.phase(), "{}", describe(&step));
-        match step {
-            Step::Create(volumes) => {
-                let gone = create(aws, &volumes).await?;
-                for key in unseen.after_creating(&volumes, gone) {
-                    *attempt.used_up.entry(key).or_default() += 1;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            Step::Retire(retirements) => retire(aws, &retirements).await.map_err(go_on)?,
-            Step::Tag(tags) => match see_old_volumes_gone(aws, &plan, deadline).await? {
-                true => tag(aws, &tags).await.map_err(go_on)?,
-                false => return Ok((plan, Phase::Exchanging)),
-            },
-            Step::Wait | Step::Finish => tokio::time::sleep(PAUSE).await,
-        }
-        situation = situation.refreshed(aws, settings, request).await?;
-    }
+/// What an invocation goes by, from its beginning to its end.
+#[derive(Clone, Debug)]
+pub struct Execution<'a> {
+    /// The event.
+    pub request: &'a Request,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// Which restore it is, and what planning needs beside what is there; `None` for an undo.
+    pub restore: Option<(Attempt, Surroundings)>,
+    /// The invocation's clock.
+    pub now: Timestamp,
+    /// When Lambda ends the invocation.
+    pub deadline: Instant,
 }
 
-fn describe(step: &Step) -> String {
-    match step {
-        Step::Create(volumes) => format!("creating {} volumes", volumes.len()),
-        Step::Wait => "waiting for the new volumes".to_owned(),
-        Step::Retire(retirements) => format!("retiring {} volumes", retirements.len()),
-        Step::Tag(tags) => format!("tagging {} volumes", tags.len()),
-        Step::Finish => "finishing".to_owned(),
+/// How far an execution came.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The work as it stands.
+    pub work: Work,
+    /// How far it is.
+    pub phase: Phase,
+    /// The masters as they stand.
+    pub fleet: FleetOfMasters,
+}
+
+impl Execution<'_> {
+    /// Decides what the work is, from what is there.
+    ///
+    /// # Errors
+    ///
+    /// What it is refused for.
+    pub fn work(&self, situation: &Situation) -> Result<Work, Diagnostic> {
+        let Self {
+            request, settings, ..
+        } = self;
+        match &self.restore {
+            Some((attempt, surroundings)) => {
+                let plan = Plan::new(request, situation, settings, attempt, surroundings)?;
+                Ok(Work::Restore(Box::new(plan)))
+            }
+            None => {
+                let undo = Undo::of(request, &situation.cluster)?;
+                refusal::exchange(request, &undo.exchange, situation, settings)?;
+                Ok(Work::Undo(Box::new(undo)))
+            }
+        }
+    }
+
+    /// Carries it out.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is written, a refusal. `VolumeFailed` when a new volume ends in `error` (the old
+    /// ones are untouched then); `CandidatesWrong` when masters don't find what they should;
+    /// `AwsError`. Launches that a restore suspended are resumed on the way out.
+    pub async fn run(
+        mut self,
+        aws: &(impl Storage + VolumeWriter + Masters + MasterWriter),
+        situation: Situation,
+    ) -> Result<Progress, Diagnostic> {
+        // A refusal changes nothing, unless launches are suspended already in this restore's name.
+        let mut has_acted = self.has_suspended(&situation.fleet_of_masters);
+        let result = self.rounds(aws, situation, &mut has_acted).await;
+        match result {
+            Err(failure) if has_acted => {
+                Err(act::let_masters_come(aws, &self.request.cluster, failure).await)
+            }
+            result => result,
+        }
+    }
+
+    fn has_suspended(&self, fleet: &FleetOfMasters) -> bool {
+        let own = self
+            .restore
+            .as_ref()
+            .map(|(attempt, _)| &attempt.restore_id);
+        let mut suspended = fleet.suspended();
+        own.is_some() && suspended.any(|group| group.suspended_by.as_ref() == own)
+    }
+
+    async fn rounds(
+        &mut self,
+        aws: &(impl Storage + VolumeWriter + Masters + MasterWriter),
+        mut situation: Situation,
+        has_acted: &mut bool,
+    ) -> Result<Progress, Diagnostic> {
+        let failed_before = failed_volumes(&situation);
+        let mut unseen = Unseen::default();
+        let mut is_confirmed = false;
+        loop {
+            let work = self.work(&situation)?;
+            if let Work::Restore(plan) = &work {
+                refuse_failed(&plan.restore_id, &situation, &failed_before)?;
+            }
+            let fleet = &situation.fleet_of_masters;
+            let step = work.next(self.request.masters, fleet, self.settings, self.now);
+            let exchange = work.exchange();
+            if matches!(step, Step::Resume(_) | Step::Finish) && !is_confirmed {
+                is_confirmed = self.confirm(aws, &exchange).await?;
+            }
+            let is_over = step == Step::Finish || Instant::now() + MARGIN >= self.deadline;
+            if is_over {
+                let phase = match is_confirmed || step != Step::Finish {
+                    true => work.phase(&step),
+                    false => Phase::Exchanging,
+                };
+                return Ok(Progress {
+                    work,
+                    phase,
+                    fleet: situation.fleet_of_masters,
+                });
+            }
+            tracing::info!(
+                restore_id = exchange.id.as_str(),
+                phase = ?work.phase(&step),
+                "{}",
+                act::describe(&step)
+            );
+            *has_acted = true;
+            match step {
+                Step::Create(volumes) => {
+                    let gone = act::create(aws, &volumes).await?;
+                    self.forget_used_up(unseen.after_creating(&volumes, gone));
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Step::Tag(tags) if self.see_gone(aws, &exchange).await? => {
+                    act::tag(aws, &tags).await?;
+                }
+                Step::Wait | Step::WaitForMasters | Step::Tag(_) | Step::Finish => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Step::Suspend(groups) => act::suspend(aws, &groups, &exchange.id).await?,
+                Step::Terminate(instances) => aws.terminate(&instances).await?,
+                Step::Retire(retirements) => act::retire(aws, &retirements).await?,
+                Step::Clean(leftovers) => act::clean(aws, &leftovers).await?,
+                Step::Resume(groups) => act::resume(aws, &groups).await?,
+            }
+            situation = situation
+                .refreshed(aws, self.settings, self.request)
+                .await?;
+        }
+    }
+
+    fn forget_used_up(&mut self, members: Vec<MemberKey>) {
+        if let Some((attempt, _)) = &mut self.restore {
+            for key in members {
+                *attempt.used_up.entry(key).or_default() += 1;
+            }
+        }
+    }
+
+    /// Asks the masters' own filters until no volume that leaves is found, several times in a row.
+    /// `false` when the invocation's time is up first.
+    async fn see_gone(&self, aws: &impl Storage, exchange: &Exchange) -> Result<bool, Diagnostic> {
+        let out: BTreeSet<_> = exchange.leaving().map(|volume| &volume.id).collect();
+        let etcd_clusters = exchange.etcd_clusters();
+        let mut absences = 0;
+        while absences < ABSENCES {
+            if Instant::now() + MARGIN >= self.deadline {
+                return Ok(false);
+            }
+            let cluster = &self.request.cluster;
+            let found = candidates::candidates(aws, cluster, &etcd_clusters).await?;
+            absences = match found.iter().any(|volume| out.contains(&volume.id)) {
+                true => 0,
+                false => absences + 1,
+            };
+            if absences < ABSENCES {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sees that masters find what they shall, and that alone. `false` when the invocation's time is up
+    /// first.
+    async fn confirm(&self, aws: &impl Storage, exchange: &Exchange) -> Result<bool, Diagnostic> {
+        let etcd_clusters = exchange.etcd_clusters();
+        let mut wrong = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let cluster = &self.request.cluster;
+            let found = candidates::candidates(aws, cluster, &etcd_clusters).await?;
+            wrong = candidates::wrong(&found, exchange.wanted());
+            if wrong.is_empty() {
+                return Ok(true);
+            }
+            if Instant::now() + MARGIN >= self.deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let wrong = wrong
+            .iter()
+            .map(|(key, found)| format!("{key}: {}", choice::list(found.iter())));
+        Err(Diagnostic::new(
+            ErrorType::CandidatesWrong,
+            format!(
+                "the volumes are exchanged, but masters would not find exactly one volume, the right \
+                 one, for each member. They find for {}. Take the k8s.io/etcd tag off what shouldn't be \
+                 found before any master starts",
+                wrong.collect::<Vec<_>>().join("; ")
+            ),
+        ))
     }
 }
 
@@ -115,152 +265,20 @@ impl Unseen {
     }
 }
 
-/// All at the same time, so that one that is refused doesn't hold the others up; the first refusal is
-/// told. What was made stays, untagged, and is gone on with. Gives the members whose client token was
-/// used up by a volume that is gone.
-async fn create(
-    aws: &impl VolumeWriter,
-    volumes: &[(MemberKey, NewVolume)],
-) -> Result<Vec<MemberKey>, AwsError> {
-    let calls = volumes.iter().map(
-        async |(key, volume)| match aws.create_volume(volume).await {
-            Err(error) if TOKEN_USED_UP.iter().any(|code| error.is(code)) => Ok(Some(key.clone())),
-            result => result.map(|_| None),
-        },
-    );
-    let made = futures::future::join_all(calls).await;
-    let gone = made.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(gone.into_iter().flatten().collect())
-}
-
-/// In the middle of an exchange the operator must know how to get out of it.
-fn go_on(error: AwsError) -> AwsError {
-    AwsError {
-        message: format!(
-            "{}; the exchange is under way, so send the same event again until it is done",
-            error.message
-        ),
-        ..error
-    }
-}
-
-/// The journals first: a volume must never stand without its tags and without a memory of them.
-async fn retire(
-    aws: &impl VolumeWriter,
-    retirements: &[(VolumeId, Retirement)],
-) -> Result<(), AwsError> {
-    let journals = retirements
-        .iter()
-        .map(async |(volume, retirement)| aws.tag_volume(volume, &retirement.tags()).await);
-    futures::future::try_join_all(journals).await?;
-    let volumes: Vec<_> = retirements
-        .iter()
-        .map(|(volume, _)| volume.clone())
-        .collect();
-    let keys: BTreeSet<_> = retirements
-        .iter()
-        .flat_map(|(_, retirement)| retirement.was.keys().cloned())
-        .collect();
-    aws.untag_volumes(&volumes, &Vec::from_iter(keys)).await
-}
-
-async fn tag(aws: &impl VolumeWriter, tags: &[(VolumeId, Tags)]) -> Result<(), AwsError> {
-    let writes = tags
-        .iter()
-        .map(async |(volume, tags)| aws.tag_volume(volume, tags).await);
-    futures::future::try_join_all(writes).await.map(drop)
-}
-
-/// Asks the masters' own filters until no old volume is found, several times in a row. `false` when
-/// the invocation's time is up first.
-async fn see_old_volumes_gone(
-    aws: &impl Storage,
-    plan: &Plan,
-    deadline: Instant,
-) -> Result<bool, Diagnostic> {
-    let etcd_clusters = etcd_clusters(plan);
-    let old: BTreeSet<_> = plan
-        .members
-        .iter()
-        .flat_map(|member| &member.old)
-        .map(|volume| &volume.id)
-        .collect();
-    let mut absences = 0;
-    while absences < ABSENCES {
-        if Instant::now() + MARGIN >= deadline {
-            return Ok(false);
-        }
-        let found = candidates::candidates(aws, &plan.cluster, &etcd_clusters).await?;
-        absences = match found.iter().any(|volume| old.contains(&volume.id)) {
-            true => 0,
-            false => absences + 1,
-        };
-        if absences < ABSENCES {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-    Ok(true)
-}
-
-/// Sees that masters find the new volumes, and them alone.
-async fn confirm(
-    aws: &impl Storage,
-    plan: Plan,
-    deadline: Instant,
-) -> Result<(Plan, Phase), Diagnostic> {
-    let etcd_clusters = etcd_clusters(&plan);
-    let mut wrong = Vec::new();
-    for _ in 0..LOOKS_MAX {
-        let found = candidates::candidates(aws, &plan.cluster, &etcd_clusters).await?;
-        let made = plan
-            .members
-            .iter()
-            .filter_map(|member| Some((&member.key, member.made.as_ref()?)));
-        wrong = candidates::wrong(&found, made);
-        if wrong.is_empty() {
-            return Ok((plan, Phase::Done));
-        }
-        if Instant::now() + MARGIN >= deadline {
-            return Ok((plan, Phase::Exchanging));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    let wrong = wrong
-        .iter()
-        .map(|(key, found)| format!("{key}: {}", choice::list(found.iter())));
-    Err(Diagnostic::new(
-        ErrorType::CandidatesWrong,
-        format!(
-            "the volumes are exchanged, but masters would not find exactly one volume, the restored \
-             one, for each member. They find for {}. Take the k8s.io/etcd tag off what shouldn't be \
-             found before any master starts",
-            wrong.collect::<Vec<_>>().join("; ")
-        ),
-    ))
-}
-
-fn etcd_clusters(plan: &Plan) -> BTreeSet<EtcdClusterName> {
-    plan.members
-        .iter()
-        .map(|member| member.key.etcd_cluster.clone())
-        .collect()
-}
-
 fn failed_volumes(situation: &Situation) -> BTreeSet<VolumeId> {
     let all = situation.cluster.unfinished.iter();
-    let failed =
-        all.filter(|(_, volume)| volume.state == etcd_backup_core::volume::VolumeState::Error);
+    let failed = all.filter(|(_, volume)| volume.state == VolumeState::Error);
     failed.map(|(_, volume)| volume.id.clone()).collect()
 }
 
 /// A volume that failed before this invocation is made anew; one that fails now ends it, as what
 /// broke it (a KMS key, most often) won't have changed within seconds.
 fn refuse_failed(
-    plan: &Plan,
+    restore_id: &RestoreId,
     situation: &Situation,
     failed_before: &BTreeSet<VolumeId>,
 ) -> Result<(), Diagnostic> {
-    let failed: Vec<_> = identity::failed(&situation.cluster, &plan.restore_id)
+    let failed: Vec<_> = identity::failed(&situation.cluster, restore_id)
         .filter(|(_, volume)| !failed_before.contains(&volume.id))
         .map(|(origin, volume)| {
             let snapshot = volume.made_from.as_ref().map_or("?", |id| id.as_str());

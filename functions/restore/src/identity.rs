@@ -34,11 +34,13 @@ pub fn restore_id(
     for volume in replaced {
         input += &format!("replaced {volume}\n");
     }
+    // By the origin, or where kops has taken that off by the undo's journal.
     let was_retired = |id: &RestoreId| {
-        let retired = cluster.members.values().flat_map(|member| &member.retired);
-        retired
-            .filter_map(|(_, volume)| Origin::of(&volume.tags))
-            .any(|origin| origin.restore_id == *id)
+        let mut retired = cluster.members.values().flat_map(|member| &member.retired);
+        retired.any(|(by, volume)| {
+            let origin = Origin::of(&volume.tags);
+            origin.is_some_and(|origin| origin.restore_id == *id) || by.undoes.as_ref() == Some(id)
+        })
     };
     let mut attempt = 0;
     loop {
@@ -51,6 +53,14 @@ pub fn restore_id(
         }
         attempt += 1;
     }
+}
+
+/// The id of the undo of a restore: the same undo asked for twice is one.
+pub fn undo_id(name: &ClusterName, undone: &RestoreId) -> RestoreId {
+    RestoreId::from(format!(
+        "r-{}",
+        digest(&format!("cluster {name}\nundo {undone}\n"))
+    ))
 }
 
 /// The token that makes a repeated CreateVolume give the volume made first.
@@ -91,7 +101,9 @@ pub fn made<'a>(
         Origin::of(&volume.tags).is_some_and(|origin| origin.restore_id == *restore_id)
             || member.is_some_and(|member| {
                 let mut retired = member.retired.iter();
-                retired.any(|(by, _)| by.restore_id == *restore_id && by.replaced_by == volume.id)
+                retired.any(|(by, _)| {
+                    by.restore_id == *restore_id && by.replaced_by.as_ref() == Some(&volume.id)
+                })
             })
     };
     let live = member.map_or(&[][..], |member| &member.volumes);

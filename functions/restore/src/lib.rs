@@ -1,38 +1,48 @@
-//! Brings a cluster's etcd volumes back from their snapshots when given its name.
+//! Brings a cluster's etcd volumes back from their snapshots when given its name, and undoes it.
 //!
-//! Collect ([`collect`]) → decide ([`attempt`] which restore, [`choice`] which snapshots, [`plan`] what becomes of each member,
-//! [`step`] what is next) → show ([`answer`], [`next_steps`]) → act ([`execute`]). All state lives in
-//! AWS: in the tags on the volumes, and in the client tokens they were made with.
+//! Collect ([`collect`]) → decide ([`attempt`] which restore, [`choice`] which snapshots, [`plan`] what
+//! becomes of each member, [`undo`] what goes back, [`exchange`] and [`masters`] in which order, [`step`]
+//! what is next) → show ([`show`], [`answer`], [`list`], [`next_steps`]) → act ([`execute`], [`act`]). All
+//! state lives in AWS: in the tags on the volumes and groups, and in the client tokens that volumes were
+//! made with.
 
+pub mod act;
 pub mod answer;
 pub mod attempt;
 pub mod candidates;
 pub mod choice;
 pub mod collect;
 pub mod event;
+pub mod exchange;
 pub mod execute;
 pub mod identity;
 pub mod limits;
+pub mod list;
+pub mod masters;
 pub mod next_steps;
 pub mod plan;
 pub mod refusal;
+pub mod show;
 pub mod step;
 pub mod tags;
+pub mod undo;
 pub mod zone;
 
 use etcd_backup_aws::function::Invocation;
-use etcd_backup_core::aws::{Masters, Storage, VolumeWriter};
+use etcd_backup_core::aws::{MasterWriter, Masters, Storage, VolumeWriter};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::restore_point;
 use etcd_backup_core::settings::Settings;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer::{ListAnswer, RestoreAnswer};
 use crate::attempt::Attempt;
 use crate::collect::{Situation, ZoneEvidence};
 use crate::event::{Action, Request};
-use crate::plan::{Plan, Surroundings};
+use crate::execute::{Execution, Progress};
+use crate::list::ListAnswer;
+use crate::plan::Surroundings;
+use crate::show::Frame;
 use crate::step::Phase;
 
 /// Handles one invocation.
@@ -42,49 +52,64 @@ use crate::step::Phase;
 /// A refusal that says what to do; nothing was changed then. `VolumeFailed`, `CandidatesWrong` and
 /// `AwsError` can come in the middle: the same event goes on.
 pub async fn handle(
-    aws: &(impl Storage + VolumeWriter + Masters),
+    aws: &(impl Storage + VolumeWriter + Masters + MasterWriter),
     settings: &Settings,
     invocation: Invocation,
 ) -> Result<Value, Diagnostic> {
     let request = Request::decode(&invocation.event)?;
     let situation = collect::collect(aws, settings, &request).await?;
-    if request.action == Action::List {
-        return answer(&list(&request, &situation, settings)?);
-    }
-    let attempt = Attempt::of(&request, &situation, settings, invocation.now)?;
-    let zones = match attempt.needs_zone_evidence(&request, &situation) {
-        true => collect::zone_evidence(aws, &request, &situation.masters).await?,
+    let frame = Frame {
+        request: &request,
+        settings,
+        region: &invocation.deployment.region,
+    };
+    let restore = match request.action {
+        Action::List => return answer(&list_points(&request, &situation, settings)?),
+        Action::Status => return answer(&show::status(frame, &situation)?),
+        Action::Undo => None,
+        Action::Restore | Action::Plan => {
+            Some(restore(aws, &request, &situation, settings, &invocation).await?)
+        }
+    };
+    let execution = Execution {
+        request: &request,
+        settings,
+        restore,
+        now: invocation.now,
+        deadline: invocation.deadline,
+    };
+    let progress = match request.action {
+        Action::Plan => Progress {
+            work: execution.work(&situation)?,
+            phase: Phase::Planned,
+            fleet: situation.fleet_of_masters.clone(),
+        },
+        _ => execution.run(aws, situation.clone()).await?,
+    };
+    answer(&show::progress(frame, &progress, &situation))
+}
+
+/// Which restore it is, and what planning it needs beside what is there.
+async fn restore(
+    aws: &impl Masters,
+    request: &Request,
+    situation: &Situation,
+    settings: &Settings,
+    invocation: &Invocation,
+) -> Result<(Attempt, Surroundings), Diagnostic> {
+    let attempt = Attempt::of(request, situation, settings, invocation.now)?;
+    let zones = match attempt.needs_zone_evidence(request, situation) {
+        true => collect::zone_evidence(aws, &situation.fleet_of_masters).await?,
         false => ZoneEvidence::default(),
     };
     let surroundings = Surroundings {
-        region: invocation.deployment.region,
+        region: invocation.deployment.region.clone(),
         zones,
-        now: invocation.now,
     };
-    let (plan, phase) = match request.action {
-        Action::Plan => {
-            let plan = Plan::new(&request, &situation, settings, &attempt, &surroundings)?;
-            (plan, Phase::Planned)
-        }
-        Action::Restore | Action::List => {
-            let deadline = invocation.deadline;
-            execute::execute(
-                aws,
-                settings,
-                &request,
-                situation,
-                attempt,
-                &surroundings,
-                deadline,
-            )
-            .await?
-        }
-    };
-    let next_steps = next_steps::next_steps(&plan, phase, &surroundings.region);
-    answer(&RestoreAnswer::new(&plan, phase, next_steps))
+    Ok((attempt, surroundings))
 }
 
-fn list(
+fn list_points(
     request: &Request,
     situation: &Situation,
     settings: &Settings,

@@ -1,78 +1,209 @@
 //! What the operator does next, in order, with ids. Commands stand on lines of their own, to be pasted.
 
-use crate::plan::Plan;
+use etcd_backup_core::settings::Settings;
+
+use crate::answer::RestoreAnswer;
+use crate::choice::list;
+use crate::collect::FleetOfMasters;
+use crate::event::{Action, MastersOption};
+use crate::show::Frame;
 use crate::step::Phase;
 
-/// The steps for a restore in a phase.
-pub fn next_steps(plan: &Plan, phase: Phase, region: &str) -> Vec<String> {
-    match phase {
-        Phase::Planned if plan.is_finished => after(plan, region),
-        Phase::Planned => vec![
-            "Send the same event with \"action\": \"restore\" (or without \"action\") to make the new \
-             volumes and exchange the tags. The old volumes are kept, untagged."
-                .to_owned(),
-            terminate(plan, region),
-        ],
-        Phase::Creating | Phase::Exchanging => vec![
-            "Send the same event again: it goes on where it stopped, and makes nothing twice. Don't \
-             start or terminate masters, and don't run kops update, before the answer is done."
-                .to_owned(),
-        ],
-        Phase::Done => after(plan, region),
+/// What the steps follow from, beside the answer itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlook<'a> {
+    /// The Region, for commands.
+    pub region: &'a str,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The masters as they stand.
+    pub fleet: &'a FleetOfMasters,
+    /// Whether the restore was done before this invocation.
+    pub is_finished: bool,
+    /// Whether masters have the volumes in service already: terminating them would only cost time.
+    pub is_taken: bool,
+    /// The options that an unfinished restore was begun with, where its event isn't at hand.
+    pub options: Option<&'a str>,
+}
+
+impl<'a> Outlook<'a> {
+    /// Of work that just began.
+    pub fn new(frame: Frame<'a>, fleet: &'a FleetOfMasters) -> Self {
+        Self {
+            region: frame.region,
+            settings: frame.settings,
+            fleet,
+            is_finished: false,
+            is_taken: false,
+            options: None,
+        }
     }
 }
 
-fn after(plan: &Plan, region: &str) -> Vec<String> {
-    // Once masters have the restored volumes, terminating them would only cost time.
-    let made = plan
-        .members
-        .iter()
-        .filter_map(|member| member.made.as_ref());
-    let is_taken = made.flat_map(|volume| &volume.attachments).next().is_some();
-    let mut steps = match is_taken {
-        true => Vec::new(),
-        false => vec![terminate(plan, region)],
+/// The steps.
+pub fn next_steps(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
+    match answer.phase {
+        Phase::Planned if outlook.is_finished => after_restore(outlook, answer),
+        Phase::Planned => planned(outlook, answer),
+        Phase::Creating | Phase::WaitingForMasters | Phase::Exchanging => {
+            vec![go_on(outlook, answer)]
+        }
+        Phase::Done => after_restore(outlook, answer),
+        Phase::Undone => after_undo(outlook, answer),
+    }
+}
+
+fn planned(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
+    let send = "Send the same event with \"action\": \"restore\" (or without \"action\")";
+    match answer.masters.option {
+        MastersOption::Leave => vec![
+            format!(
+                "{send} to make the new volumes and exchange the tags. The old volumes are kept, untagged."
+            ),
+            terminate(outlook),
+        ],
+        MastersOption::Replace => vec![format!(
+            "{send}: it makes the new volumes, suspends launches of {}, terminates {}, waits until the old \
+             volumes are free, exchanges the tags, and resumes launches. The old volumes are kept, \
+             untagged.",
+            list(outlook.fleet.groups.iter().map(|group| &group.name)),
+            list(answer.masters.terminate.iter()),
+        )],
+    }
+}
+
+fn go_on(outlook: &Outlook, answer: &RestoreAnswer) -> String {
+    let cluster = &answer.cluster;
+    let masters = match answer.masters.option {
+        MastersOption::Leave => "Don't start or terminate masters, and don't run kops update,",
+        MastersOption::Replace => "Don't start masters, and don't run kops update,",
     };
-    steps.extend([
-        "Wait until the new masters are up and every etcd member has joined:\n\
-         kubectl get nodes\n\
-         kubectl get --raw '/readyz?verbose'"
-            .to_owned(),
-        "etcd went back in time, so what runs may know more than it: restart the kubelets or roll the \
-         nodes, make tokens and objects of the lost time again, and delete its leases, which are among these:\n\
-         kubectl get leases --all-namespaces"
-            .to_owned(),
-    ]);
-    let retired: Vec<&str> = plan
-        .members
-        .iter()
-        .flat_map(|member| &member.old)
-        .map(|volume| volume.id.as_str())
-        .collect();
-    if !retired.is_empty() {
+    let event = match (answer.undo_id.is_some(), outlook.options) {
+        (true, _) => format!(
+            "Send {{\"action\":\"undo\",\"cluster\":\"{cluster}\",\"restore_id\":\"{}\"}} again",
+            answer.restore_id
+        ),
+        (false, Some(options)) => {
+            format!("Send the restore's event again (its options: {options})")
+        }
+        (false, None) => "Send the same event again".to_owned(),
+    };
+    let way_out = match answer.undo_id {
+        Some(_) => String::new(),
+        None => format!(" {{\"action\":\"undo\",\"cluster\":\"{cluster}\"}} gives it up instead."),
+    };
+    format!(
+        "{event}: it goes on where it stopped, and makes nothing twice. {masters} before the answer is \
+         done.{way_out}"
+    )
+}
+
+fn after_restore(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
+    let mut steps = masters_come(outlook, answer);
+    steps.extend(after_time_travel(answer));
+    steps.extend(delete(outlook, answer));
+    let mut members = answer.members.iter();
+    if members.all(|member| !member.retired.is_empty()) {
         steps.push(format!(
-            "When all is well, days later, delete the retired volumes, as nobody else will; until then \
-             they are the way back:\n\
-             for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done",
-            retired.join(" ")
+            "The way back, as long as the retired volumes exist:\n\
+             {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{}\"}}",
+            answer.cluster, answer.restore_id
         ));
     }
     steps
 }
 
-/// One command for all: a restored member that meets a live, newer peer panics or loses entries.
-fn terminate(plan: &Plan, region: &str) -> String {
-    let ids: Vec<&str> = plan
-        .masters
+fn after_undo(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
+    let was_exchanged = answer
+        .members
         .iter()
+        .any(|member| member.volume_id.is_some());
+    let mut steps = masters_come(outlook, answer);
+    if was_exchanged {
+        steps.extend(after_time_travel(answer));
+    }
+    steps.extend(delete(outlook, answer));
+    if let Some(undo_id) = answer.undo_id.as_ref().filter(|_| was_exchanged) {
+        steps.push(format!(
+            "The way back to the restored volumes, as long as they exist:\n\
+             {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{undo_id}\"}}",
+            answer.cluster
+        ));
+    }
+    steps
+}
+
+fn masters_come(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
+    let are_replaced =
+        answer.masters.option == MastersOption::Replace && answer.action != Action::Status;
+    let mut steps = match outlook.is_taken || are_replaced {
+        true => Vec::new(),
+        false => vec![terminate(outlook)],
+    };
+    steps.push(
+        "Wait until the new masters are up and every etcd member has joined:\n\
+         kubectl get nodes\n\
+         kubectl get --raw '/readyz?verbose'"
+            .to_owned(),
+    );
+    steps
+}
+
+/// Sources: kops "Etcd backup, restore and encryption"; kubernetes issue 86812; etcd issue 16028.
+fn after_time_travel(answer: &RestoreAnswer) -> Vec<String> {
+    vec![
+        "The kubernetes endpoints must list only the new masters' addresses. An API server's lease that \
+         came back with the old data keeps a dead one there; take it off on a master:\n\
+         kubectl get endpoints kubernetes --namespace default\n\
+         etcdctl del --prefix /registry/masterleases/"
+            .to_owned(),
+        format!(
+            "etcd went back in time, so nodes may know more than it: replace them all, and make anew what \
+             was changed since the restore point (tokens, objects):\n\
+             kops rolling-update cluster --name {} --cloudonly --force --yes --instance-group-roles Node",
+            answer.cluster
+        ),
+    ]
+}
+
+/// Nobody else deletes what is out of service, nor its snapshots: Lifecycle Manager forgets a volume that
+/// lost its target tag.
+fn delete(outlook: &Outlook, answer: &RestoreAnswer) -> Option<String> {
+    let Outlook {
+        region, settings, ..
+    } = outlook;
+    let retired = || answer.members.iter().flat_map(|member| &member.retired);
+    let spaced: Vec<&str> = retired().map(|volume| volume.as_str()).collect();
+    if spaced.is_empty() {
+        return None;
+    }
+    let of_volumes = format!("Name=volume-id,Values={}", spaced.join(","));
+    Some(format!(
+        "When all is well, and the volumes in service have a history of their own ({} runs), delete those \
+         out of service and their snapshots, as nobody else will; until then they are the way back:\n\
+         for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done\n\
+         aws ec2 describe-snapshots --region {region} --owner-ids self --filters {of_volumes} \
+         --query 'Snapshots[].[SnapshotId]' --output text \
+         | xargs -n 1 aws ec2 delete-snapshot --region {region} --snapshot-id",
+        settings.retain_count,
+        spaced.join(" "),
+    ))
+}
+
+/// One command for all: a restored member that meets a live, newer peer panics or loses entries.
+fn terminate(outlook: &Outlook) -> String {
+    let ids: Vec<&str> = outlook
+        .fleet
+        .alive()
         .map(|master| master.id.as_str())
         .collect();
     match ids.is_empty() {
         true => "No master runs: let the autoscaling groups start them.".to_owned(),
         false => format!(
             "Terminate all masters at once, never one after the other; their autoscaling groups bring \
-             new ones, which find the restored volumes:\n\
-             aws ec2 terminate-instances --region {region} --instance-ids {}",
+             new ones, which find the right volumes:\n\
+             aws ec2 terminate-instances --region {} --instance-ids {}",
+            outlook.region,
             ids.join(" ")
         ),
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use etcd_backup_core::Tags;
-use etcd_backup_core::aws::{Master, NewVolume};
+use etcd_backup_core::aws::NewVolume;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::discovery::{EtcdTag, Identity};
 use etcd_backup_core::fleet::{Cluster, Member};
@@ -15,12 +15,12 @@ use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::volume::{Performance, Volume};
-use jiff::Timestamp;
 
 use crate::attempt::Attempt;
 use crate::choice::Choice;
 use crate::collect::{Situation, ZoneEvidence};
-use crate::event::Request;
+use crate::event::{MastersOption, Request};
+use crate::exchange::{Exchange, MemberExchange};
 use crate::{identity, limits, refusal, tags, zone};
 
 /// A restore, planned or under way.
@@ -34,8 +34,8 @@ pub struct Plan {
     pub choice: Choice,
     /// Member by member.
     pub members: Vec<MemberPlan>,
-    /// The cluster's masters.
-    pub masters: Vec<Master>,
+    /// What is done with the masters.
+    pub masters: MastersOption,
     /// Whether it was done before this invocation.
     pub is_finished: bool,
 }
@@ -91,33 +91,30 @@ impl Plan {
             cluster: request.cluster.clone(),
             choice: attempt.choice.clone(),
             members,
-            masters: situation.masters.clone(),
+            masters: request.masters,
             is_finished: attempt.is_finished,
         };
-        refusal::masters_running(&plan, &situation.cluster)?;
-        refusal::misfits(&plan, situation)?;
+        refusal::exchange(request, &plan.exchange(), situation, settings)?;
         Ok(plan)
     }
-}
 
-impl MemberPlan {
-    /// The volumes still to be retired.
-    pub fn to_retire(&self) -> impl Iterator<Item = &Volume> {
-        self.old
-            .iter()
-            .filter(|volume| Identity::of(&volume.tags).is_some())
-    }
-
-    /// Whether the new volume has its final tags.
-    pub fn is_tagged(&self) -> bool {
-        self.made
-            .as_ref()
-            .is_some_and(|made| Identity::of(&made.tags).is_some())
-    }
-
-    /// Whether nothing is left to do.
-    pub fn is_exchanged(&self) -> bool {
-        self.is_tagged() && self.to_retire().next().is_none()
+    /// The exchange of the volumes that are made so far.
+    pub fn exchange(&self) -> Exchange {
+        let members = self.members.iter().map(|member| {
+            let made = member.made.iter();
+            MemberExchange {
+                key: member.key.clone(),
+                leaving: member.old.clone(),
+                coming: made
+                    .map(|volume| (volume.clone(), member.final_tags.clone()))
+                    .collect(),
+            }
+        });
+        Exchange {
+            id: self.restore_id.clone(),
+            undoes: None,
+            members: members.collect(),
+        }
     }
 }
 
@@ -215,7 +212,7 @@ impl Planner<'_> {
             snapshot: snapshot.clone(),
             old,
         };
-        refusal::too_many_tags(&plan, settings)?;
+        refusal::too_many_final_tags(&plan)?;
         Ok(plan)
     }
 
@@ -260,8 +257,6 @@ pub struct Surroundings {
     pub region: String,
     /// What tells zones; empty where nothing needs it.
     pub zones: ZoneEvidence,
-    /// The invocation's clock.
-    pub now: Timestamp,
 }
 
 /// The volumes whose place this restore's takes: those live beside it, and those it retired.
@@ -273,7 +268,11 @@ fn old(member: &Member, restore_id: &RestoreId, made: Option<&Volume>) -> Vec<Vo
     let retired = member
         .retired
         .iter()
-        .filter(|(by, _)| by.restore_id == *restore_id)
+        .filter(|(by, _)| {
+            // An undone undo retires what the restore did, under an id of its own.
+            let is_replaced = made.is_some_and(|made| by.replaced_by.as_ref() == Some(&made.id));
+            by.restore_id == *restore_id || is_replaced
+        })
         .map(|(_, volume)| volume);
     live.chain(retired).cloned().collect()
 }

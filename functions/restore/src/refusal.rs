@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{CLUSTER_OWNED_PREFIX, ETCD_PREFIX, etcd_keys};
-use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::restore_tags::{KEY_LENGTH_MAX, Retirement, TAGS_MAX, tags_to_retire};
 use etcd_backup_core::settings::Settings;
+use etcd_backup_core::standing::is_live;
 use etcd_backup_core::volume::Volume;
 use jiff::Timestamp;
 
 use crate::choice::{self, Choice};
 use crate::collect::{Situation, ZoneEvidence};
-use crate::event::Request;
-use crate::plan::{MemberPlan, Plan};
+use crate::event::{MastersOption, Request};
+use crate::exchange::{Exchange, MemberExchange};
+use crate::masters;
+use crate::plan::MemberPlan;
 use crate::tags;
 
 /// Zones of members that aren't restored, or that the Region doesn't have.
@@ -43,103 +45,114 @@ pub fn unknown_zones(
     Ok(())
 }
 
-/// A volume whose etcd tag can't be parsed is still a candidate by the masters' filters, and stays
-/// one beside the restored volume. Once the exchange has begun, ending it comes first.
+/// What an exchange is refused for. Once it has begun, ending it comes first.
 ///
 /// # Errors
 ///
-/// `VolumeTagWrong`, with the command that mends it.
-pub fn misfits(plan: &Plan, situation: &Situation) -> Result<(), Diagnostic> {
-    let has_begun = plan.members.iter().any(|member| {
-        member.is_tagged()
-            || member
-                .old
-                .iter()
-                .any(|volume| Retirement::of(&volume.tags).is_some())
-    });
-    let keys: BTreeSet<String> = plan
-        .members
+/// `VolumeTagWrong`, `MastersRunning`, `TagLimit`; of masters that are to be replaced also
+/// `MasterProtected`, `MasterWithoutGroup`, `VolumeWouldBeLost`.
+pub fn exchange(
+    request: &Request,
+    exchange: &Exchange,
+    situation: &Situation,
+    settings: &Settings,
+) -> Result<(), Diagnostic> {
+    if !exchange.has_begun() {
+        misfits(request, exchange, situation)?;
+        for member in &exchange.members {
+            too_many_tags_with_journal(exchange, member, settings)?;
+        }
+    }
+    match request.masters {
+        MastersOption::Leave => masters_running(request, exchange, situation),
+        MastersOption::Replace => masters::refuse(exchange, situation),
+    }
+}
+
+/// A volume whose etcd tag can't be parsed is still a candidate by the masters' filters, and stays
+/// one beside the restored volume. The message has the command that mends it.
+fn misfits(
+    request: &Request,
+    exchange: &Exchange,
+    situation: &Situation,
+) -> Result<(), Diagnostic> {
+    let keys: BTreeSet<String> = exchange
+        .etcd_clusters()
         .iter()
-        .map(|member| format!("{ETCD_PREFIX}{}", member.key.etcd_cluster))
+        .map(|name| format!("{ETCD_PREFIX}{name}"))
         .collect();
     let mut misfits = situation.misfits.iter();
     let misfit = misfits.find(|misfit| keys.iter().any(|key| misfit.volume.tags.contains_key(key)));
-    match misfit {
-        Some(misfit) if !has_begun => Err(Diagnostic::new(
-            ErrorType::VolumeTagWrong,
-            format!(
-                "{} is tagged for {}, but not so that it could be told whose it is ({}); masters \
-                 would find it beside the restored volume. Correct its tag, or take it off: aws ec2 \
-                 delete-tags --resources {} --tags {}",
-                misfit.volume.id,
-                plan.cluster,
-                misfit.problem,
-                misfit.volume.id,
-                choice::list(
-                    etcd_keys(&misfit.volume.tags)
-                        .iter()
-                        .map(|key| format!("Key={key}"))
-                )
-                .replace(", ", " ")
-            ),
-        )),
-        _ => Ok(()),
-    }
+    let Some(misfit) = misfit else {
+        return Ok(());
+    };
+    let id = &misfit.volume.id;
+    let tags = etcd_keys(&misfit.volume.tags);
+    let tags: Vec<_> = tags.iter().map(|key| format!("Key={key}")).collect();
+    Err(Diagnostic::new(
+        ErrorType::VolumeTagWrong,
+        format!(
+            "{id} is tagged for {}, but not so that it could be told whose it is ({}); masters would \
+             find it beside the restored volume. Correct its tag, or take it off: aws ec2 delete-tags \
+             --resources {id} --tags {}",
+            request.cluster,
+            misfit.problem,
+            tags.join(" ")
+        ),
+    ))
 }
 
 /// protokube attaches a free candidate within a minute, also on a running master: restored
 /// volumes would join live, newer peers.
-///
-/// # Errors
-///
-/// `MastersRunning`.
-pub fn masters_running(plan: &Plan, cluster: &Cluster) -> Result<(), Diagnostic> {
-    let old = || plan.members.iter().flat_map(|member| &member.old);
-    let attached: Vec<_> = old()
-        .filter(|volume| !volume.attachments.is_empty())
+fn masters_running(
+    request: &Request,
+    exchange: &Exchange,
+    situation: &Situation,
+) -> Result<(), Diagnostic> {
+    let attached = exchange.leaving().flat_map(|volume| &volume.attachments);
+    let instances: BTreeSet<_> = attached
+        .map(|attachment| attachment.instance.as_str())
         .collect();
-    let volumes = cluster.members.values().flat_map(|member| &member.volumes);
     let has_owned_tag = |volume: &Volume| {
         let tags = tags::original(volume);
         tags.keys().any(|key| key.starts_with(CLUSTER_OWNED_PREFIX))
     };
-    let is_finished = plan.members.iter().all(MemberPlan::is_exchanged);
-    let uses_etcd_manager = volumes.chain(old()).any(has_owned_tag);
-    if attached.is_empty() || uses_etcd_manager || is_finished {
+    let live = situation.cluster.members.values();
+    let uses_etcd_manager = live
+        .flat_map(|member| &member.volumes)
+        .chain(exchange.leaving())
+        .any(has_owned_tag);
+    if instances.is_empty() || uses_etcd_manager || !exchange.is_pending() {
         return Ok(());
     }
-    let instances: BTreeSet<_> = attached
-        .iter()
-        .flat_map(|volume| &volume.attachments)
-        .map(|attachment| attachment.instance.as_str())
-        .collect();
     Err(Diagnostic::new(
         ErrorType::MastersRunning,
         format!(
             "{} has no kubernetes.io/cluster/… tags, so its masters run protokube, which attaches a \
              restored volume within a minute, beside live, newer peers; its etcd volumes are still \
-             attached to {}. Stop all masters first (suspend their autoscaling groups' launches, \
-             then terminate them), and send the event again",
-            plan.cluster,
+             attached to {}. Say \"masters\": \"replace\", or stop all masters first (suspend their \
+             autoscaling groups' launches, then terminate them), and send the event again",
+            request.cluster,
             choice::list(instances.iter())
         ),
     ))
 }
 
-/// The journal stands beside the tags it remembers for a moment, and the new volume's tags beside its
-/// origin: better refused now than found out in the middle of the exchange.
-///
-/// # Errors
-///
-/// `TagLimit`.
-pub fn too_many_tags(member: &MemberPlan, settings: &Settings) -> Result<(), Diagnostic> {
+/// The journal stands beside the tags it remembers for a moment: better refused now than found out in
+/// the middle of the exchange.
+fn too_many_tags_with_journal(
+    exchange: &Exchange,
+    member: &MemberExchange,
+    settings: &Settings,
+) -> Result<(), Diagnostic> {
     let refuse = |what: String| Err(Diagnostic::new(ErrorType::TagLimit, what));
     let is_users = |key: &&String| !key.starts_with("aws:");
-    for volume in member.to_retire() {
+    for volume in member.leaving.iter().filter(|volume| is_live(volume)) {
         let journal = Retirement {
-            restore_id: "r-000000000000".into(),
+            restore_id: exchange.id.clone(),
+            undoes: exchange.undoes.clone(),
             at: Timestamp::UNIX_EPOCH,
-            replaced_by: "vol-00000000000000000".into(),
+            replaced_by: Some("vol-00000000000000000".into()),
             was: tags_to_retire(&volume.tags, settings),
         };
         let journal = journal.tags();
@@ -167,10 +180,22 @@ pub fn too_many_tags(member: &MemberPlan, settings: &Settings) -> Result<(), Dia
             ));
         }
     }
+    Ok(())
+}
+
+/// The new volume's tags stand beside its origin.
+///
+/// # Errors
+///
+/// `TagLimit`.
+pub fn too_many_final_tags(member: &MemberPlan) -> Result<(), Diagnostic> {
     match member.final_tags.len() + member.new.tags.len() {
-        count if count > TAGS_MAX => refuse(format!(
-            "the new volume of {} would have {count} tags of at most {TAGS_MAX}: {} carries too many",
-            member.key, member.snapshot.id
+        count if count > TAGS_MAX => Err(Diagnostic::new(
+            ErrorType::TagLimit,
+            format!(
+                "the new volume of {} would have {count} tags of at most {TAGS_MAX}: {} carries too many",
+                member.key, member.snapshot.id
+            ),
         )),
         _ => Ok(()),
     }

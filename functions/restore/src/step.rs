@@ -1,25 +1,36 @@
-//! What is to be done next: the one place where a restore's phases follow each other.
+//! What is to be done next: the one place where the phases of a restore, and of an undo, follow each
+//! other.
 //!
 //! ```text
-//!   planned ──▶ creating ──────────────▶ exchanging ──────────────────────▶ done
-//!               Create: volumes missing  Retire: journal, then untag         every new volume
-//!               Wait:   not available    Tag:    old ones seen gone twice,   tagged, no old one
-//!                                                then tag the new ones
+//!   planned ─▶ creating ───────────▶ waiting_for_masters ─▶ exchanging ─────────────────▶ done
+//!              Create: volumes        only to replace them:  Retire: journal, then untag    restore
+//!                      missing        Suspend: launches      Tag:    old ones seen gone
+//!              Wait:   not available  Terminate: masters             twice, then tag      undone
+//!              (an undo makes none)   WaitForMasters:        Clean:  journals of what       undo
+//!                                     old volumes in use             is back
+//!                                                            Resume: launches
 //! ```
 //!
-//! Nothing of the old volumes is touched before every new volume is available, and no new volume is
-//! tagged for discovery before the masters' own filters no longer find an old one. Each step may be
-//! repeated: it is decided by what is there, not by what was done.
+//! Nothing of the old volumes is touched before every new volume is available, no master dies before
+//! that either, and no new volume is tagged for discovery before the masters' own filters no longer
+//! find an old one. Each step may be repeated: it is decided by what is there, not by what was done. A
+//! failure between `Suspend` and `Resume` resumes launches on its way out; the next invocation then
+//! begins anew with `Suspend`, as it sees masters.
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::NewVolume;
-use etcd_backup_core::ids::{MemberKey, VolumeId};
-use etcd_backup_core::restore_tags::{Retirement, tags_to_retire};
+use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
+use etcd_backup_core::restore_tags::Retirement;
 use etcd_backup_core::settings::Settings;
-use etcd_backup_core::volume::{Volume, VolumeState};
+use etcd_backup_core::volume::VolumeState;
 use jiff::Timestamp;
 
-use crate::plan::{MemberPlan, Plan};
+use crate::collect::FleetOfMasters;
+use crate::event::MastersOption;
+use crate::exchange::Exchange;
+use crate::masters::{self, MastersStep};
+use crate::plan::Plan;
+use crate::undo::Undo;
 
 /// How far a restore is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -29,10 +40,24 @@ pub enum Phase {
     Planned,
     /// New volumes are being made; the old ones are untouched.
     Creating,
-    /// Old volumes are being retired, new ones tagged.
+    /// Masters are being terminated; the old volumes are untouched.
+    WaitingForMasters,
+    /// Old volumes are being retired, new ones tagged; or the other way round.
     Exchanging,
     /// Masters find the new volumes, and them alone.
     Done,
+    /// Masters find the old volumes again, and them alone.
+    Undone,
+}
+
+impl Phase {
+    /// Whether the same event must be sent again.
+    pub fn is_unfinished(self) -> bool {
+        matches!(
+            self,
+            Self::Creating | Self::WaitingForMasters | Self::Exchanging
+        )
+    }
 }
 
 /// The next thing to do.
@@ -42,83 +67,121 @@ pub enum Step {
     Create(Vec<(MemberKey, NewVolume)>),
     /// Not every new volume is available yet.
     Wait,
-    /// Write the old volumes' journals, then take their tags.
+    /// Tag the groups, then suspend their launches.
+    Suspend(Vec<GroupName>),
+    /// Terminate the masters.
+    Terminate(Vec<InstanceId>),
+    /// Masters are on their way out, or old volumes still attached.
+    WaitForMasters,
+    /// Write the journals, then take the tags.
     Retire(Vec<(VolumeId, Retirement)>),
-    /// See the old volumes gone, then tag the new ones.
+    /// See what was retired gone, then tag these.
     Tag(Vec<(VolumeId, Tags)>),
+    /// Take these tags, journals of earlier times, off volumes that are back in service.
+    Clean(Vec<(VolumeId, Vec<String>)>),
+    /// Resume the groups' launches, then take their tags off.
+    Resume(Vec<GroupName>),
     /// Nothing is left to do.
     Finish,
 }
 
-impl Step {
-    /// Decides.
-    pub fn next(plan: &Plan, settings: &Settings, now: Timestamp) -> Self {
-        let members = &plan.members;
-        let missing = members.iter().filter(|member| member.made.is_none());
-        let missing: Vec<_> = missing
-            .map(|member| (member.key.clone(), member.new.clone()))
-            .collect();
-        if !missing.is_empty() {
-            return Self::Create(missing);
-        }
-        let mut made = members.iter().filter_map(|member| member.made.as_ref());
-        if !made.all(|volume| matches!(volume.state, VolumeState::Available | VolumeState::InUse)) {
-            return Self::Wait;
-        }
-        let retirements: Vec<_> = members
-            .iter()
-            .flat_map(|member| retirements(plan, member, settings, now))
-            .collect();
-        if !retirements.is_empty() {
-            return Self::Retire(retirements);
-        }
-        let untagged = members.iter().filter(|member| !member.is_tagged());
-        let tags: Vec<_> = untagged
-            .filter_map(|member| {
-                Some((member.made.as_ref()?.id.clone(), member.final_tags.clone()))
-            })
-            .collect();
-        match tags.is_empty() {
-            false => Self::Tag(tags),
-            true => Self::Finish,
+/// What is being done.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A restore.
+    Restore(Box<Plan>),
+    /// An undo.
+    Undo(Box<Undo>),
+}
+
+impl Work {
+    /// Its exchange. A restore's is whole once all its volumes are made.
+    pub fn exchange(&self) -> Exchange {
+        match self {
+            Self::Restore(plan) => plan.exchange(),
+            Self::Undo(undo) => undo.exchange.clone(),
         }
     }
 
-    /// The phase in which a restore is while this is its next step.
-    pub fn phase(&self) -> Phase {
-        match self {
-            Self::Create(_) | Self::Wait => Phase::Creating,
-            Self::Retire(_) | Self::Tag(_) => Phase::Exchanging,
-            Self::Finish => Phase::Done,
+    /// Decides what is next.
+    pub fn next(
+        &self,
+        masters: MastersOption,
+        fleet: &FleetOfMasters,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Step {
+        let before = match self {
+            Self::Restore(plan) => making(plan),
+            Self::Undo(_) => None,
+        };
+        before.unwrap_or_else(|| exchanging(&self.exchange(), masters, fleet, settings, now))
+    }
+
+    /// The phase in which it is while this is its next step.
+    pub fn phase(&self, next: &Step) -> Phase {
+        match (next, self) {
+            (Step::Create(_) | Step::Wait, _) => Phase::Creating,
+            (Step::Suspend(_) | Step::Terminate(_) | Step::WaitForMasters, _) => {
+                Phase::WaitingForMasters
+            }
+            (Step::Retire(_) | Step::Tag(_) | Step::Clean(_) | Step::Resume(_), _) => {
+                Phase::Exchanging
+            }
+            (Step::Finish, Self::Restore(_)) => Phase::Done,
+            (Step::Finish, Self::Undo(_)) => Phase::Undone,
         }
     }
 }
 
-fn retirements(
-    plan: &Plan,
-    member: &MemberPlan,
+fn making(plan: &Plan) -> Option<Step> {
+    let missing = plan.members.iter().filter(|member| member.made.is_none());
+    let missing: Vec<_> = missing
+        .map(|member| (member.key.clone(), member.new.clone()))
+        .collect();
+    if !missing.is_empty() {
+        return Some(Step::Create(missing));
+    }
+    let mut made = plan
+        .members
+        .iter()
+        .filter_map(|member| member.made.as_ref());
+    let is_usable = |state| matches!(state, VolumeState::Available | VolumeState::InUse);
+    (!made.all(|volume| is_usable(volume.state))).then_some(Step::Wait)
+}
+
+fn exchanging(
+    exchange: &Exchange,
+    masters: MastersOption,
+    fleet: &FleetOfMasters,
     settings: &Settings,
     now: Timestamp,
-) -> Vec<(VolumeId, Retirement)> {
-    let Some(made) = &member.made else {
-        return Vec::new();
+) -> Step {
+    let masters = match masters {
+        MastersOption::Leave => None,
+        MastersOption::Replace => masters::next(exchange, fleet),
     };
-    let retirement = |volume: &Volume| {
-        // A journal begun by an earlier invocation is gone on with: what it remembers is no longer
-        // on the volume.
-        let begun =
-            Retirement::of(&volume.tags).filter(|begun| begun.restore_id == plan.restore_id);
-        let (at, mut was) = begun.map_or((now, Tags::new()), |begun| (begun.at, begun.was));
-        was.extend(tags_to_retire(&volume.tags, settings));
-        Retirement {
-            restore_id: plan.restore_id.clone(),
-            at,
-            replaced_by: made.id.clone(),
-            was,
-        }
-    };
-    member
-        .to_retire()
-        .map(|volume| (volume.id.clone(), retirement(volume)))
-        .collect()
+    match masters {
+        Some(MastersStep::Suspend(groups)) => return Step::Suspend(groups),
+        Some(MastersStep::Terminate(instances)) => return Step::Terminate(instances),
+        Some(MastersStep::Wait) => return Step::WaitForMasters,
+        None => {}
+    }
+    let retirements = exchange.retirements(settings, now);
+    if !retirements.is_empty() {
+        return Step::Retire(retirements);
+    }
+    let tags = exchange.tags();
+    if !tags.is_empty() {
+        return Step::Tag(tags);
+    }
+    let leftovers = exchange.leftovers();
+    if !leftovers.is_empty() {
+        return Step::Clean(leftovers);
+    }
+    let suspended = masters::to_resume(fleet);
+    match suspended.is_empty() {
+        false => Step::Resume(suspended),
+        true => Step::Finish,
+    }
 }

@@ -3,9 +3,11 @@
 use aws_sdk_ec2::types;
 use aws_smithy_types::DateTime;
 use etcd_backup_core::Tags;
-use etcd_backup_core::aws::{AwsError, Filter, Master, NewVolume, Storage, VolumeWriter};
+use etcd_backup_core::aws::{
+    AwsError, Filter, InstanceState, Master, NewVolume, Storage, VolumeWriter,
+};
 use etcd_backup_core::discovery;
-use etcd_backup_core::ids::{ClusterName, VolumeId, ZoneName};
+use etcd_backup_core::ids::{ClusterName, InstanceId, VolumeId, ZoneName};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::{Attachment, Performance, Volume, VolumeState};
 use jiff::Timestamp;
@@ -121,10 +123,6 @@ impl Aws {
                 "tag-key",
                 [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE],
             ),
-            Filter::new(
-                "instance-state-name",
-                ["pending", "running", "stopping", "stopped"],
-            ),
         ];
         let mut pages = self
             .ec2
@@ -141,12 +139,41 @@ impl Aws {
                     Some(Master {
                         id: instance.instance_id()?.into(),
                         zone: instance.placement()?.availability_zone()?.into(),
+                        state: instance_state(instance.state()?.name()?),
                     })
                 };
                 masters.push(master().ok_or_else(|| incomplete(OPERATION))?);
             }
         }
         Ok(masters)
+    }
+
+    pub(crate) async fn termination_is_disabled(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<bool, AwsError> {
+        let answer = self
+            .ec2
+            .describe_instance_attribute()
+            .instance_id(instance.as_str())
+            .attribute(types::InstanceAttributeName::DisableApiTermination)
+            .send()
+            .await
+            .map_err(aws_error("ec2:DescribeInstanceAttribute"))?;
+        let attribute = answer.disable_api_termination();
+        Ok(attribute.and_then(|value| value.value()).unwrap_or(false))
+    }
+
+    pub(crate) async fn terminate_instances(
+        &self,
+        instances: &[InstanceId],
+    ) -> Result<(), AwsError> {
+        let ids = instances.iter().map(InstanceId::to_string).collect();
+        let request = self.ec2.terminate_instances().set_instance_ids(Some(ids));
+        let answer = request.send().await;
+        answer
+            .map(drop)
+            .map_err(aws_error("ec2:TerminateInstances"))
     }
 
     pub(crate) async fn availability_zones(&self) -> Result<Vec<ZoneName>, AwsError> {
@@ -196,6 +223,7 @@ fn core_volume(volume: &types::Volume) -> Option<Volume> {
     let attachments = volume.attachments().iter().filter_map(|attachment| {
         Some(Attachment {
             instance: attachment.instance_id()?.into(),
+            device: attachment.device().unwrap_or_default().to_owned(),
             delete_on_termination: attachment.delete_on_termination().unwrap_or(false),
         })
     });
@@ -230,6 +258,18 @@ fn volume_state(state: &types::VolumeState) -> VolumeState {
         types::VolumeState::Deleted => VolumeState::Deleted,
         types::VolumeState::Error => VolumeState::Error,
         _ => VolumeState::Other,
+    }
+}
+
+/// A state newer than this program counts as alive: better waited for than passed over.
+fn instance_state(state: &types::InstanceStateName) -> InstanceState {
+    match state {
+        types::InstanceStateName::Pending => InstanceState::Pending,
+        types::InstanceStateName::Stopping => InstanceState::Stopping,
+        types::InstanceStateName::Stopped => InstanceState::Stopped,
+        types::InstanceStateName::ShuttingDown => InstanceState::ShuttingDown,
+        types::InstanceStateName::Terminated => InstanceState::Terminated,
+        _ => InstanceState::Running,
     }
 }
 

@@ -1,51 +1,107 @@
 //! A cluster's masters: their instances (EC2) and their groups (Auto Scaling).
 
-use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter};
-use etcd_backup_core::aws::{AwsError, Groups, Master, Masters, SuspendedGroup};
+use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter, LifecycleState, Tag, TagDescription};
+use etcd_backup_core::aws::{
+    AwsError, Groups, Master, MasterGroup, MasterWriter, Masters, SuspendedGroup,
+};
 use etcd_backup_core::discovery;
-use etcd_backup_core::ids::{ClusterName, ZoneName};
+use etcd_backup_core::ids::{ClusterName, GroupName, InstanceId, RestoreId, ZoneName};
 use etcd_backup_core::restore_tags::SUSPENDED_BY;
 
 use crate::Aws;
-use crate::error::aws_error;
+use crate::error::{aws_error, incomplete};
+
+/// The process that brings new instances; all others of a group go on.
+const LAUNCH: &str = "Launch";
+/// What Auto Scaling calls a group where tags are concerned.
+const RESOURCE_TYPE: &str = "auto-scaling-group";
 
 impl Masters for Aws {
     async fn masters(&self, cluster: &ClusterName) -> Result<Vec<Master>, AwsError> {
         self.master_instances(cluster).await
     }
 
-    async fn group_zones(&self, cluster: &ClusterName) -> Result<Vec<ZoneName>, AwsError> {
+    async fn groups(&self, cluster: &ClusterName) -> Result<Vec<MasterGroup>, AwsError> {
         let of_cluster = format!("tag:{}", discovery::CLUSTER);
-        let groups = self.groups(&of_cluster, cluster.as_str()).await?;
+        let groups = self.described_groups(&of_cluster, cluster.as_str()).await?;
         let masters = groups.iter().filter(|group| is_control_plane(group));
-        let zones = masters.flat_map(|group| group.availability_zones());
-        Ok(zones.map(|zone| zone.as_str().into()).collect())
+        let complete = |group| master_group(group).ok_or_else(|| incomplete(DESCRIBE_GROUPS));
+        masters.map(complete).collect()
     }
 
     async fn zones(&self) -> Result<Vec<ZoneName>, AwsError> {
         self.availability_zones().await
     }
+
+    async fn is_protected(&self, instance: &InstanceId) -> Result<bool, AwsError> {
+        self.termination_is_disabled(instance).await
+    }
+}
+
+impl MasterWriter for Aws {
+    async fn mark_suspended(&self, groups: &[GroupName], by: &RestoreId) -> Result<(), AwsError> {
+        let tags = groups.iter().map(|group| suspended_by(group, Some(by)));
+        let request = self.autoscaling.create_or_update_tags();
+        let answer = request.set_tags(Some(tags.collect())).send().await;
+        answer
+            .map(drop)
+            .map_err(aws_error("autoscaling:CreateOrUpdateTags"))
+    }
+
+    async fn unmark_suspended(&self, groups: &[GroupName]) -> Result<(), AwsError> {
+        let tags = groups.iter().map(|group| suspended_by(group, None));
+        let request = self.autoscaling.delete_tags();
+        let answer = request.set_tags(Some(tags.collect())).send().await;
+        answer
+            .map(drop)
+            .map_err(aws_error("autoscaling:DeleteTags"))
+    }
+
+    async fn suspend_launches(&self, group: &GroupName) -> Result<(), AwsError> {
+        let request = self.autoscaling.suspend_processes();
+        let request = request.auto_scaling_group_name(group.as_str());
+        let answer = request.scaling_processes(LAUNCH).send().await;
+        answer
+            .map(drop)
+            .map_err(aws_error("autoscaling:SuspendProcesses"))
+    }
+
+    async fn resume_launches(&self, group: &GroupName) -> Result<(), AwsError> {
+        let request = self.autoscaling.resume_processes();
+        let request = request.auto_scaling_group_name(group.as_str());
+        let answer = request.scaling_processes(LAUNCH).send().await;
+        answer
+            .map(drop)
+            .map_err(aws_error("autoscaling:ResumeProcesses"))
+    }
+
+    async fn terminate(&self, instances: &[InstanceId]) -> Result<(), AwsError> {
+        self.terminate_instances(instances).await
+    }
 }
 
 impl Groups for Aws {
     async fn suspended_groups(&self) -> Result<Vec<SuspendedGroup>, AwsError> {
-        let groups = self.groups("tag-key", SUSPENDED_BY).await?;
+        let groups = self.described_groups("tag-key", SUSPENDED_BY).await?;
         let suspended = groups.iter().filter_map(|group| {
-            let tag = group
-                .tags()
-                .iter()
-                .find(|tag| tag.key() == Some(SUSPENDED_BY))?;
             Some(SuspendedGroup {
-                name: group.auto_scaling_group_name()?.to_owned(),
-                by: tag.value()?.into(),
+                name: group.auto_scaling_group_name()?.into(),
+                cluster: tag(group, discovery::CLUSTER).map(Into::into),
+                by: tag(group, SUSPENDED_BY)?.into(),
             })
         });
         Ok(suspended.collect())
     }
 }
 
+const DESCRIBE_GROUPS: &str = "autoscaling:DescribeAutoScalingGroups";
+
 impl Aws {
-    async fn groups(&self, filter: &str, value: &str) -> Result<Vec<AutoScalingGroup>, AwsError> {
+    async fn described_groups(
+        &self,
+        filter: &str,
+        value: &str,
+    ) -> Result<Vec<AutoScalingGroup>, AwsError> {
         let filter = Filter::builder().name(filter).values(value).build();
         let mut pages = self
             .autoscaling
@@ -56,16 +112,55 @@ impl Aws {
             .send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
-            groups.push(group.map_err(aws_error("autoscaling:DescribeAutoScalingGroups"))?);
+            groups.push(group.map_err(aws_error(DESCRIBE_GROUPS))?);
         }
         Ok(groups)
     }
 }
 
 fn is_control_plane(group: &AutoScalingGroup) -> bool {
-    group
-        .tags()
-        .iter()
-        .filter_map(|tag| tag.key())
-        .any(|key| key == discovery::ROLE_MASTER || key == discovery::ROLE_CONTROL_PLANE)
+    let roles = [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE];
+    roles.iter().any(|role| tag(group, role).is_some())
+}
+
+fn tag<'a>(group: &'a AutoScalingGroup, key: &str) -> Option<&'a str> {
+    let found = group.tags().iter().find(|tag| tag.key() == Some(key));
+    found.and_then(TagDescription::value)
+}
+
+/// The tag to write, or without a value the one to take off.
+fn suspended_by(group: &GroupName, by: Option<&RestoreId>) -> Tag {
+    Tag::builder()
+        .resource_id(group.as_str())
+        .resource_type(RESOURCE_TYPE)
+        .key(SUSPENDED_BY)
+        .set_value(by.map(RestoreId::to_string))
+        .propagate_at_launch(false)
+        .build()
+}
+
+fn master_group(group: &AutoScalingGroup) -> Option<MasterGroup> {
+    let ids = |is_wanted: &dyn Fn(&LifecycleState) -> bool| {
+        let instances = group.instances().iter();
+        let wanted = instances.filter(|instance| instance.lifecycle_state().is_some_and(is_wanted));
+        wanted
+            .filter_map(|instance| Some(instance.instance_id()?.into()))
+            .collect()
+    };
+    let mut suspended = group.suspended_processes().iter();
+    Some(MasterGroup {
+        name: group.auto_scaling_group_name()?.into(),
+        zones: group
+            .availability_zones()
+            .iter()
+            .map(|zone| zone.as_str().into())
+            .collect(),
+        instances: ids(&|_| true),
+        launching: ids(&|state| {
+            use LifecycleState::{Pending, PendingProceed, PendingWait};
+            matches!(state, Pending | PendingProceed | PendingWait)
+        }),
+        launches_suspended: suspended.any(|process| process.process_name() == Some(LAUNCH)),
+        suspended_by: tag(group, SUSPENDED_BY).map(Into::into),
+    })
 }

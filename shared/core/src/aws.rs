@@ -10,7 +10,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::Tags;
-use crate::ids::{ClusterName, InstanceId, RestoreId, SnapshotId, VolumeId, ZoneName};
+use crate::ids::{ClusterName, GroupName, InstanceId, RestoreId, SnapshotId, VolumeId, ZoneName};
 use crate::snapshot::Snapshot;
 use crate::volume::{Performance, Volume};
 
@@ -116,23 +116,87 @@ pub struct Master {
     pub id: InstanceId,
     /// Where it runs.
     pub zone: ZoneName,
+    /// Its life cycle's state.
+    pub state: InstanceState,
+}
+
+impl Master {
+    /// Whether it runs, or can run again: it isn't terminated, nor about to be.
+    pub fn is_alive(&self) -> bool {
+        !matches!(
+            self.state,
+            InstanceState::ShuttingDown | InstanceState::Terminated
+        )
+    }
+}
+
+/// An instance's state, as EC2 names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Being launched.
+    Pending,
+    /// Up.
+    Running,
+    /// Being stopped; its volumes stay attached.
+    Stopping,
+    /// Stopped; its volumes stay attached.
+    Stopped,
+    /// Being terminated; its volumes stay attached until it is.
+    ShuttingDown,
+    /// Gone; EC2 shows it for about an hour.
+    Terminated,
+}
+
+/// An autoscaling group of a cluster's masters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterGroup {
+    /// The group's name.
+    pub name: GroupName,
+    /// The zones that it launches in; one, as kops makes them.
+    pub zones: Vec<ZoneName>,
+    /// Its instances.
+    pub instances: Vec<InstanceId>,
+    /// Those of them that it is still launching; EC2 may not show them yet.
+    pub launching: Vec<InstanceId>,
+    /// Whether its `Launch` process is suspended, by whomever.
+    pub launches_suspended: bool,
+    /// The restore that suspended it, by its tag on the group; what an operator suspended has none.
+    pub suspended_by: Option<RestoreId>,
 }
 
 /// Finding a cluster's masters, and where they can be.
 pub trait Masters {
-    /// The cluster's masters that are not terminated.
+    /// The cluster's masters, terminated ones too as long as EC2 shows them.
     async fn masters(&self, cluster: &ClusterName) -> Result<Vec<Master>, AwsError>;
-    /// The zones of the cluster's control-plane autoscaling groups, one entry a group and zone.
-    async fn group_zones(&self, cluster: &ClusterName) -> Result<Vec<ZoneName>, AwsError>;
+    /// The cluster's control-plane autoscaling groups.
+    async fn groups(&self, cluster: &ClusterName) -> Result<Vec<MasterGroup>, AwsError>;
     /// The Region's availability zones.
     async fn zones(&self) -> Result<Vec<ZoneName>, AwsError>;
+    /// Whether EC2 refuses to terminate an instance (`DisableApiTermination`).
+    async fn is_protected(&self, instance: &InstanceId) -> Result<bool, AwsError>;
+}
+
+/// Replacing a cluster's masters.
+pub trait MasterWriter {
+    /// Tags groups as suspended by a restore.
+    async fn mark_suspended(&self, groups: &[GroupName], by: &RestoreId) -> Result<(), AwsError>;
+    /// Takes that tag off.
+    async fn unmark_suspended(&self, groups: &[GroupName]) -> Result<(), AwsError>;
+    /// Suspends a group's `Launch` process: what terminates isn't replaced.
+    async fn suspend_launches(&self, group: &GroupName) -> Result<(), AwsError>;
+    /// Resumes it: the group launches what it lacks.
+    async fn resume_launches(&self, group: &GroupName) -> Result<(), AwsError>;
+    /// Terminates instances. EC2 may terminate some and refuse others.
+    async fn terminate(&self, instances: &[InstanceId]) -> Result<(), AwsError>;
 }
 
 /// An autoscaling group whose launches a restore suspended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuspendedGroup {
     /// The group's name.
-    pub name: String,
+    pub name: GroupName,
+    /// The cluster that it belongs to, by its tags.
+    pub cluster: Option<ClusterName>,
     /// The restore that did it, by its tag on the group.
     pub by: RestoreId,
 }

@@ -26,8 +26,19 @@ pub enum ErrorType {
     ZoneUnknown,
     /// Masters would attach the restored volumes beside live, newer peers.
     MastersRunning,
-    /// Another restore of the same cluster is unfinished.
+    /// Termination protection is on for a master that is to be replaced.
+    MasterProtected,
+    /// A master that is to be replaced, or that holds an etcd volume, is in no autoscaling group: nothing
+    /// would bring it back.
+    MasterWithoutGroup,
+    /// An etcd volume would be deleted with its instance.
+    VolumeWouldBeLost,
+    /// Another restore of the same cluster is unfinished, or the undo of one.
     RestoreInProgress,
+    /// `status` or `undo` is about a restore that no volume knows of.
+    RestoreNotFound,
+    /// There is nothing to go back to, or something newer in the way.
+    UndoImpossible,
     /// A new volume ended in `error`, or vanished.
     VolumeFailed,
     /// A volume's etcd tag is malformed, so that a restore can't tell whose it is, while masters would
@@ -55,7 +66,12 @@ impl ErrorType {
             Self::SkewTooLarge => "SkewTooLarge",
             Self::ZoneUnknown => "ZoneUnknown",
             Self::MastersRunning => "MastersRunning",
+            Self::MasterProtected => "MasterProtected",
+            Self::MasterWithoutGroup => "MasterWithoutGroup",
+            Self::VolumeWouldBeLost => "VolumeWouldBeLost",
             Self::RestoreInProgress => "RestoreInProgress",
+            Self::RestoreNotFound => "RestoreNotFound",
+            Self::UndoImpossible => "UndoImpossible",
             Self::VolumeFailed => "VolumeFailed",
             Self::VolumeTagWrong => "VolumeTagWrong",
             Self::TagLimit => "TagLimit",
@@ -90,6 +106,13 @@ impl Diagnostic {
     /// An event that can't be taken as it is.
     pub fn invalid_event(message: impl Into<String>) -> Self {
         Self::new(ErrorType::InvalidEvent, message)
+    }
+
+    /// The same, saying one thing more.
+    #[must_use]
+    pub fn with(mut self, more: &str) -> Self {
+        self.message = format!("{}; {more}", self.message);
+        self
     }
 
     /// The AWS error behind it, where there is one.

@@ -45,7 +45,7 @@ pub struct Cluster {
 pub struct Member {
     /// Volumes that masters would take for this member's; one, if all is well.
     pub volumes: Vec<Volume>,
-    /// Volumes that restores took out of service, with their journals.
+    /// Volumes that restores took out of service, or undos gave up, with their journals.
     pub retired: Vec<(Retirement, Volume)>,
     /// Managed snapshots, oldest first; copies left out, as their start is not the data's.
     pub snapshots: Vec<MemberSnapshot>,
@@ -143,10 +143,7 @@ impl Fleet {
     /// A volume that masters overlook: retired by a restore, or made by one that isn't done.
     fn add_untagged_volume(&mut self, volume: Volume) -> Option<Owner> {
         if let Some(retirement) = Retirement::of(&volume.tags) {
-            let identity = Identity::of(&retirement.was)?.ok()?;
-            let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
-            cluster.member(&identity).retired.push((retirement, volume));
-            Some(Owner::Member(identity))
+            self.add_retired_volume(retirement, volume)
         } else if volume.tags.keys().any(|key| is_discovery_key(key)) {
             // All discovery tags come at once: a restored volume that has some was finished, and
             // somebody took its etcd tag off since.
@@ -157,6 +154,26 @@ impl Fleet {
             cluster.unfinished.push((origin, volume));
             None
         }
+    }
+
+    /// What it was tells whose it was; one that an undo gave up before it ever was anybody's is the
+    /// member's that it was made for.
+    fn add_retired_volume(&mut self, retirement: Retirement, volume: Volume) -> Option<Owner> {
+        let identity = match Identity::of(&retirement.was) {
+            Some(identity) => Some(identity.ok()?),
+            None => None,
+        };
+        let (cluster, key) = match &identity {
+            Some(identity) => (identity.cluster.clone(), identity.member_key()),
+            None => {
+                let origin = Origin::of(&volume.tags)?;
+                (origin.cluster, origin.member)
+            }
+        };
+        let cluster = self.clusters.entry(cluster).or_default();
+        let member = cluster.members.entry(key).or_default();
+        member.retired.push((retirement, volume));
+        identity.map(Owner::Member)
     }
 
     fn add_snapshot(&mut self, snapshot: Snapshot, owners: &BTreeMap<VolumeId, Owner>) {
@@ -216,6 +233,17 @@ impl Cluster {
 
     fn member(&mut self, identity: &Identity) -> &mut Member {
         self.members.entry(identity.member_key()).or_default()
+    }
+
+    /// Every volume that is or was some member's, or was made to be.
+    pub fn all_volumes(&self) -> impl Iterator<Item = (&MemberKey, &Volume)> {
+        let of_members = self.members.iter().flat_map(|(key, member)| {
+            let retired = member.retired.iter().map(|(_, volume)| volume);
+            let all = member.volumes.iter().chain(retired);
+            all.map(move |volume| (key, volume))
+        });
+        let unfinished = self.unfinished.iter();
+        of_members.chain(unfinished.map(|(origin, volume)| (&origin.member, volume)))
     }
 
     /// How many volumes masters would take.

@@ -64,6 +64,10 @@ string_id!(
     InstanceId
 );
 string_id!(
+    /// An autoscaling group's name; kops writes `master-eu-west-2a.masters.k8s.mycompany.tld`.
+    GroupName
+);
+string_id!(
     /// An availability zone's name, `eu-west-2a`.
     ZoneName
 );

@@ -18,6 +18,7 @@ pub mod restore_tags;
 pub mod schedule;
 pub mod settings;
 pub mod snapshot;
+pub mod standing;
 pub mod volume;
 
 use std::collections::BTreeMap;

@@ -46,6 +46,8 @@ pub struct Performance {
 pub struct Attachment {
     /// The instance.
     pub instance: InstanceId,
+    /// The device name it is attached as: `/dev/xvdu`.
+    pub device: String,
     /// Whether the volume is deleted with the instance.
     pub delete_on_termination: bool,
 }

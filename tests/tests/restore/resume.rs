@@ -327,19 +327,15 @@ async fn a_restore_that_cannot_go_on_says_how_to_be_rid_of_it() {
 
     let error = refused(&fleet, event()).await;
     assert_eq!(error.error_type, "NoRestorePoint");
-    let made = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/restore-id")]).await;
-    assert_eq!(made.len(), 2);
-    for volume in &made {
-        assert!(error.message.contains(volume.as_str()), "{}", error.message);
-        fleet
-            .aws
-            .ec2()
-            .delete_volume()
-            .volume_id(volume.as_str())
-            .send()
-            .await
-            .unwrap();
-    }
+    assert!(
+        error.message.contains(r#"{"action":"undo","cluster":"k8s.mycompany.tld"}"#),
+        "{}",
+        error.message
+    );
+    let undone = invoke(&restore, with(json!({"action": "undo"}))).await;
+    assert_eq!(undone["phase"], "undone");
+    let made = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/undoes")]).await;
+    assert_eq!(made.len(), 2, "what was made is given up, and kept");
     let done = invoke(&restore, event()).await;
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
 }

@@ -169,6 +169,7 @@ fn restore_unfinished(kind: &Kind) -> String {
         began,
         volume_ids,
         suspended_groups,
+        is_undo,
         ..
     } = kind
     else {
@@ -178,17 +179,26 @@ fn restore_unfinished(kind: &Kind) -> String {
         true => String::new(),
         false => format!(
             " Launches of {} are suspended meanwhile: no master can come back.",
-            suspended_groups.join(", ")
+            join(suspended_groups)
         ),
     };
+    let untagged = match &volume_ids[..] {
+        [] => String::new(),
+        [only] => format!(": {only} is not tagged for masters to find"),
+        several => format!(": {} are not tagged for masters to find", join(several)),
+    };
+    let (what, event) = match is_undo {
+        true => (
+            "The undo of restore",
+            format!(
+                "{{\"action\":\"undo\",\"restore_id\":\"{restore_id}\"}} with the cluster's name"
+            ),
+        ),
+        false => ("Restore", "its event".to_owned()),
+    };
     format!(
-        "Restore {restore_id}, begun {began}, is unfinished: {} not tagged for masters to find.\
-         {suspended} Send its event again to go on with it.",
-        match &volume_ids[..] {
-            [] => "its volumes are".to_owned(),
-            [only] => format!("{only} is"),
-            several => format!("{} are", join(several)),
-        }
+        "{what} {restore_id}, begun {began}, is unfinished{untagged}.{suspended} Send {event} again to go on \
+         with it.",
     )
 }
 

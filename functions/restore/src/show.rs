@@ -1,0 +1,274 @@
+//! From what was done, or was found, to the answer: the same shape for a restore, an undo and a look at
+//! either.
+
+use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::restore_tags::Origin;
+use etcd_backup_core::settings::Settings;
+use etcd_backup_core::snapshot::Snapshot;
+use etcd_backup_core::standing::{Standing, is_live};
+use etcd_backup_core::volume::VolumeState;
+
+use crate::answer::{MastersAnswer, MemberAnswer, RestoreAnswer, RestorePoint, usable};
+use crate::collect::{FleetOfMasters, Situation};
+use crate::event::{Action, MastersOption, Request};
+use crate::execute::Progress;
+use crate::next_steps::{self, Outlook};
+use crate::plan::Plan;
+use crate::step::{Phase, Work};
+use crate::undo::{self, Undo};
+use crate::{act, attempt, choice, identity, masters};
+
+/// What every answer needs beside the work.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The event.
+    pub request: &'a Request,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The Region, for commands.
+    pub region: &'a str,
+}
+
+/// The answer to `plan`, `restore` and `undo`.
+pub fn progress(frame: Frame, progress: &Progress, situation: &Situation) -> RestoreAnswer {
+    match &progress.work {
+        Work::Restore(plan) => restore(frame, plan, progress),
+        Work::Undo(undo) => undone(frame, undo, progress, situation),
+    }
+}
+
+fn restore(frame: Frame, plan: &Plan, progress: &Progress) -> RestoreAnswer {
+    let (phase, id, cluster) = (progress.phase, &plan.restore_id, &plan.cluster);
+    let several = plan.members.iter().filter(|member| member.old.len() > 1);
+    let all_retired = several.map(|member| {
+        format!(
+            "{} has {} volumes that claim it; all of them are retired",
+            member.key,
+            member.old.len()
+        )
+    });
+    let warnings = plan.choice.warnings.iter().cloned().chain(all_retired);
+    let answer = RestoreAnswer {
+        action: frame.request.action,
+        cluster: cluster.clone(),
+        restore_id: id.clone(),
+        undo_id: None,
+        phase,
+        restore_point: RestorePoint::new(plan.choice.run, plan.choice.snapshots.values()),
+        members: plan.members.iter().map(MemberAnswer::planned).collect(),
+        masters: masters_answer(frame.request.masters, progress),
+        next_steps: Vec::new(),
+        warnings: warnings.collect(),
+        text: String::new(),
+    };
+    let made = plan
+        .members
+        .iter()
+        .filter_map(|member| member.made.as_ref());
+    let outlook = Outlook {
+        is_finished: plan.is_finished,
+        is_taken: made.flat_map(|volume| &volume.attachments).next().is_some(),
+        ..Outlook::new(frame, &progress.fleet)
+    };
+    let headline = match phase {
+        Phase::Planned | Phase::Done if plan.is_finished => format!(
+            "Restore {id} of {cluster} is done already; \"again\": true would restore anew. Nothing was \
+             changed."
+        ),
+        Phase::Planned => format!("Plan of restore {id} of {cluster}. Nothing was changed."),
+        _ => headline(phase, &format!("Restore {id} of {cluster}")),
+    };
+    finish(answer, &outlook, &headline)
+}
+
+fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation) -> RestoreAnswer {
+    let Standing { id, members } = &undo.standing;
+    let answer = RestoreAnswer {
+        action: frame.request.action,
+        cluster: frame.request.cluster.clone(),
+        restore_id: id.clone(),
+        undo_id: Some(undo.exchange.id.clone()),
+        phase: progress.phase,
+        restore_point: restore_point(&undo.standing, situation),
+        members: members
+            .iter()
+            .filter_map(|(key, sides)| MemberAnswer::put_back(key, sides))
+            .collect(),
+        masters: masters_answer(frame.request.masters, progress),
+        next_steps: Vec::new(),
+        warnings: Vec::new(),
+        text: String::new(),
+    };
+    let put_back = undo
+        .exchange
+        .coming()
+        .flat_map(|(volume, _)| &volume.attachments);
+    let changed_sides = undo.exchange.coming().next().is_some();
+    let outlook = Outlook {
+        is_taken: put_back.into_iter().next().is_some() || !changed_sides,
+        ..Outlook::new(frame, &progress.fleet)
+    };
+    let what = format!(
+        "Undo {} of restore {id} of {}",
+        undo.exchange.id, answer.cluster
+    );
+    finish(answer, &outlook, &headline(progress.phase, &what))
+}
+
+/// The answer to `status`.
+///
+/// # Errors
+///
+/// `RestoreNotFound`.
+pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diagnostic> {
+    let standing = undo::standing(frame.request, &situation.cluster)?;
+    let origin = standing.origin();
+    let fleet = &situation.fleet_of_masters;
+    let is_undo = standing.is_undo_begun();
+    let options = origin.as_ref().map(|origin| origin.options.as_str());
+    let option = options.map_or(MastersOption::Leave, MastersOption::of_options);
+    let phase = phase(&standing, origin.as_ref(), option, fleet);
+    let members = standing.members.iter();
+    let answer = RestoreAnswer {
+        action: Action::Status,
+        cluster: frame.request.cluster.clone(),
+        restore_id: standing.id.clone(),
+        undo_id: is_undo.then(|| identity::undo_id(&frame.request.cluster, &standing.id)),
+        phase,
+        restore_point: restore_point(&standing, situation),
+        members: members
+            .filter_map(|(key, sides)| match is_undo {
+                true => MemberAnswer::put_back(key, sides),
+                false => MemberAnswer::brought(key, sides),
+            })
+            .collect(),
+        masters: MastersAnswer {
+            option,
+            terminate: Vec::new(),
+            suspended: masters::to_resume(fleet),
+        },
+        next_steps: Vec::new(),
+        warnings: superseded(&standing),
+        text: String::new(),
+    };
+    let in_service = standing.members.values().flat_map(|sides| match is_undo {
+        true => &sides.replaced,
+        false => &sides.brought,
+    });
+    let outlook = Outlook {
+        is_taken: in_service
+            .flat_map(|volume| &volume.attachments)
+            .next()
+            .is_some(),
+        options,
+        ..Outlook::new(frame, fleet)
+    };
+    let what = match is_undo {
+        true => format!("The undo of restore {} of {}", standing.id, answer.cluster),
+        false => format!("Restore {} of {}", standing.id, answer.cluster),
+    };
+    Ok(finish(answer, &outlook, &headline(phase, &what)))
+}
+
+fn superseded(standing: &Standing) -> Vec<String> {
+    let later = standing.superseded_by();
+    let warning = later.map(|later| format!("restore {later} has replaced its volumes since"));
+    warning.into_iter().collect()
+}
+
+/// How far a restore is, told by the volumes and groups alone.
+fn phase(
+    standing: &Standing,
+    origin: Option<&Origin>,
+    masters: MastersOption,
+    fleet: &FleetOfMasters,
+) -> Phase {
+    if standing.is_undo_begun() {
+        return match standing.is_undone() && !fleet.is_suspended() {
+            true => Phase::Undone,
+            false => Phase::Exchanging,
+        };
+    }
+    if standing.superseded_by().is_some() {
+        return Phase::Done;
+    }
+    let made: Vec<_> = standing
+        .members
+        .values()
+        .filter_map(|sides| usable(&sides.brought))
+        .collect();
+    let is_ready = |state| matches!(state, VolumeState::Available | VolumeState::InUse);
+    let lacks_some = origin.is_some_and(|origin| made.len() < origin.member_count);
+    if lacks_some || !made.iter().all(|volume| is_ready(volume.state)) {
+        return Phase::Creating;
+    }
+    let mut replaced = standing.members.values().flat_map(|sides| &sides.replaced);
+    let is_any_out = replaced.any(|volume| !is_live(volume));
+    let live = made.iter().filter(|volume| is_live(volume)).count();
+    match live == made.len() && !fleet.is_suspended() {
+        true => Phase::Done,
+        false if live == 0 && !is_any_out && masters == MastersOption::Replace => {
+            Phase::WaitingForMasters
+        }
+        false => Phase::Exchanging,
+    }
+}
+
+fn restore_point(standing: &Standing, situation: &Situation) -> RestorePoint {
+    let run = standing.origin().and_then(|origin| origin.run);
+    let brought = standing
+        .members
+        .values()
+        .filter_map(|sides| usable(&sides.brought));
+    let snapshots: Vec<Snapshot> = brought
+        .filter_map(|volume| attempt::source(situation, volume, run))
+        .collect();
+    RestorePoint::new(run, snapshots.iter())
+}
+
+fn masters_answer(option: MastersOption, progress: &Progress) -> MastersAnswer {
+    let is_pending = progress.work.exchange().needs_masters_gone();
+    MastersAnswer {
+        option,
+        terminate: match option == MastersOption::Replace && is_pending {
+            true => masters::doomed(&progress.fleet),
+            false => Vec::new(),
+        },
+        suspended: masters::to_resume(&progress.fleet),
+    }
+}
+
+fn headline(phase: Phase, what: &str) -> String {
+    match phase {
+        Phase::Planned => format!("{what}: planned."),
+        Phase::Creating => format!(
+            "{what}: the new volumes are not all available yet; the old ones are untouched."
+        ),
+        Phase::WaitingForMasters => {
+            format!("{what}: the masters are not all gone yet; the old volumes are untouched.")
+        }
+        Phase::Exchanging => format!("{what}: the exchange is under way."),
+        Phase::Done | Phase::Undone => format!("{what}: done."),
+    }
+}
+
+/// The warnings and steps that follow from where it stands.
+fn finish(mut answer: RestoreAnswer, outlook: &Outlook, headline: &str) -> RestoreAnswer {
+    let by_others = masters::suspended_by_others(outlook.fleet);
+    if !by_others.is_empty() {
+        answer.warnings.push(format!(
+            "launches of {} were suspended by somebody else, and stay so: no master comes back there \
+             before they are resumed",
+            choice::list(by_others.iter())
+        ));
+    }
+    if !answer.masters.suspended.is_empty() {
+        answer.warnings.push(format!(
+            "launches of {} are suspended until this is done, or undone; by hand: {}",
+            choice::list(answer.masters.suspended.iter()),
+            act::resume_by_hand(&answer.masters.suspended)
+        ));
+    }
+    answer.next_steps = next_steps::next_steps(outlook, &answer);
+    answer.with_text(headline)
+}
