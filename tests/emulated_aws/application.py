@@ -1,15 +1,18 @@
 """The front of the emulated AWS: every request passes through here.
 
 Requests under /emulator/ go to the control interface. All others are recognised, meet
-their planted faults, are served by moto under the state lock, get a request id and are
-logged.
+their planted faults, are served by moto, get a request id and are logged.
 
-Invariant: moto and the emulator's own state are only touched while the state lock is
-held; a planted delay is waited out before taking it.
+Invariants:
+- moto, botocore and the emulator's own state are only touched while the state lock is
+  held; a planted delay is waited out without it.
+- A call is served and logged in one hold of the lock, so that whoever holds it next (and
+  a copy of the process) finds both or neither.
 """
 
 import io
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,18 +23,25 @@ from werkzeug.test import run_wsgi_app
 
 from . import control, wire
 from .calls import calls
+from .candidates import candidates
 from .clock import clock
 from .faults import Fault, faults
 from .operations import Operation, recognise
-from .wire import Answer
+from .terminations import terminations
+from .wire import Answer, ConnectionCut
 
 log = logging.getLogger(__name__)
 
 state_lock = threading.RLock()
 
 
-class ConnectionCut(ConnectionError):
-    """The request is to end without an answer."""
+def _renew_lock() -> None:
+    global state_lock
+    state_lock = threading.RLock()
+
+
+# A forked process has none of the threads that may hold the lock.
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Application:
@@ -44,6 +54,7 @@ class Application:
         body = environ["wsgi.input"].read()
         if environ["PATH_INFO"].startswith(control.PREFIX):
             with state_lock:
+                terminations.settle()
                 answer = control.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], body)
         else:
             answer = self._serve(environ, body)
@@ -52,49 +63,57 @@ class Application:
         return [answer.body]
 
     def _serve(self, environ: dict[str, Any], body: bytes) -> Answer:
-        operation = recognise(environ, body)
-        request_id = wire.new_request_id()
+        """Raises ConnectionCut where a fault has the request or its answer lost."""
         with state_lock:  # while another request holds the clock, its time is not the present
+            operation = recognise(environ, body)
             at = clock.now()
-        befalling = faults.next_for(operation)
-        try:
-            answer = self._serve_through(befalling, operation, environ, body, request_id)
-        except ConnectionCut as cut:
-            calls.add(at, operation, None, None, request_id, str(cut))
-            raise
-        kind = befalling[0].kind if befalling else None
-        calls.add(at, operation, answer.status, wire.error_code(answer), request_id, kind)
-        return answer
+            befalling = faults.next_for(operation)
+        request_id = wire.new_request_id()
+        refusal = _refusal_after_delays(befalling)
+        with state_lock:
+            answer = self._answer(operation, environ, body, befalling, refusal)
+            if answer is None:
+                lost = refusal.kind if refusal else "drop_answer"
+                calls.add(at, operation, None, None, request_id, lost)
+                raise ConnectionCut(lost)
+            kind = befalling[0].kind if befalling else None
+            calls.add(at, operation, answer.status, wire.error_code(answer), request_id, kind)
+        return wire.with_request_id(answer, request_id)
 
-    def _serve_through(
+    def _answer(
         self,
-        befalling: list[Fault],
         operation: Operation,
         environ: dict[str, Any],
         body: bytes,
-        request_id: str,
-    ) -> Answer:
-        """Raises ConnectionCut where a fault has the request or its answer lost."""
-        for fault in befalling:
-            if fault.kind == "delay":
-                time.sleep(fault.seconds)
-            if fault.kind == "drop_request":
-                raise ConnectionCut(fault.kind)
-            if fault.kind == "error":
-                refused = wire.error(operation, fault.status, fault.code, fault.message)
-                return wire.with_request_id(refused, request_id)
-        answer = wire.with_request_id(self._serve_by_moto(operation, environ, body), request_id)
-        if any(fault.kind == "drop_answer" for fault in befalling):
-            raise ConnectionCut("drop_answer")
-        return answer
+        befalling: list[Fault],
+        refusal: Fault | None,
+    ) -> Answer | None:
+        """None is one that gets lost."""
+        if refusal:
+            if refusal.kind == "drop_request":
+                return None
+            return wire.error(operation, refusal.status, refusal.code, refusal.message)
+        answer = self._serve_by_moto(operation, environ, body)
+        candidates.look_after(operation, calls.next_number)
+        return None if any(fault.kind == "drop_answer" for fault in befalling) else answer
 
     def _serve_by_moto(self, operation: Operation, environ: dict[str, Any], body: bytes) -> Answer:
         forwarded = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        with state_lock:
-            try:
-                parts, status, headers = run_wsgi_app(self._moto, forwarded, buffered=True)
-                return Answer(int(status.split()[0]), list(headers), b"".join(parts))
-            except Exception as failure:  # whatever it is, the caller sees what AWS would answer
-                log.exception("moto failed on %s %s", operation.service, operation.name)
-                message = f"The emulated AWS failed: {type(failure).__name__}: {failure}"
-                return wire.error(operation, 500, "InternalError", message)
+        try:
+            terminations.settle()
+            parts, status, headers = run_wsgi_app(self._moto, forwarded, buffered=True)
+            return Answer(int(status.split()[0]), list(headers), b"".join(parts))
+        except Exception as failure:  # whatever it is, the caller sees what AWS would answer
+            log.exception("moto failed on %s %s", operation.service, operation.name)
+            message = f"The emulated AWS failed: {type(failure).__name__}: {failure}"
+            return wire.error(operation, 500, "InternalError", message)
+
+
+def _refusal_after_delays(befalling: list[Fault]) -> Fault | None:
+    """The fault that keeps the call from being served, once the delays before it are over."""
+    for fault in befalling:
+        if fault.kind == "delay":
+            time.sleep(fault.seconds)
+        if fault.kind in ("drop_request", "error"):
+            return fault
+    return None

@@ -3,7 +3,6 @@
 A call that was lost (by a planted fault) is logged with no status.
 """
 
-import threading
 from datetime import datetime
 from typing import Any
 
@@ -12,22 +11,24 @@ from .operations import Operation
 
 
 class CallLog:
-    """Calls in the order in which they ended; safe to use from several threads."""
+    """Calls in the order in which they ended."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
         """Forget the calls and number from 1 again."""
-        with self._lock:
-            self._calls: list[dict[str, Any]] = []
-            self._count = 0
+        self._calls: list[dict[str, Any]] = []
+        self._count = 0
 
     def clear(self) -> None:
         """Forget the calls; numbers go on."""
-        with self._lock:
-            self._calls = []
+        self._calls = []
+
+    @property
+    def next_number(self) -> int:
+        """The `n` of the call that is logged next."""
+        return self._count + 1
 
     def add(
         self,
@@ -39,26 +40,24 @@ class CallLog:
         fault: str | None,
     ) -> None:
         """`status` is None where no answer was given; `fault` names what was planted."""
-        with self._lock:
-            self._count += 1
-            self._calls.append(
-                {
-                    "n": self._count,
-                    "at": format_rfc3339(at),
-                    "service": operation.service,
-                    "operation": operation.name,
-                    "write": operation.is_write,
-                    "parameters": operation.parameters,
-                    "status": status,
-                    "error_code": error_code,
-                    "request_id": request_id,
-                    "fault": fault,
-                }
-            )
+        self._count += 1
+        self._calls.append(
+            {
+                "n": self._count,
+                "at": format_rfc3339(at),
+                "service": operation.service,
+                "operation": operation.name,
+                "write": operation.is_write,
+                "parameters": operation.parameters,
+                "status": status,
+                "error_code": error_code,
+                "request_id": request_id,
+                "fault": fault,
+            }
+        )
 
     def to_list(self) -> list[dict[str, Any]]:
-        with self._lock:
-            return list(self._calls)
+        return list(self._calls)
 
 
 calls = CallLog()

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from . import control_ec2, world
+from . import control_ec2, groups, world
 from .calls import calls
+from .candidates import candidates
 from .clock import clock, format_rfc3339, parse_rfc3339
+from .copies import copies
 from .dlm.models import dlm_backends
 from .dlm.scheduler import scheduler
 from .faults import faults
@@ -116,6 +118,12 @@ def _plant_volume_end(request: Any) -> dict[str, Any]:
     return {"ok": True}
 
 
+def _plant_late_launch(request: Any) -> dict[str, Any]:
+    known_fields(request, "group")
+    groups.plant_late_launch(request["group"])
+    return {"ok": True}
+
+
 def _change_settings(request: Any) -> dict[str, Any]:
     settings.change(known_fields(request, *settings.to_dict()))
     return settings.to_dict()
@@ -127,6 +135,11 @@ def _clear(clear: Callable[[], None]) -> Handler:
         return {"ok": True}
 
     return handler
+
+
+def _fork(request: Any) -> dict[str, Any]:
+    known_fields(request)
+    return {"endpoint": copies.make()}
 
 
 def _stop(_: Any) -> dict[str, Any]:
@@ -151,8 +164,12 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "ec2/volumes/*"): control_ec2.change_volume,
     ("POST", "ec2/snapshots/*"): control_ec2.change_snapshot,
     ("POST", "ec2/volumes-end"): _plant_volume_end,
+    ("POST", "autoscaling/late-launch"): _plant_late_launch,
     ("GET", "settings"): settings.to_dict,
     ("POST", "settings"): _change_settings,
+    ("GET", "candidates"): candidates.to_dict,
+    ("DELETE", "candidates"): _clear(candidates.clear),
+    ("POST", "fork"): _fork,
     ("POST", "stop"): _stop,
     ("POST", "reset"): lambda _: _clear(world.reset)(),
 }

@@ -2,7 +2,20 @@
 
 import os
 
-from . import attachments, clock, dlm, iam, instances, snapshots, sns, tags, volume_creation, volumes
+from . import (
+    attachments,
+    clock,
+    dlm,
+    groups,
+    iam,
+    instances,
+    snapshots,
+    sns,
+    tags,
+    terminations,
+    volume_creation,
+    volumes,
+)
 
 
 def install() -> None:
@@ -15,6 +28,8 @@ def install() -> None:
     snapshots.install()
     attachments.install()
     instances.install()
+    terminations.install()
+    groups.install()
     iam.install()
     sns.install()
     dlm.install()

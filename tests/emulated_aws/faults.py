@@ -5,7 +5,6 @@ befalls `count` calls (-1: all that follow).
 """
 
 import itertools
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,32 +63,27 @@ class FaultRule:
 
 
 class Faults:
-    """The planted faults; safe to use from several threads."""
+    """The planted faults."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._ids = itertools.count(1)
         self._rules: list[FaultRule] = []
 
     def clear(self) -> None:
-        with self._lock:
-            self._rules = []
+        self._rules = []
 
     def plant(self, descriptions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """All or none; ValueError says what is wrong with one."""
         rules = [_rule(next(self._ids), description) for description in descriptions]
-        with self._lock:
-            self._rules.extend(rules)
+        self._rules.extend(rules)
         return [rule.to_dict() for rule in rules]
 
     def next_for(self, operation: Operation) -> list[Fault]:
         """The faults that befall this call, in the order planted."""
-        with self._lock:
-            return [rule.fault for rule in self._rules if rule.befalls_next(operation)]
+        return [rule.fault for rule in self._rules if rule.befalls_next(operation)]
 
     def to_list(self) -> list[dict[str, Any]]:
-        with self._lock:
-            return [rule.to_dict() for rule in self._rules]
+        return [rule.to_dict() for rule in self._rules]
 
 
 faults = Faults()

@@ -1,7 +1,7 @@
 """Processes that serve an emulated AWS, and their ends.
 
-Invariants: a process forks only before it has started any thread; each process ends
-when whoever started it is gone.
+Invariants: the pool forks only before it has started any thread (how a serving process
+forks: `copies`); each process ends when whoever started it is gone.
 """
 
 import gc
@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from io import BytesIO
 
 from moto.moto_api._internal import mock_random
@@ -17,6 +16,7 @@ from moto.moto_api._internal import mock_random
 from . import corrections, world
 from .application import Application
 from .clock import clock, parse_rfc3339
+from .copies import copies
 from .dlm.scheduler import scheduler
 from .server import endpoint, listen
 
@@ -33,18 +33,19 @@ _WARM_UP = {
 def serve_one(port: int, state_clock: str | None) -> None:
     """Serve until standard input ends."""
     corrections.install()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _serve_until_end_of(sys.stdin.fileno(), Application(), port, state_clock)
 
 
 def serve_pool() -> None:
     """Fork one server per line of standard input; end them all with it."""
     corrections.install()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     application = Application()
     _warm_up(application)
     # What is loaded stays shared: the collector of a child would copy every page.
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Only the parent holds the writing end; children read its end as the parent's.
     parent_lives, parent_end = os.pipe()
     for line in sys.stdin:
@@ -65,10 +66,8 @@ def _serve_until_end_of(
         clock.move_to(parse_rfc3339(state_clock))
     scheduler.skip_to(clock.now())
     server = listen(application, port)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     os.write(sys.stdout.fileno(), (json.dumps({"endpoint": endpoint(server)}) + "\n").encode())
-    while os.read(descriptor, 4096):
-        pass
+    copies.serve(server, descriptor)
 
 
 def _warm_up(application: Application) -> None:

@@ -7,14 +7,17 @@ whole before the application sees it.
 
 import io
 import socket
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from .application import Application, ConnectionCut
+from .wire import ConnectionCut
 
 HOST = "127.0.0.1"
+
+WsgiApplication = Callable[..., Iterable[bytes]]
 
 
 class RequestHandler(WSGIRequestHandler):
@@ -61,7 +64,7 @@ class RequestHandler(WSGIRequestHandler):
         """No access log: the call log is read through the control interface."""
 
 
-def listen(application: Application, port: int) -> BaseWSGIServer:
+def listen(application: WsgiApplication, port: int) -> BaseWSGIServer:
     """A server that listens already; port 0 takes any free one."""
     return make_server(HOST, port, application, threaded=True, request_handler=RequestHandler)
 

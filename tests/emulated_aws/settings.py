@@ -10,6 +10,7 @@ class Settings:
 
     volume_creating_seconds: float = 0.0
     snapshot_pending_seconds: float = 0.0
+    instance_terminating_seconds: float = 0.0
     role_assumable_after_seconds: float = 0.0
     page_size_max: int = 1000
     stale_reads: int = 0

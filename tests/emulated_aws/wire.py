@@ -12,6 +12,10 @@ _REQUEST_ID = re.compile(rb"<(requestId|RequestId|RequestID)(?:/>|>[^<]*</\1>)")
 _XML_CODE = re.compile(rb"<Code>([^<]*)</Code>")
 
 
+class ConnectionCut(ConnectionError):
+    """The request is to end without an answer."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A whole HTTP answer."""

@@ -9,6 +9,7 @@ from moto.iam.models import iam_backends
 from moto.sns.models import sns_backends
 
 from .calls import calls
+from .candidates import candidates
 from .clock import clock
 from .dlm.models import dlm_backends
 from .dlm.scheduler import scheduler
@@ -16,6 +17,7 @@ from .faults import faults
 from .settings import settings
 from .sns import messages
 from .tags import stale_tags
+from .terminations import terminations
 from .volume_creation import volume_creation
 
 
@@ -38,8 +40,10 @@ def reset() -> None:
     scheduler.reset()
     volume_creation.reset()
     stale_tags.reset()
+    terminations.reset()
     faults.clear()
     calls.reset()
+    candidates.clear()
     messages.clear()
 
 

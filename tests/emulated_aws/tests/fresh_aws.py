@@ -44,6 +44,10 @@ class Aws:
         return self.client("ec2")
 
     @property
+    def autoscaling(self) -> Any:
+        return self.client("autoscaling")
+
+    @property
     def dlm(self) -> Any:
         return self.client("dlm")
 
@@ -90,6 +94,38 @@ class Aws:
             ImageId="ami-12345678", MinCount=1, MaxCount=1, Placement=placement, **more
         )
         return made["Instances"][0]["InstanceId"]
+
+    def group(self, name: str = "master-a", zone: str = "a", size: int = 1, tags: Any = None) -> list[str]:
+        """The instances of a new autoscaling group; its tags propagate to them."""
+        self.ec2.create_launch_template(
+            LaunchTemplateName=name,
+            LaunchTemplateData={"ImageId": "ami-12345678", "InstanceType": "t3.medium"},
+        )
+        self.autoscaling.create_auto_scaling_group(
+            AutoScalingGroupName=name,
+            LaunchTemplate={"LaunchTemplateName": name, "Version": "$Latest"},
+            MinSize=0,
+            MaxSize=10,
+            DesiredCapacity=size,
+            AvailabilityZones=[REGION + zone],
+            Tags=[{**tag, "PropagateAtLaunch": True} for tag in as_list(tags or {})],
+        )
+        return [member["InstanceId"] for member in self.described_group(name)["Instances"]]
+
+    def described_group(self, name: str = "master-a") -> dict[str, Any]:
+        described = self.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+        (group,) = described["AutoScalingGroups"]
+        return group
+
+    def described_instance(self, instance_id: str) -> dict[str, Any]:
+        (reservation,) = self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        (instance,) = reservation["Instances"]
+        return instance
+
+    def instances_in(self, *states: str) -> list[str]:
+        asked = [{"Name": "instance-state-name", "Values": list(states)}]
+        reservations = self.ec2.describe_instances(Filters=asked)["Reservations"]
+        return [one["InstanceId"] for reservation in reservations for one in reservation["Instances"]]
 
     def described_volume(self, volume_id: str) -> dict[str, Any]:
         return self.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
