@@ -17,7 +17,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_ec2::error::DisplayErrorContext;
 
-pub use control::{Call, Fault, Message, Outcome, Run};
+pub use control::{Call, Fault, Message, Outcome, Run, Violation};
 
 /// The Region that everything is in.
 pub const REGION: &str = "eu-west-2";
@@ -56,6 +56,10 @@ impl EmulatedAws {
         let endpoint = tokio::task::spawn_blocking(pool::new_endpoint)
             .await
             .expect("forking an emulated AWS");
+        Self::at(endpoint)
+    }
+
+    fn at(endpoint: String) -> Self {
         Self {
             control: reqwest::Client::builder()
                 .no_proxy()

@@ -13,6 +13,7 @@ use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification, VolumeType};
 use etcd_backup_core::Tags;
 use etcd_backup_core::ids::{InstanceId, MemberKey, VolumeId};
 
+use crate::candidates::{etcd_manager_candidates, volumes_where};
 use crate::emulated_aws::{EmulatedAws, answered};
 pub use masters::Master;
 pub use strangers::strangers;
@@ -198,6 +199,41 @@ impl Cluster {
         let found = members.find(|(name, _)| name == member);
         let (_, zone) = found.unwrap_or_else(|| panic!("{} has no member {member}", self.name()));
         zone
+    }
+
+    /// The instances that the masters' groups have now.
+    pub async fn instances(&self, aws: &EmulatedAws) -> Vec<InstanceId> {
+        let mut instances = Vec::new();
+        for master in &self.masters {
+            instances.extend(masters::instances_of(aws, &master.group).await);
+        }
+        instances
+    }
+
+    /// Has each group's instance do what etcd-manager does when it starts: it takes what is attached
+    /// already, else the first free volume that it finds. Gives what each instance then has.
+    pub async fn boot_masters(&self, aws: &EmulatedAws) -> BTreeMap<InstanceId, Vec<VolumeId>> {
+        let mut taken = BTreeMap::new();
+        for master in &self.masters {
+            for instance in masters::instances_of(aws, &master.group).await {
+                let mut own = Vec::new();
+                for (index, etcd_cluster) in self.kops.etcd_clusters.iter().enumerate() {
+                    let found =
+                        etcd_manager_candidates(aws, self.name(), etcd_cluster, &master.zone).await;
+                    let attached = [("attachment.instance-id", instance.as_str())];
+                    let attached = volumes_where(aws, &attached).await;
+                    let free = volumes_where(aws, &[("status", "available")]).await;
+                    if let Some(volume) = found.iter().find(|volume| attached.contains(volume)) {
+                        own.push(volume.clone());
+                    } else if let Some(volume) = found.iter().find(|volume| free.contains(volume)) {
+                        attach(aws, volume, &instance, index).await;
+                        own.push(volume.clone());
+                    }
+                }
+                taken.insert(instance, own);
+            }
+        }
+        taken
     }
 
     /// Deletes the etcd volumes, by force as they are attached: a total loss.

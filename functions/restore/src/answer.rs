@@ -232,7 +232,8 @@ impl RestoreAnswer {
         let kind = format!("{}, {} GiB", member.volume_type, member.size_gib);
         let zone = &member.zone;
         let retired = list(member.retired.iter());
-        if self.undo_id.is_some() {
+        let is_put_back = self.undo_id.is_some() && self.phase != Phase::Done;
+        if is_put_back {
             return match &member.volume_id {
                 Some(volume) => format!(
                     "  ~ {name:<12} back to {volume} in {zone} ({kind}); gives up {retired}\n"

@@ -9,7 +9,7 @@ use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
-use etcd_backup_core::standing::{Standing, being_undone};
+use etcd_backup_core::standing::{Standing, Turn, being_turned};
 use etcd_backup_core::volume::{Volume, VolumeState};
 use jiff::{SignedDuration, Timestamp};
 
@@ -51,8 +51,8 @@ impl Attempt {
         now: Timestamp,
     ) -> Result<Self, Diagnostic> {
         let cluster = &situation.cluster;
-        if let Some(undone) = being_undone(cluster) {
-            return Err(undo_in_progress(request, &undone));
+        if let Some((other, turn)) = being_turned(cluster) {
+            return Err(undo_in_progress(request, &other.id, turn));
         }
         if let Some((origin, _)) = begun(cluster) {
             if !request.has_options(&origin.options) {
@@ -163,8 +163,11 @@ fn refuse_while_launches_are_suspended(
     let suspended = situation.fleet_of_masters.suspended();
     let by = suspended.filter_map(|group| group.suspended_by.as_ref());
     let mut others = by.filter(|by| **by != attempt.restore_id);
-    match others.find(|by| Standing::of(&situation.cluster, by).is_some()) {
+    match others.find(|by| Standing::of(&situation.cluster, &by.restore()).is_some()) {
         None => Ok(()),
+        Some(other) if other.is_undo() => {
+            Err(undo_in_progress(request, &other.restore(), Turn::Undo))
+        }
         Some(other) => Err(Diagnostic::new(
             ErrorType::RestoreInProgress,
             format!(
@@ -176,14 +179,18 @@ fn refuse_while_launches_are_suspended(
     }
 }
 
-/// An undo is in the middle of its exchange.
-pub fn undo_in_progress(request: &Request, undone: &RestoreId) -> Diagnostic {
+/// An undo, or an undo's undo, is in the middle of its exchange.
+pub fn undo_in_progress(request: &Request, restore: &RestoreId, turn: Turn) -> Diagnostic {
+    let cluster = &request.cluster;
+    let (what, id) = match turn {
+        Turn::Undo => (format!("the undo of {restore}"), restore.clone()),
+        Turn::Redo => (format!("the undo of {}", restore.undo()), restore.undo()),
+    };
     Diagnostic::new(
         ErrorType::RestoreInProgress,
         format!(
-            "the undo of {undone} is unfinished: go on with it first, with {{\"action\":\"undo\",\
-             \"cluster\":\"{}\",\"restore_id\":\"{undone}\"}}",
-            request.cluster
+            "{what} is unfinished: go on with it first, with {{\"action\":\"undo\",\
+             \"cluster\":\"{cluster}\",\"restore_id\":\"{id}\"}}"
         ),
     )
 }
@@ -277,7 +284,7 @@ fn maker(member: &Member, live: &Volume, origin: Option<&Origin>) -> Option<Rest
     let remembered = member
         .retired
         .iter()
-        .find(|(by, _)| by.undoes.is_none() && by.replaced_by.as_ref() == Some(&live.id));
+        .find(|(by, _)| !by.restore_id.is_undo() && by.replaced_by.as_ref() == Some(&live.id));
     origin
         .map(|origin| origin.restore_id.clone())
         .or(remembered.map(|(by, _)| by.restore_id.clone()))

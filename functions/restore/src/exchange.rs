@@ -17,10 +17,8 @@ use jiff::Timestamp;
 /// An exchange, planned or under way.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// The restore's id, or the undo's: what the journals are signed with.
+    /// The restore's id, or its undo's: what the journals are signed with.
     pub id: RestoreId,
-    /// What it undoes, if it does.
-    pub undoes: Option<RestoreId>,
     /// Member by member.
     pub members: Vec<MemberExchange>,
 }
@@ -44,7 +42,7 @@ impl Exchange {
         let out =
             members.flat_map(|member| member.leaving.iter().map(move |volume| (member, volume)));
         // What an undo gives up is marked even where it was never tagged, so that it's nobody's any more.
-        let is_to_be_marked = |volume| self.undoes.is_some() && !self.is_retired(volume);
+        let is_to_be_marked = |volume| self.id.is_undo() && !self.is_retired(volume);
         let left = out.filter(|(_, volume)| is_live(volume) || is_to_be_marked(volume));
         left.map(|(member, volume)| {
             let retirement = self.retirement(member, volume, settings, now);
@@ -100,13 +98,13 @@ impl Exchange {
     /// Whether anything of it is done: from here on it is better ended than refused.
     pub fn has_begun(&self) -> bool {
         self.leaving().any(|volume| self.is_retired(volume))
-            || (self.undoes.is_none() && self.coming().any(|(volume, _)| is_live(volume)))
+            || (!self.id.is_undo() && self.coming().any(|(volume, _)| is_live(volume)))
     }
 
     /// Whether any volume still changes sides, one that a restore has yet to make among them.
     pub fn is_pending(&self) -> bool {
         let mut members = self.members.iter();
-        let lacks_new = self.undoes.is_none() && members.any(|member| member.coming.is_empty());
+        let lacks_new = !self.id.is_undo() && members.any(|member| member.coming.is_empty());
         lacks_new
             || self.leaving().any(is_live)
             || self.coming().any(|(volume, _)| !is_live(volume))
@@ -140,7 +138,6 @@ impl Exchange {
         }
         Retirement {
             restore_id: self.id.clone(),
-            undoes: self.undoes.clone(),
             at,
             replaced_by: member.coming.first().map(|(volume, _)| volume.id.clone()),
             was,

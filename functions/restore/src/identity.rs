@@ -39,28 +39,17 @@ pub fn restore_id(
         let mut retired = cluster.members.values().flat_map(|member| &member.retired);
         retired.any(|(by, volume)| {
             let origin = Origin::of(&volume.tags);
-            origin.is_some_and(|origin| origin.restore_id == *id) || by.undoes.as_ref() == Some(id)
+            origin.is_some_and(|origin| origin.restore_id == *id) || by.restore_id == id.undo()
         })
     };
     let mut attempt = 0;
     loop {
-        let id = RestoreId::from(format!(
-            "r-{}",
-            digest(&format!("{input}attempt {attempt}\n"))
-        ));
+        let id = RestoreId::of_digits(&digest(&format!("{input}attempt {attempt}\n")));
         if !was_retired(&id) {
             return id;
         }
         attempt += 1;
     }
-}
-
-/// The id of the undo of a restore: the same undo asked for twice is one.
-pub fn undo_id(name: &ClusterName, undone: &RestoreId) -> RestoreId {
-    RestoreId::from(format!(
-        "r-{}",
-        digest(&format!("cluster {name}\nundo {undone}\n"))
-    ))
 }
 
 /// The token that makes a repeated CreateVolume give the volume made first.

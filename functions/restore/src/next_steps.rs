@@ -1,6 +1,8 @@
 //! What the operator does next, in order, with ids. Commands stand on lines of their own, to be pasted.
 
+use etcd_backup_core::ids::RestoreId;
 use etcd_backup_core::settings::Settings;
+use etcd_backup_core::standing::Turn;
 
 use crate::answer::RestoreAnswer;
 use crate::choice::list;
@@ -22,6 +24,8 @@ pub struct Outlook<'a> {
     pub is_finished: bool,
     /// Whether masters have the volumes in service already: terminating them would only cost time.
     pub is_taken: bool,
+    /// The undo, or the undo's undo, that it is about.
+    pub turn: Option<Turn>,
     /// The options that an unfinished restore was begun with, where its event isn't at hand.
     pub options: Option<&'a str>,
 }
@@ -35,6 +39,7 @@ impl<'a> Outlook<'a> {
             fleet,
             is_finished: false,
             is_taken: false,
+            turn: None,
             options: None,
         }
     }
@@ -78,17 +83,20 @@ fn go_on(outlook: &Outlook, answer: &RestoreAnswer) -> String {
         MastersOption::Leave => "Don't start or terminate masters, and don't run kops update,",
         MastersOption::Replace => "Don't start masters, and don't run kops update,",
     };
-    let event = match (answer.undo_id.is_some(), outlook.options) {
-        (true, _) => format!(
-            "Send {{\"action\":\"undo\",\"cluster\":\"{cluster}\",\"restore_id\":\"{}\"}} again",
-            answer.restore_id
-        ),
-        (false, Some(options)) => {
+    let undo = |id: &RestoreId| {
+        format!(
+            "Send {{\"action\":\"undo\",\"cluster\":\"{cluster}\",\"restore_id\":\"{id}\"}} again"
+        )
+    };
+    let event = match (outlook.turn, outlook.options) {
+        (Some(Turn::Undo), _) => undo(&answer.restore_id),
+        (Some(Turn::Redo), _) => undo(&answer.restore_id.undo()),
+        (None, Some(options)) => {
             format!("Send the restore's event again (its options: {options})")
         }
-        (false, None) => "Send the same event again".to_owned(),
+        (None, None) => "Send the same event again".to_owned(),
     };
-    let way_out = match answer.undo_id {
+    let way_out = match outlook.turn {
         Some(_) => String::new(),
         None => format!(" {{\"action\":\"undo\",\"cluster\":\"{cluster}\"}} gives it up instead."),
     };

@@ -112,7 +112,6 @@ impl Plan {
         });
         Exchange {
             id: self.restore_id.clone(),
-            undoes: None,
             members: members.collect(),
         }
     }
@@ -268,11 +267,7 @@ fn old(member: &Member, restore_id: &RestoreId, made: Option<&Volume>) -> Vec<Vo
     let retired = member
         .retired
         .iter()
-        .filter(|(by, _)| {
-            // An undone undo retires what the restore did, under an id of its own.
-            let is_replaced = made.is_some_and(|made| by.replaced_by.as_ref() == Some(&made.id));
-            by.restore_id == *restore_id || is_replaced
-        })
+        .filter(|(by, _)| by.restore_id == *restore_id)
         .map(|(_, volume)| volume);
     live.chain(retired).cloned().collect()
 }

@@ -150,7 +150,6 @@ fn too_many_tags_with_journal(
     for volume in member.leaving.iter().filter(|volume| is_live(volume)) {
         let journal = Retirement {
             restore_id: exchange.id.clone(),
-            undoes: exchange.undoes.clone(),
             at: Timestamp::UNIX_EPOCH,
             replaced_by: Some("vol-00000000000000000".into()),
             was: tags_to_retire(&volume.tags, settings),

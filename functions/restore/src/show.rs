@@ -1,11 +1,14 @@
 //! From what was done, or was found, to the answer: the same shape for a restore, an undo and a look at
 //! either.
 
+use std::collections::BTreeMap;
+
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::ids::MemberKey;
 use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::standing::{Standing, is_live};
+use etcd_backup_core::standing::{Sides, Standing, Turn, is_live};
 use etcd_backup_core::volume::VolumeState;
 
 use crate::answer::{MastersAnswer, MemberAnswer, RestoreAnswer, RestorePoint, usable};
@@ -16,7 +19,7 @@ use crate::next_steps::{self, Outlook};
 use crate::plan::Plan;
 use crate::step::{Phase, Work};
 use crate::undo::{self, Undo};
-use crate::{act, attempt, choice, identity, masters};
+use crate::{act, attempt, choice, masters};
 
 /// What every answer needs beside the work.
 #[derive(Clone, Copy, Debug)]
@@ -87,32 +90,51 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
         action: frame.request.action,
         cluster: frame.request.cluster.clone(),
         restore_id: id.clone(),
-        undo_id: Some(undo.exchange.id.clone()),
+        undo_id: Some(id.undo()),
         phase: progress.phase,
         restore_point: restore_point(&undo.standing, situation),
-        members: members
-            .iter()
-            .filter_map(|(key, sides)| MemberAnswer::put_back(key, sides))
-            .collect(),
+        members: member_answers(members, undo.turn == Turn::Undo),
         masters: masters_answer(frame.request.masters, progress),
         next_steps: Vec::new(),
         warnings: Vec::new(),
         text: String::new(),
     };
-    let put_back = undo
-        .exchange
-        .coming()
-        .flat_map(|(volume, _)| &volume.attachments);
-    let changed_sides = undo.exchange.coming().next().is_some();
+    let coming = || undo.exchange.coming();
+    let mut attachments = coming().flat_map(|(volume, _)| &volume.attachments);
     let outlook = Outlook {
-        is_taken: put_back.into_iter().next().is_some() || !changed_sides,
+        turn: Some(undo.turn),
+        // Where nothing was exchanged, masters have what they had all along.
+        is_taken: attachments.next().is_some() || coming().next().is_none(),
         ..Outlook::new(frame, &progress.fleet)
     };
-    let what = format!(
-        "Undo {} of restore {id} of {}",
-        undo.exchange.id, answer.cluster
-    );
-    finish(answer, &outlook, &headline(progress.phase, &what))
+    finish(
+        answer,
+        &outlook,
+        &headline(
+            progress.phase,
+            &what(&undo.standing, Some(undo.turn), frame),
+        ),
+    )
+}
+
+fn what(standing: &Standing, turn: Option<Turn>, frame: Frame) -> String {
+    let (id, cluster) = (&standing.id, &frame.request.cluster);
+    match turn {
+        None => format!("Restore {id} of {cluster}"),
+        Some(Turn::Undo) => format!("Undo of restore {id} of {cluster}"),
+        Some(Turn::Redo) => format!(
+            "Undo of {} of {cluster}, which puts restore {id} in place again",
+            id.undo()
+        ),
+    }
+}
+
+fn member_answers(members: &BTreeMap<MemberKey, Sides>, is_put_back: bool) -> Vec<MemberAnswer> {
+    let answer = |(key, sides)| match is_put_back {
+        true => MemberAnswer::put_back(key, sides),
+        false => MemberAnswer::brought(key, sides),
+    };
+    members.iter().filter_map(answer).collect()
 }
 
 /// The answer to `status`.
@@ -124,24 +146,19 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
     let standing = undo::standing(frame.request, &situation.cluster)?;
     let origin = standing.origin();
     let fleet = &situation.fleet_of_masters;
-    let is_undo = standing.is_undo_begun();
+    let turn = standing.turn();
+    let is_put_back = turn == Some(Turn::Undo);
     let options = origin.as_ref().map(|origin| origin.options.as_str());
     let option = options.map_or(MastersOption::Leave, MastersOption::of_options);
     let phase = phase(&standing, origin.as_ref(), option, fleet);
-    let members = standing.members.iter();
     let answer = RestoreAnswer {
         action: Action::Status,
         cluster: frame.request.cluster.clone(),
         restore_id: standing.id.clone(),
-        undo_id: is_undo.then(|| identity::undo_id(&frame.request.cluster, &standing.id)),
+        undo_id: turn.map(|_| standing.id.undo()),
         phase,
         restore_point: restore_point(&standing, situation),
-        members: members
-            .filter_map(|(key, sides)| match is_undo {
-                true => MemberAnswer::put_back(key, sides),
-                false => MemberAnswer::brought(key, sides),
-            })
-            .collect(),
+        members: member_answers(&standing.members, is_put_back),
         masters: MastersAnswer {
             option,
             terminate: Vec::new(),
@@ -151,22 +168,18 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
         warnings: superseded(&standing),
         text: String::new(),
     };
-    let in_service = standing.members.values().flat_map(|sides| match is_undo {
-        true => &sides.replaced,
-        false => &sides.brought,
-    });
+    let mut in_service = match is_put_back {
+        true => standing.replaced().collect::<Vec<_>>(),
+        false => standing.brought().collect(),
+    }
+    .into_iter();
     let outlook = Outlook {
-        is_taken: in_service
-            .flat_map(|volume| &volume.attachments)
-            .next()
-            .is_some(),
+        turn,
+        is_taken: in_service.any(|volume| !volume.attachments.is_empty()),
         options,
         ..Outlook::new(frame, fleet)
     };
-    let what = match is_undo {
-        true => format!("The undo of restore {} of {}", standing.id, answer.cluster),
-        false => format!("Restore {} of {}", standing.id, answer.cluster),
-    };
+    let what = what(&standing, turn, frame);
     Ok(finish(answer, &outlook, &headline(phase, &what)))
 }
 
@@ -183,11 +196,10 @@ fn phase(
     masters: MastersOption,
     fleet: &FleetOfMasters,
 ) -> Phase {
-    if standing.is_undo_begun() {
-        return match standing.is_undone() && !fleet.is_suspended() {
-            true => Phase::Undone,
-            false => Phase::Exchanging,
-        };
+    match standing.turn() {
+        Some(Turn::Undo) if standing.is_undone() && !fleet.is_suspended() => return Phase::Undone,
+        Some(_) => return Phase::Exchanging,
+        None => {}
     }
     if standing.superseded_by().is_some() {
         return Phase::Done;
@@ -202,8 +214,7 @@ fn phase(
     if lacks_some || !made.iter().all(|volume| is_ready(volume.state)) {
         return Phase::Creating;
     }
-    let mut replaced = standing.members.values().flat_map(|sides| &sides.replaced);
-    let is_any_out = replaced.any(|volume| !is_live(volume));
+    let is_any_out = standing.replaced().any(|volume| !is_live(volume));
     let live = made.iter().filter(|volume| is_live(volume)).count();
     match live == made.len() && !fleet.is_suspended() {
         true => Phase::Done,

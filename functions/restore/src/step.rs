@@ -22,6 +22,7 @@ use etcd_backup_core::aws::NewVolume;
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
 use etcd_backup_core::restore_tags::Retirement;
 use etcd_backup_core::settings::Settings;
+use etcd_backup_core::standing::Turn;
 use etcd_backup_core::volume::VolumeState;
 use jiff::Timestamp;
 
@@ -129,7 +130,10 @@ impl Work {
                 Phase::Exchanging
             }
             (Step::Finish, Self::Restore(_)) => Phase::Done,
-            (Step::Finish, Self::Undo(_)) => Phase::Undone,
+            (Step::Finish, Self::Undo(undo)) => match undo.turn {
+                Turn::Undo => Phase::Undone,
+                Turn::Redo => Phase::Done,
+            },
         }
     }
 }

@@ -76,9 +76,42 @@ string_id!(
     PolicyId
 );
 string_id!(
-    /// One restore's id, `r-` and twelve hexadecimal digits.
+    /// One restore's id, `r-` and twelve hexadecimal digits; its undo's is `u-` and the same digits.
     RestoreId
 );
+
+const RESTORE_PREFIX: &str = "r-";
+const UNDO_PREFIX: &str = "u-";
+
+impl RestoreId {
+    /// The id of a restore with these digits.
+    pub fn of_digits(digits: &str) -> Self {
+        Self(format!("{RESTORE_PREFIX}{digits}"))
+    }
+
+    /// Whether it is an undo's.
+    pub fn is_undo(&self) -> bool {
+        self.0.starts_with(UNDO_PREFIX)
+    }
+
+    /// The id of this restore's undo.
+    #[must_use]
+    pub fn undo(&self) -> Self {
+        self.with_prefix(UNDO_PREFIX)
+    }
+
+    /// The id of the restore that this undo undoes; a restore's own.
+    #[must_use]
+    pub fn restore(&self) -> Self {
+        self.with_prefix(RESTORE_PREFIX)
+    }
+
+    fn with_prefix(&self, prefix: &str) -> Self {
+        let digits = self.0.strip_prefix(UNDO_PREFIX);
+        let digits = digits.or_else(|| self.0.strip_prefix(RESTORE_PREFIX));
+        Self(format!("{prefix}{}", digits.unwrap_or(&self.0)))
+    }
+}
 
 impl VolumeId {
     /// The volume id that EC2 gives for snapshots made by copying another snapshot.

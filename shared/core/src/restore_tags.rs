@@ -36,7 +36,6 @@ const WAS_PREFIX: &str = "etcd-backup/was/";
 const RETIRED_BY: &str = "etcd-backup/retired-by";
 const RETIRED_AT: &str = "etcd-backup/retired-at";
 const REPLACED_BY: &str = "etcd-backup/replaced-by";
-const UNDOES: &str = "etcd-backup/undoes";
 
 /// What a volume made by a restore carries from the moment it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,8 +100,6 @@ pub fn is_restored(tags: &Tags) -> bool {
 pub struct Retirement {
     /// The restore that retired it, or the undo.
     pub restore_id: RestoreId,
-    /// Of an undo: the restore that it undoes (or the undo, as one can be undone too).
-    pub undoes: Option<RestoreId>,
     /// When.
     pub at: Timestamp,
     /// The volume that took its place; `None` where an undo gave up a volume that had taken nobody's.
@@ -123,8 +120,6 @@ impl Retirement {
         tags.insert(RETIRED_AT.to_owned(), self.at.to_string());
         let replaced_by = self.replaced_by.as_ref().map(VolumeId::to_string);
         tags.extend(replaced_by.map(|volume| (REPLACED_BY.to_owned(), volume)));
-        let undoes = self.undoes.as_ref().map(RestoreId::to_string);
-        tags.extend(undoes.map(|restore| (UNDOES.to_owned(), restore)));
         tags
     }
 
@@ -138,7 +133,6 @@ impl Retirement {
             .collect();
         Some(Self {
             restore_id: tags.get(RETIRED_BY)?.as_str().into(),
-            undoes: tags.get(UNDOES).map(|restore| restore.as_str().into()),
             at: tags.get(RETIRED_AT)?.parse().ok()?,
             replaced_by: tags.get(REPLACED_BY).map(|volume| volume.as_str().into()),
             was,
@@ -149,7 +143,7 @@ impl Retirement {
     pub fn keys(tags: &Tags) -> Vec<String> {
         let is_journal = |key: &&String| {
             key.starts_with(WAS_PREFIX)
-                || [RETIRED_BY, RETIRED_AT, REPLACED_BY, UNDOES].contains(&key.as_str())
+                || [RETIRED_BY, RETIRED_AT, REPLACED_BY].contains(&key.as_str())
         };
         tags.keys().filter(is_journal).cloned().collect()
     }
@@ -192,7 +186,7 @@ mod tests {
         assert_eq!(Origin::of(&Tags::new()), None);
     }
 
-    fn retirement(undoes: Option<&str>, replaced_by: Option<&str>) -> Retirement {
+    fn retirement(by: &str, replaced_by: Option<&str>) -> Retirement {
         let tags: Tags = [
             ("KubernetesCluster", "k8s.mycompany.tld"),
             ("Name", "a.etcd-main.k8s.mycompany.tld"),
@@ -203,8 +197,7 @@ mod tests {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
         Retirement {
-            restore_id: "r-1f2e3d4c5b6a".into(),
-            undoes: undoes.map(Into::into),
+            restore_id: by.into(),
             at: "2026-11-22T07:30:00Z".parse().unwrap(),
             replaced_by: replaced_by.map(Into::into),
             was: tags_to_retire(&tags, &settings()),
@@ -213,12 +206,8 @@ mod tests {
 
     #[test]
     fn a_retirement_survives_the_round_trip_and_keeps_other_tags_out() {
-        for (undoes, replaced_by) in [
-            (None, Some("vol-0n")),
-            (Some("r-0a"), Some("vol-0o")),
-            (Some("r-0a"), None),
-        ] {
-            let retirement = retirement(undoes, replaced_by);
+        for (by, replaced_by) in [("r-1f2e3d4c5b6a", Some("vol-0n")), ("u-1f2e3d4c5b6a", None)] {
+            let retirement = retirement(by, replaced_by);
             assert!(!retirement.was.contains_key("owner"));
             let mut written = retirement.tags();
             assert_eq!(
@@ -228,13 +217,12 @@ mod tests {
             written.insert("owner".to_owned(), "platform".to_owned());
             assert_eq!(Retirement::of(&written), Some(retirement));
         }
-        let written = retirement(Some("r-0a"), Some("vol-0n")).tags();
+        let written = retirement("r-1f2e3d4c5b6a", Some("vol-0n")).tags();
         insta::assert_debug_snapshot!(written.keys().collect::<Vec<_>>(), @r#"
         [
             "etcd-backup/replaced-by",
             "etcd-backup/retired-at",
             "etcd-backup/retired-by",
-            "etcd-backup/undoes",
             "etcd-backup/was/KubernetesCluster",
             "etcd-backup/was/Name",
             "etcd-backup/was/backup",

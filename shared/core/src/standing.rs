@@ -1,9 +1,9 @@
 //! How a restore stands, told by nothing but the volumes: what it brought in, what that replaced, and
 //! whether it was undone.
 //!
-//! A restore and an undo leave the same traces. Both take some volumes out of the masters' sight, each
-//! with a journal ([`Retirement`]), and put others in their place; an undo's journals also say what they
-//! undo. So an undo can itself be undone, by its own id.
+//! A restore takes the old volumes out of the masters' sight, each with a journal ([`Retirement`]) signed
+//! with its id, and puts the new ones in their place. Its undo does the same the other way round, and
+//! signs with its own; undoing that is the restore's exchange once more, and leaves what the restore left.
 //!
 //! Nothing here leans on a tag of a live volume, as `kops update cluster` takes those off: a restored
 //! volume without its [`Origin`] is still known by the journal of the volume that it replaced.
@@ -18,7 +18,7 @@ use crate::ids::{MemberKey, RestoreId, VolumeId};
 use crate::restore_tags::{Origin, Retirement};
 use crate::volume::Volume;
 
-/// What the volumes tell of one restore, or of one undo.
+/// What the volumes tell of one restore.
 #[derive(Clone, Debug)]
 pub struct Standing {
     /// Its id.
@@ -30,22 +30,31 @@ pub struct Standing {
 /// The two sides of one member's exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Sides {
-    /// The volumes that it made or put back for the member: one, and any that failed before.
+    /// The volumes that it made for the member: one, and any that failed before.
     pub brought: Vec<Volume>,
     /// The volumes whose place that took; none where the old one was gone.
     pub replaced: Vec<Volume>,
 }
 
+/// A restore's exchange, the other way round or once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// What was replaced comes back.
+    Undo,
+    /// The undo is undone: what was brought comes back.
+    Redo,
+}
+
 impl Standing {
     /// `None` when no volume knows of it.
     pub fn of(cluster: &Cluster, id: &RestoreId) -> Option<Self> {
+        let (brought, replaced) = sides(cluster, id);
         let mut members: BTreeMap<MemberKey, Sides> = BTreeMap::new();
-        let brought = brought(cluster, id);
         for (key, volume) in cluster.all_volumes() {
             if brought.contains(&volume.id) {
                 let sides = members.entry(key.clone()).or_default();
                 sides.brought.push(volume.clone());
-            } else if is_replaced(cluster, volume, id, &brought) {
+            } else if replaced.contains(&volume.id) {
                 let sides = members.entry(key.clone()).or_default();
                 sides.replaced.push(volume.clone());
             }
@@ -62,47 +71,67 @@ impl Standing {
         origins.find(|origin| origin.restore_id == self.id)
     }
 
-    /// The restore that took the place of what this one brought, without being its undo.
+    /// The restore that took the place of what this one brought.
     pub fn superseded_by(&self) -> Option<RestoreId> {
         let later = self.brought().filter(|volume| !is_live(volume));
-        later
-            .filter_map(|volume| Retirement::of(&volume.tags))
-            .find(|journal| journal.undoes.as_ref() != Some(&self.id))
-            .map(|journal| journal.restore_id)
+        let journals = later.filter_map(|volume| Retirement::of(&volume.tags));
+        let mut by = journals.map(|journal| journal.restore_id);
+        by.find(|by| by.restore() != self.id)
     }
 
-    /// Whether an undo of it has begun.
-    pub fn is_undo_begun(&self) -> bool {
-        self.brought().any(|volume| self.is_given_up(volume))
-    }
-
-    /// Whether an undo of it is done: all that it brought is given up, and what that replaced is as it
-    /// was before.
+    /// Whether its undo is done: all that it brought is given up, and what that replaced is back.
     pub fn is_undone(&self) -> bool {
-        let ids: BTreeSet<_> = self.brought().map(|volume| &volume.id).collect();
-        let is_back = |volume: &Volume| {
-            let journal = Retirement::of(&volume.tags);
-            journal.is_none_or(|journal| {
-                let replaced_by = journal.replaced_by.as_ref();
-                replaced_by.is_none_or(|volume| !ids.contains(volume))
-            })
-        };
-        let mut replaced = self.members.values().flat_map(|sides| &sides.replaced);
-        !ids.is_empty()
-            && self
-                .brought()
-                .all(|volume| self.is_given_up(volume) && !is_live(volume))
-            && replaced.all(is_back)
+        let mut brought = self.brought().peekable();
+        brought.peek().is_some()
+            && brought.all(|volume| self.is_given_up(volume) && !is_live(volume))
+            && !self.replaced().any(|volume| self.has_retired(volume))
     }
 
-    /// Whether this restore's undo has written its journal on a volume.
+    /// Whether the undo's undo is done: what the restore brought is in service again, and what that
+    /// replaced is not.
+    pub fn is_redone(&self) -> bool {
+        let was_tagged = |volume: &&Volume| is_live(volume) || has_memory(volume);
+        let mut brought = self.brought().filter(was_tagged).peekable();
+        brought.peek().is_some()
+            && brought.all(|volume| is_live(volume) && !self.is_given_up(volume))
+            && !self.replaced().any(is_live)
+    }
+
+    /// The way it went last: an undo, done or not; or an undo's undo that isn't done. `None` where it
+    /// stands as it was made.
+    pub fn turn(&self) -> Option<Turn> {
+        let volumes = self.brought().chain(self.replaced());
+        let journals = volumes.filter_map(|volume| Retirement::of(&volume.tags));
+        let own = journals.filter(|journal| journal.restore_id.restore() == self.id);
+        let newest = own.max_by_key(|journal| journal.at)?;
+        let is_redo = self
+            .brought()
+            .any(|volume| self.is_given_up(volume) && has_memory(volume));
+        match newest.restore_id.is_undo() {
+            true => Some(Turn::Undo),
+            false => is_redo.then_some(Turn::Redo),
+        }
+    }
+
+    /// Whether the restore's undo has written its journal on a volume.
     pub fn is_given_up(&self, volume: &Volume) -> bool {
         let journal = Retirement::of(&volume.tags);
-        journal.is_some_and(|journal| journal.undoes.as_ref() == Some(&self.id))
+        journal.is_some_and(|journal| journal.restore_id == self.id.undo())
     }
 
-    fn brought(&self) -> impl Iterator<Item = &Volume> {
+    fn has_retired(&self, volume: &Volume) -> bool {
+        let journal = Retirement::of(&volume.tags);
+        journal.is_some_and(|journal| journal.restore_id == self.id)
+    }
+
+    /// All that it brought.
+    pub fn brought(&self) -> impl Iterator<Item = &Volume> {
         self.members.values().flat_map(|sides| &sides.brought)
+    }
+
+    /// All that this replaced.
+    pub fn replaced(&self) -> impl Iterator<Item = &Volume> {
+        self.members.values().flat_map(|sides| &sides.replaced)
     }
 }
 
@@ -111,23 +140,33 @@ pub fn is_live(volume: &Volume) -> bool {
     Identity::of(&volume.tags).is_some()
 }
 
-/// The restore, or the undo, whose undoing began and didn't end. Only the newest exchange can be in the
-/// middle of something, as none begins before the one before it is over.
-pub fn being_undone(cluster: &Cluster) -> Option<RestoreId> {
+/// Whether a volume's journal remembers the tags that make it some member's.
+pub fn has_memory(volume: &Volume) -> bool {
+    Retirement::of(&volume.tags).is_some_and(|journal| !journal.was.is_empty())
+}
+
+/// The restore whose undo, or whose undo's undo, began and didn't end. Only the newest exchange can be
+/// in the middle of something, as none begins before the one before it is over.
+pub fn being_turned(cluster: &Cluster) -> Option<(Standing, Turn)> {
     let journals = cluster
         .all_volumes()
         .filter_map(|(_, volume)| Retirement::of(&volume.tags));
-    let undoes = journals.max_by_key(|journal| journal.at)?.undoes?;
-    let is_undone = Standing::of(cluster, &undoes)?.is_undone();
-    (!is_undone).then_some(undoes)
+    let newest = journals.max_by_key(|journal| journal.at)?;
+    let standing = Standing::of(cluster, &newest.restore_id.restore())?;
+    let turn = standing.turn()?;
+    let is_over = match turn {
+        Turn::Undo => standing.is_undone(),
+        Turn::Redo => standing.is_redone(),
+    };
+    (!is_over).then_some((standing, turn))
 }
 
-/// The newest restore of which a volume is left, undone or not; undos don't count.
+/// The newest restore of which a volume is left, undone or not.
 pub fn newest_restore(cluster: &Cluster) -> Option<RestoreId> {
     let ids = cluster.all_volumes().flat_map(|(_, volume)| {
         let by_origin = Origin::of(&volume.tags).map(|origin| origin.restore_id);
-        let journal = Retirement::of(&volume.tags).filter(|journal| journal.undoes.is_none());
-        [by_origin, journal.map(|journal| journal.restore_id)]
+        let by_journal = Retirement::of(&volume.tags).map(|journal| journal.restore_id.restore());
+        [by_origin, by_journal]
     });
     let ids: BTreeSet<RestoreId> = ids.flatten().collect();
     // By EC2's own clock alone: the time in a journal is another machine's.
@@ -138,37 +177,24 @@ pub fn newest_restore(cluster: &Cluster) -> Option<RestoreId> {
     ids.into_iter().max_by_key(made)
 }
 
-fn brought(cluster: &Cluster, id: &RestoreId) -> BTreeSet<VolumeId> {
-    let mut brought = BTreeSet::new();
+/// What a restore brought, and what that replaced: by what stands on the volumes themselves, and by what
+/// the journals of the other side say of them.
+fn sides(cluster: &Cluster, id: &RestoreId) -> (BTreeSet<VolumeId>, BTreeSet<VolumeId>) {
+    let (mut brought, mut replaced) = (BTreeSet::new(), BTreeSet::new());
     for (_, volume) in cluster.all_volumes() {
-        let journal = Retirement::of(&volume.tags);
-        let is_made = Origin::of(&volume.tags).is_some_and(|origin| origin.restore_id == *id);
-        let is_given_up = journal
-            .as_ref()
-            .is_some_and(|journal| journal.undoes.as_ref() == Some(id));
-        if is_made || is_given_up {
+        if Origin::of(&volume.tags).is_some_and(|origin| origin.restore_id == *id) {
             brought.insert(volume.id.clone());
         }
-        let own = journal.filter(|journal| journal.restore_id == *id);
-        brought.extend(own.and_then(|journal| journal.replaced_by));
+        let Some(journal) = Retirement::of(&volume.tags) else {
+            continue;
+        };
+        if journal.restore_id == *id {
+            replaced.insert(volume.id.clone());
+            brought.extend(journal.replaced_by);
+        } else if journal.restore_id == id.undo() {
+            brought.insert(volume.id.clone());
+            replaced.extend(journal.replaced_by);
+        }
     }
-    brought
-}
-
-fn is_replaced(
-    cluster: &Cluster,
-    volume: &Volume,
-    id: &RestoreId,
-    brought: &BTreeSet<VolumeId>,
-) -> bool {
-    let says_so = Retirement::of(&volume.tags).is_some_and(|journal| {
-        let replaced_by = journal.replaced_by.as_ref();
-        journal.restore_id == *id || replaced_by.is_some_and(|other| brought.contains(other))
-    });
-    // One that an undo put back has lost its journal; the one that it gave up remembers.
-    let mut given_up = cluster.all_volumes().filter_map(|(_, other)| {
-        let journal = Retirement::of(&other.tags)?;
-        (journal.undoes.as_ref() == Some(id)).then_some(journal.replaced_by?)
-    });
-    says_so || given_up.any(|other| other == volume.id)
+    (brought, replaced)
 }

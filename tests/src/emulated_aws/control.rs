@@ -59,6 +59,21 @@ pub struct Run {
     pub deleted: Vec<SnapshotId>,
 }
 
+/// Two volumes that would be found for one member in one zone, after some call.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Violation {
+    /// The call: `CreateTags`.
+    pub operation: String,
+    /// Who would find them: `etcd-manager` or `protokube`.
+    pub by: String,
+    /// The etcd cluster.
+    pub etcd_cluster: String,
+    /// The member.
+    pub member: String,
+    /// The volumes.
+    pub volumes: Vec<VolumeId>,
+}
+
 /// How a DLM run ends for one volume.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -235,7 +250,7 @@ impl EmulatedAws {
     }
 
     /// Settings of the emulation: `volume_creating_seconds`, `snapshot_pending_seconds`,
-    /// `role_assumable_after_seconds`, `page_size_max`, `stale_reads`.
+    /// `instance_terminating_seconds`, `role_assumable_after_seconds`, `page_size_max`, `stale_reads`.
     pub async fn settings(&self, changes: Value) {
         self.post::<Value>("settings", &changes).await;
     }
@@ -244,6 +259,39 @@ impl EmulatedAws {
     pub async fn volumes_end(&self, outcome: &str, nth: u32) {
         let request = json!({"outcome": outcome, "nth": nth});
         self.post::<Value>("ec2/volumes-end", &request).await;
+    }
+
+    /// A launch that is under way when the group's launches are suspended: it comes all the same.
+    pub async fn late_launch(&self, group: &str) {
+        self.post::<Value>("autoscaling/late-launch", &json!({"group": group}))
+            .await;
+    }
+
+    /// Every state since the start, or since [`forget_candidates`](Self::forget_candidates), in which
+    /// masters would have found two volumes for a member; and how many states there were.
+    pub async fn candidate_violations(&self) -> (u32, Vec<Violation>) {
+        #[derive(Deserialize)]
+        struct Candidates {
+            states: u32,
+            violations: Vec<Violation>,
+        }
+        let seen = self.get::<Candidates>("candidates").await;
+        (seen.states, seen.violations)
+    }
+
+    /// Forgets them.
+    pub async fn forget_candidates(&self) {
+        self.delete("candidates").await;
+    }
+
+    /// A copy with everything that is in it, on its own from then on.
+    pub async fn fork(&self) -> Self {
+        #[derive(Deserialize)]
+        struct Forked {
+            endpoint: String,
+        }
+        let forked = self.post::<Forked>("fork", &json!({})).await;
+        Self::at(forked.endpoint)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> T {

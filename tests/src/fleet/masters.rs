@@ -35,7 +35,8 @@ pub(super) async fn launch(aws: &EmulatedAws, kops: &Kops, member: &str, zone: &
     tags.insert("Name".to_owned(), group.clone());
     create_template(aws, &group, &tags).await;
     create_group(aws, &group, zone, &tags).await;
-    let instance = launched_instance(aws, &group).await;
+    let instance = instances_of(aws, &group).await.pop();
+    let instance = instance.unwrap_or_else(|| panic!("{group} launched nothing"));
     let attached_to = [("attachment.instance-id", instance.as_str())];
     let root_volume = volumes_where(aws, &attached_to).await.remove(0);
     Master {
@@ -113,16 +114,16 @@ async fn create_group(aws: &EmulatedAws, name: &str, zone: &str, tags: &Tags) {
     answered("CreateAutoScalingGroup", request.send().await);
 }
 
-async fn launched_instance(aws: &EmulatedAws, group: &str) -> InstanceId {
+/// The instances that a group has.
+pub(super) async fn instances_of(aws: &EmulatedAws, group: &str) -> Vec<InstanceId> {
     let request = aws.autoscaling().describe_auto_scaling_groups();
     let answer = request.auto_scaling_group_names(group).send().await;
     let groups = answered("DescribeAutoScalingGroups", answer);
-    let mut instances = groups
+    let instances = groups
         .auto_scaling_groups()
         .iter()
         .flat_map(|group| group.instances());
-    let instance = instances.next().and_then(|instance| instance.instance_id());
-    instance
-        .unwrap_or_else(|| panic!("{group} launched nothing"))
-        .into()
+    instances
+        .filter_map(|instance| instance.instance_id().map(Into::into))
+        .collect()
 }

@@ -155,11 +155,9 @@ async fn vanished_volumes_come_back_from_their_snapshots_alone() {
 
     // kops update takes tags off that it doesn't know: the restore still knows its work.
     for volume in new_volumes(&done).values() {
-        let ours = ["restore-id", "cluster", "member", "run", "options"];
-        let nulls = ours.map(|key| (format!("etcd-backup/{key}"), Value::Null));
         fleet
             .aws
-            .set_volume(volume, json!({"tags": serde_json::Map::from_iter(nulls)}))
+            .set_volume(volume, json!({"tags": forgotten()}))
             .await;
     }
     let repeated = invoke(&restore, event()).await;

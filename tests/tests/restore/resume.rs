@@ -328,13 +328,15 @@ async fn a_restore_that_cannot_go_on_says_how_to_be_rid_of_it() {
     let error = refused(&fleet, event()).await;
     assert_eq!(error.error_type, "NoRestorePoint");
     assert!(
-        error.message.contains(r#"{"action":"undo","cluster":"k8s.mycompany.tld"}"#),
+        error
+            .message
+            .contains(r#"{"action":"undo","cluster":"k8s.mycompany.tld"}"#),
         "{}",
         error.message
     );
     let undone = invoke(&restore, with(json!({"action": "undo"}))).await;
     assert_eq!(undone["phase"], "undone");
-    let made = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/undoes")]).await;
+    let made = volumes_where(&fleet.aws, &[("tag:etcd-backup/retired-by", "u-*")]).await;
     assert_eq!(made.len(), 2, "what was made is given up, and kept");
     let done = invoke(&restore, event()).await;
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
@@ -374,18 +376,9 @@ async fn a_begun_restore_knows_its_volumes_after_kops_took_their_origin_off() {
     .await;
     assert_eq!((made.len(), tagged.len()), (6, 2));
     for volume in &tagged {
-        let ours = [
-            "restore-id",
-            "cluster",
-            "member",
-            "member-count",
-            "run",
-            "options",
-        ];
-        let nulls = ours.map(|key| (format!("etcd-backup/{key}"), Value::Null));
         fleet
             .aws
-            .set_volume(volume, json!({"tags": serde_json::Map::from_iter(nulls)}))
+            .set_volume(volume, json!({"tags": forgotten()}))
             .await;
     }
     let done = invoke(&restore, event()).await;

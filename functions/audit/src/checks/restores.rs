@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, GroupName, RestoreId};
-use etcd_backup_core::standing::{self, Standing, is_live};
+use etcd_backup_core::standing::{self, Standing, Turn, is_live};
 use etcd_backup_core::volume::Volume;
 
 use super::Scope;
@@ -19,23 +19,33 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
 }
 
 fn of_cluster(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> Vec<Finding> {
-    let undone = standing::being_undone(cluster);
+    let turned = standing::being_turned(cluster);
     let made = cluster.unfinished.iter();
     let mut restores: BTreeSet<RestoreId> =
         made.map(|(origin, _)| origin.restore_id.clone()).collect();
-    restores.extend(undone.clone());
+    restores.extend(turned.iter().map(|(standing, _)| standing.id.clone()));
     let suspended = scope.inventory.suspended_groups.iter();
     let suspended: Vec<_> = suspended
         .filter(|group| group.cluster.as_ref() == Some(name))
         .collect();
     // The exchange may be over and launches suspended still. An undo suspends them in its own name.
     if restores.is_empty() {
-        restores.extend(suspended.iter().map(|group| group.by.clone()));
+        restores.extend(suspended.iter().map(|group| group.by.restore()));
     }
     let groups: Vec<GroupName> = suspended.iter().map(|group| group.name.clone()).collect();
     restores
         .into_iter()
-        .map(|id| finding(scope, name, cluster, id, undone.as_ref(), &groups))
+        .map(|id| {
+            let of_it = turned.iter().find(|(standing, _)| standing.id == id);
+            finding(
+                scope,
+                name,
+                cluster,
+                id,
+                of_it.map(|(_, turn)| *turn),
+                &groups,
+            )
+        })
         .collect()
 }
 
@@ -44,21 +54,15 @@ fn finding(
     name: &ClusterName,
     cluster: &Cluster,
     restore_id: RestoreId,
-    undone: Option<&RestoreId>,
+    turn: Option<Turn>,
     suspended_groups: &[GroupName],
 ) -> Finding {
     let standing = Standing::of(cluster, &restore_id);
-    let members = || {
-        standing
-            .iter()
-            .flat_map(|standing| standing.members.values())
-    };
-    let brought = || members().flat_map(|sides| &sides.brought);
-    let is_undo = undone == Some(&restore_id);
+    let brought = || standing.iter().flat_map(Standing::brought);
     // What masters are to find in the end, and don't yet.
-    let awaited: Vec<&Volume> = match is_undo {
-        true => members().flat_map(|sides| &sides.replaced).collect(),
-        false => brought().collect(),
+    let awaited: Vec<&Volume> = match turn {
+        Some(Turn::Undo) => standing.iter().flat_map(Standing::replaced).collect(),
+        Some(Turn::Redo) | None => brought().collect(),
     };
     let untagged = awaited.into_iter().filter(|volume| !is_live(volume));
     Finding::new(
@@ -76,8 +80,11 @@ fn finding(
                 .unwrap_or(scope.now),
             volume_ids: untagged.map(|volume| volume.id.clone()).collect(),
             suspended_groups: suspended_groups.to_vec(),
-            is_undo,
-            restore_id,
+            is_undo: turn.is_some(),
+            restore_id: match turn {
+                Some(Turn::Redo) => restore_id.undo(),
+                Some(Turn::Undo) | None => restore_id,
+            },
         },
     )
 }

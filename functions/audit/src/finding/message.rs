@@ -189,7 +189,7 @@ fn restore_unfinished(kind: &Kind) -> String {
     };
     let (what, event) = match is_undo {
         true => (
-            "The undo of restore",
+            "The undo of",
             format!(
                 "{{\"action\":\"undo\",\"restore_id\":\"{restore_id}\"}} with the cluster's name"
             ),
