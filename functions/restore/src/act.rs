@@ -210,17 +210,17 @@ pub async fn let_masters_come(
         )),
         Err(error) => failure.with(&format!(
             "launches of {names} may still be suspended ({error}); resume them: {}",
-            resume_by_hand(&suspended)
+            resume_by_hand(&suspended).join("; ")
         )),
     }
 }
 
 /// The commands that resume groups' launches.
-pub fn resume_by_hand(groups: &[GroupName]) -> String {
+pub fn resume_by_hand(groups: &[GroupName]) -> Vec<String> {
     let commands = groups.iter().map(|group| {
         format!(
             "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group}"
         )
     });
-    commands.collect::<Vec<_>>().join("; ")
+    commands.collect()
 }

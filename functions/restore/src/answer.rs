@@ -88,6 +88,8 @@ pub struct MastersAnswer {
     pub option: MastersOption,
     /// The instances that are still to be terminated.
     pub terminate: Vec<InstanceId>,
+    /// The groups whose launches are suspended before that.
+    pub suspend: Vec<GroupName>,
     /// The groups whose launches a restore has suspended and not resumed.
     pub suspended: Vec<GroupName>,
 }
@@ -211,11 +213,14 @@ impl RestoreAnswer {
         for member in &self.members {
             text += &self.render_member(member);
         }
-        if !self.masters.terminate.is_empty() && self.masters.option == MastersOption::Replace {
+        if !self.masters.terminate.is_empty() {
             text += "\n";
-            for instance in &self.masters.terminate {
-                let _ = writeln!(text, "  - {instance} is terminated");
-            }
+        }
+        for group in &self.masters.suspend {
+            let _ = writeln!(text, "  ~ launches of {group} are suspended meanwhile");
+        }
+        for instance in &self.masters.terminate {
+            let _ = writeln!(text, "  - {instance} is terminated");
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "\nWarning: {warning}.");

@@ -31,11 +31,7 @@ pub fn next(exchange: &Exchange, fleet: &FleetOfMasters) -> Option<MastersStep> 
     if !exchange.needs_masters_gone() {
         return None;
     }
-    let launching = fleet
-        .groups
-        .iter()
-        .filter(|group| !group.launches_suspended);
-    let launching: Vec<_> = launching.map(|group| group.name.clone()).collect();
+    let launching = to_suspend(fleet);
     if !launching.is_empty() {
         return Some(MastersStep::Suspend(launching));
     }
@@ -60,6 +56,15 @@ pub fn doomed(fleet: &FleetOfMasters) -> Vec<InstanceId> {
     };
     let doomed = fleet.alive().filter(|master| !is_parked(master));
     doomed.map(|master| master.id.clone()).collect()
+}
+
+/// The groups that would launch what is terminated anew.
+pub fn to_suspend(fleet: &FleetOfMasters) -> Vec<GroupName> {
+    let launching = fleet
+        .groups
+        .iter()
+        .filter(|group| !group.launches_suspended);
+    launching.map(|group| group.name.clone()).collect()
 }
 
 /// The groups whose launches somebody else suspended: they are left so, and bring no new master.
@@ -182,4 +187,136 @@ fn refuse_lost_volumes(
             attachment.device,
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_backup_core::Tags;
+    use etcd_backup_core::discovery::{CLUSTER, ROLE_MASTER};
+    use etcd_backup_core::volume::{Attachment, Performance, VolumeState};
+
+    use super::*;
+    use crate::exchange::MemberExchange;
+
+    fn tags() -> Tags {
+        [
+            (CLUSTER, "k8s.mycompany.tld"),
+            (ROLE_MASTER, "1"),
+            ("k8s.io/etcd/main", "a/a"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn volume(id: &str, tags: Tags, attached_to: Option<&str>) -> Volume {
+        let attachment = attached_to.map(|instance| Attachment {
+            instance: instance.into(),
+            device: "/dev/xvdu".to_owned(),
+            delete_on_termination: false,
+        });
+        Volume {
+            id: id.into(),
+            state: VolumeState::Available,
+            created: "2026-11-22T07:30:00Z".parse().unwrap(),
+            zone: "eu-west-2a".into(),
+            size_gib: 20,
+            performance: Performance {
+                volume_type: "gp3".to_owned(),
+                iops: None,
+                throughput: None,
+            },
+            encrypted: false,
+            made_from: None,
+            attachments: attachment.into_iter().collect(),
+            tags,
+        }
+    }
+
+    fn exchange(old: Volume, new: Volume) -> Exchange {
+        Exchange {
+            id: "r-1f2e3d4c5b6a".into(),
+            members: vec![MemberExchange {
+                key: "main/a".parse().unwrap(),
+                leaving: vec![old],
+                coming: vec![(new, tags())],
+            }],
+        }
+    }
+
+    /// Nothing exchanged yet, the old volume free or not.
+    fn pending(attached_to: Option<&str>) -> Exchange {
+        let old = volume("vol-old", tags(), attached_to);
+        exchange(old, volume("vol-new", Tags::new(), None))
+    }
+
+    fn fleet(state: InstanceState, launches_suspended: bool) -> FleetOfMasters {
+        let master = |id: &str, state| Master {
+            id: id.into(),
+            zone: "eu-west-2a".into(),
+            state,
+        };
+        FleetOfMasters {
+            masters: vec![
+                master("i-a", state),
+                master("i-gone", InstanceState::Terminated),
+            ],
+            groups: vec![MasterGroup {
+                name: "master-a".into(),
+                zones: vec!["eu-west-2a".into()],
+                instances: vec!["i-a".into()],
+                launching: Vec::new(),
+                launches_suspended,
+                suspended_by: None,
+            }],
+            protected: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn launches_stop_then_masters_then_it_waits_for_volumes() {
+        let exchange = pending(Some("i-a"));
+        let next = |state, suspended| next(&exchange, &fleet(state, suspended));
+        let suspend = MastersStep::Suspend(vec!["master-a".into()]);
+        let terminate = MastersStep::Terminate(vec!["i-a".into()]);
+        assert_eq!(next(InstanceState::Running, false), Some(suspend));
+        assert_eq!(next(InstanceState::Running, true), Some(terminate));
+        for state in [InstanceState::ShuttingDown, InstanceState::Terminated] {
+            assert_eq!(next(state, true), Some(MastersStep::Wait), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_launch_that_was_under_way_is_waited_for_and_terminated() {
+        let exchange = pending(None);
+        let mut fleet = fleet(InstanceState::Terminated, true);
+        assert_eq!(next(&exchange, &fleet), None);
+        fleet.groups[0].launching.push("i-late".into());
+        assert_eq!(
+            next(&exchange, &fleet),
+            Some(MastersStep::Wait),
+            "EC2 doesn't show it yet"
+        );
+        fleet.masters.push(Master {
+            id: "i-late".into(),
+            zone: "eu-west-2a".into(),
+            state: InstanceState::Pending,
+        });
+        let terminate = MastersStep::Terminate(vec!["i-late".into()]);
+        assert_eq!(next(&exchange, &fleet), Some(terminate));
+    }
+
+    #[test]
+    fn once_a_new_volume_is_tagged_no_master_dies_any_more() {
+        let old = volume("vol-old", Tags::new(), None);
+        let new = volume("vol-new", tags(), None);
+        let running = fleet(InstanceState::Running, false);
+        assert_eq!(next(&exchange(old, new.clone()), &running), None);
+        let still_attached = volume("vol-old", Tags::new(), Some("i-a"));
+        let mut half_way = exchange(still_attached, new.clone());
+        assert_eq!(next(&half_way, &running), None, "the exchange is over");
+        let untagged = (volume("vol-other", Tags::new(), None), tags());
+        half_way.members[0].coming.push(untagged);
+        let suspend = MastersStep::Suspend(vec!["master-a".into()]);
+        assert_eq!(next(&half_way, &running), Some(suspend));
+    }
 }

@@ -4,8 +4,8 @@ use etcd_backup_core::ids::RestoreId;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::standing::Turn;
 
+use crate::act;
 use crate::answer::RestoreAnswer;
-use crate::choice::list;
 use crate::collect::FleetOfMasters;
 use crate::event::{Action, MastersOption};
 use crate::show::Frame;
@@ -51,7 +51,7 @@ pub fn next_steps(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
         Phase::Planned if outlook.is_finished => after_restore(outlook, answer),
         Phase::Planned => planned(outlook, answer),
         Phase::Creating | Phase::WaitingForMasters | Phase::Exchanging => {
-            vec![go_on(outlook, answer)]
+            unfinished(outlook, answer)
         }
         Phase::Done => after_restore(outlook, answer),
         Phase::Undone => after_undo(outlook, answer),
@@ -68,13 +68,23 @@ fn planned(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
             terminate(outlook),
         ],
         MastersOption::Replace => vec![format!(
-            "{send}: it makes the new volumes, suspends launches of {}, terminates {}, waits until the old \
-             volumes are free, exchanges the tags, and resumes launches. The old volumes are kept, \
-             untagged.",
-            list(outlook.fleet.groups.iter().map(|group| &group.name)),
-            list(answer.masters.terminate.iter()),
+            "{send}: it makes the new volumes, suspends launches, terminates the masters, waits until the \
+             old volumes are free, exchanges the tags, and resumes launches. The old volumes are kept, \
+             untagged."
         )],
     }
+}
+
+fn unfinished(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
+    let mut steps = vec![go_on(outlook, answer)];
+    let suspended = &answer.masters.suspended;
+    if !suspended.is_empty() {
+        steps.push(format!(
+            "Only if neither can be: resume launches by hand:\n{}",
+            act::resume_by_hand(suspended).join("\n")
+        ));
+    }
+    steps
 }
 
 fn go_on(outlook: &Outlook, answer: &RestoreAnswer) -> String {
@@ -109,15 +119,11 @@ fn go_on(outlook: &Outlook, answer: &RestoreAnswer) -> String {
 fn after_restore(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
     let mut steps = masters_come(outlook, answer);
     steps.extend(after_time_travel(answer));
-    steps.extend(delete(outlook, answer));
     let mut members = answer.members.iter();
     if members.all(|member| !member.retired.is_empty()) {
-        steps.push(format!(
-            "The way back, as long as the retired volumes exist:\n\
-             {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{}\"}}",
-            answer.cluster, answer.restore_id
-        ));
+        steps.push(way_back(answer, &answer.restore_id));
     }
+    steps.extend(delete(outlook, answer));
     steps
 }
 
@@ -129,16 +135,18 @@ fn after_undo(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
     let mut steps = masters_come(outlook, answer);
     if was_exchanged {
         steps.extend(after_time_travel(answer));
+        steps.push(way_back(answer, &answer.restore_id.undo()));
     }
     steps.extend(delete(outlook, answer));
-    if let Some(undo_id) = answer.undo_id.as_ref().filter(|_| was_exchanged) {
-        steps.push(format!(
-            "The way back to the restored volumes, as long as they exist:\n\
-             {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{undo_id}\"}}",
-            answer.cluster
-        ));
-    }
     steps
+}
+
+fn way_back(answer: &RestoreAnswer, id: &RestoreId) -> String {
+    format!(
+        "The way back, as long as the volumes out of service exist:\n\
+         {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{id}\"}}",
+        answer.cluster
+    )
 }
 
 fn masters_come(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
@@ -166,8 +174,8 @@ fn after_time_travel(answer: &RestoreAnswer) -> Vec<String> {
          etcdctl del --prefix /registry/masterleases/"
             .to_owned(),
         format!(
-            "etcd went back in time, so nodes may know more than it: replace them all, and make anew what \
-             was changed since the restore point (tokens, objects):\n\
+            "Nodes have seen a state of etcd that no longer exists: replace them all, and make anew what \
+             was changed in it (tokens, objects):\n\
              kops rolling-update cluster --name {} --cloudonly --force --yes --instance-group-roles Node",
             answer.cluster
         ),
@@ -188,7 +196,7 @@ fn delete(outlook: &Outlook, answer: &RestoreAnswer) -> Option<String> {
     let of_volumes = format!("Name=volume-id,Values={}", spaced.join(","));
     Some(format!(
         "When all is well, and the volumes in service have a history of their own ({} runs), delete those \
-         out of service and their snapshots, as nobody else will; until then they are the way back:\n\
+         out of service and their snapshots, as nobody else will:\n\
          for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done\n\
          aws ec2 describe-snapshots --region {region} --owner-ids self --filters {of_volumes} \
          --query 'Snapshots[].[SnapshotId]' --output text \

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::MemberKey;
 use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::standing::{Sides, Standing, Turn, is_live};
+use etcd_backup_core::standing::{Sides, Standing, Turn, has_memory, is_live};
 use etcd_backup_core::volume::VolumeState;
 
 use crate::answer::{MastersAnswer, MemberAnswer, RestoreAnswer, RestorePoint, usable};
@@ -19,7 +20,7 @@ use crate::next_steps::{self, Outlook};
 use crate::plan::Plan;
 use crate::step::{Phase, Work};
 use crate::undo::{self, Undo};
-use crate::{act, attempt, choice, masters};
+use crate::{attempt, choice, masters};
 
 /// What every answer needs beside the work.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +145,7 @@ fn member_answers(members: &BTreeMap<MemberKey, Sides>, is_put_back: bool) -> Ve
 /// `RestoreNotFound`.
 pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diagnostic> {
     let standing = undo::standing(frame.request, &situation.cluster)?;
+    let standing = with_what_it_will_replace(standing, &situation.cluster);
     let origin = standing.origin();
     let fleet = &situation.fleet_of_masters;
     let turn = standing.turn();
@@ -162,6 +164,7 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
         masters: MastersAnswer {
             option,
             terminate: Vec::new(),
+            suspend: Vec::new(),
             suspended: masters::to_resume(fleet),
         },
         next_steps: Vec::new(),
@@ -181,6 +184,23 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
     };
     let what = what(&standing, turn, frame);
     Ok(finish(answer, &outlook, &headline(phase, &what)))
+}
+
+/// Before its exchange, no journal says yet whose place a new volume will take.
+fn with_what_it_will_replace(mut standing: Standing, cluster: &Cluster) -> Standing {
+    for (key, sides) in &mut standing.members {
+        let is_waiting = !sides
+            .brought
+            .iter()
+            .any(|volume| is_live(volume) || has_memory(volume));
+        if let Some(member) = cluster.members.get(key)
+            && is_waiting
+            && sides.replaced.is_empty()
+        {
+            sides.replaced.clone_from(&member.volumes);
+        }
+    }
+    standing
 }
 
 fn superseded(standing: &Standing) -> Vec<String> {
@@ -238,14 +258,18 @@ fn restore_point(standing: &Standing, situation: &Situation) -> RestorePoint {
 }
 
 fn masters_answer(option: MastersOption, progress: &Progress) -> MastersAnswer {
-    let is_pending = progress.work.exchange().needs_masters_gone();
+    let fleet = &progress.fleet;
+    let are_to_go =
+        option == MastersOption::Replace && progress.work.exchange().needs_masters_gone();
+    let (terminate, suspend) = match are_to_go {
+        true => (masters::doomed(fleet), masters::to_suspend(fleet)),
+        false => (Vec::new(), Vec::new()),
+    };
     MastersAnswer {
         option,
-        terminate: match option == MastersOption::Replace && is_pending {
-            true => masters::doomed(&progress.fleet),
-            false => Vec::new(),
-        },
-        suspended: masters::to_resume(&progress.fleet),
+        terminate,
+        suspend,
+        suspended: masters::to_resume(fleet),
     }
 }
 
@@ -275,9 +299,8 @@ fn finish(mut answer: RestoreAnswer, outlook: &Outlook, headline: &str) -> Resto
     }
     if !answer.masters.suspended.is_empty() {
         answer.warnings.push(format!(
-            "launches of {} are suspended until this is done, or undone; by hand: {}",
+            "launches of {} are suspended until this is done, or undone: no master comes back before",
             choice::list(answer.masters.suspended.iter()),
-            act::resume_by_hand(&answer.masters.suspended)
         ));
     }
     answer.next_steps = next_steps::next_steps(outlook, &answer);

@@ -227,7 +227,9 @@ async fn a_failure_between_terminating_and_exchanging_lets_masters_come_back() {
     let status = invoke(&restore, with(json!({"action": "status"}))).await;
     assert_eq!(status["phase"], "waiting_for_masters");
     assert!(
-        status["warnings"].to_string().contains("resume-processes"),
+        status["next_steps"]
+            .to_string()
+            .contains("resume-processes"),
         "{status}"
     );
     let audit = fleet.function("audit").await;
@@ -259,7 +261,9 @@ async fn an_undo_resumes_what_the_restore_suspended() {
     let waiting = restore.invoke_with(replace(), short).await.unwrap();
     assert_eq!(waiting["phase"], "waiting_for_masters");
     assert!(
-        waiting["warnings"].to_string().contains("resume-processes"),
+        waiting["next_steps"]
+            .to_string()
+            .contains("resume-processes"),
         "{waiting}"
     );
     let error = refused(&fleet, event()).await;
