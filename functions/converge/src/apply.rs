@@ -99,8 +99,25 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
             }
             Step::TagPolicy { arn, tags } => aws.tag_policy(arn, tags).await?,
             Step::UpdatePolicy(update) => self.update_policy(update).await?,
+            Step::DeletePolicy { id } => aws.delete_policy(id).await?,
+            Step::UntagRole { role, keys } => aws.untag_role(role, keys).await?,
+            Step::Detach { role, policy_arn } => aws.detach_policy(role, policy_arn).await?,
+            Step::DeleteRolePolicy { arn } => self.delete_role_policy(arn).await?,
+            Step::DeleteRole { name } => aws.delete_role(name).await?,
         }
         Ok(None)
+    }
+
+    /// IAM deletes only a policy whose other versions are gone.
+    async fn delete_role_policy(&self, arn: &str) -> Result<(), AwsError> {
+        let versions = match self.aws.policy_versions(arn).await {
+            Err(error) if error.is(ABSENT) => return Ok(()),
+            versions => versions?,
+        };
+        for version in versions.iter().filter(|version| !version.is_default) {
+            self.aws.delete_policy_version(arn, &version.id).await?;
+        }
+        self.aws.delete_managed_policy(arn).await
     }
 
     /// A role that is there though the plan saw none was made by this call, its answer lost, or a

@@ -6,6 +6,9 @@ use etcd_backup_core::lifecycle_policy::{DesiredPolicy, MANAGED_BY, MANAGED_BY_V
 use etcd_backup_core::settings::Settings;
 use serde_json::json;
 
+/// On the role: followed by a Region that has a stack which uses it.
+pub const USED_IN_PREFIX: &str = "etcd-backup/used-in/";
+
 /// What there should be, but for what depends on the paths of a role and an IAM policy that exist.
 #[derive(Clone, Debug)]
 pub struct Desired {
@@ -19,6 +22,8 @@ pub struct Desired {
     pub role_policy: String,
     /// The tags on all that is made.
     pub tags: Tags,
+    /// The tags on the role.
+    pub role_tags: Tags,
     /// The DLM policy, with the role's ARN as it is when converge makes the role.
     policy: DesiredPolicy,
     deployment: Deployment,
@@ -30,12 +35,14 @@ impl Desired {
         let Deployment {
             partition, account, ..
         } = deployment;
+        let tags = Tags::from([(MANAGED_BY.to_owned(), MANAGED_BY_VALUE.to_owned())]);
         Self {
             role_name: settings.role_name.clone(),
             trust: trust(partition, account),
             role_policy_name: settings.role_policy_name.clone(),
             role_policy: role_policy(partition),
-            tags: Tags::from([(MANAGED_BY.to_owned(), MANAGED_BY_VALUE.to_owned())]),
+            tags: tags.clone(),
+            role_tags: tags,
             policy: DesiredPolicy {
                 description: settings.policy_description.clone(),
                 execution_role_arn: format!(
@@ -50,6 +57,19 @@ impl Desired {
             },
             deployment: deployment.clone(),
         }
+    }
+
+    /// The same, with the role's note that a stack in this Region uses it.
+    #[must_use]
+    pub fn used_by_stack(mut self) -> Self {
+        let key = self.used_in_key();
+        self.role_tags.insert(key, "yes".to_owned());
+        self
+    }
+
+    /// The key of that note.
+    pub fn used_in_key(&self) -> String {
+        format!("{USED_IN_PREFIX}{}", self.deployment.region)
     }
 
     /// The role's ARN when converge makes it.

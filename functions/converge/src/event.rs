@@ -64,11 +64,6 @@ impl Request {
                 policy_error: policy_error(event),
             });
         }
-        if event.contains_key("RequestType") && event.contains_key("ResponseURL") {
-            return Err(Diagnostic::invalid_event(format!(
-                "requests of CloudFormation custom resources are not served; accepted are {ACCEPTED}"
-            )));
-        }
         Ok(Self {
             action: asked(event)?,
             policy_error: None,
@@ -185,11 +180,6 @@ mod tests {
             (
                 json!({"action": null}),
                 "unknown action null; known: apply, plan",
-            ),
-            (
-                json!({"RequestType": "Create", "ResponseURL": "https://example.com"}),
-                "requests of CloudFormation custom resources are not served; accepted are {} or \
-                 {\"action\":\"apply\"}, {\"action\":\"plan\"}, or an event from EventBridge",
             ),
         ] {
             let error = Request::decode(&event).unwrap_err();

@@ -12,39 +12,61 @@ mod alert;
 mod answer;
 mod apply;
 mod collect;
+mod custom_resource;
 mod desired;
 mod event;
 mod patience;
 mod plan;
 
 use etcd_backup_aws::function::Invocation;
-use etcd_backup_core::aws::Alerts;
+use etcd_backup_core::aws::{Alerts, Responder};
 use etcd_backup_core::deployment::Deployment;
-use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::iam::{RoleWriter, Roles};
 use etcd_backup_core::lifecycle_policy::{Policies, PolicyWriter};
 use etcd_backup_core::settings::Settings;
 use jiff::Timestamp;
+use serde::Serialize;
 
 pub use crate::answer::Answer;
+use crate::custom_resource::{Response, Wanted};
 use crate::desired::Desired;
 use crate::event::{Action, PolicyError, Request};
 use crate::patience::Patience;
+
+/// What an invocation is answered.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answered {
+    /// To a person, a schedule or DLM.
+    Converge(Answer),
+    /// The same that CloudFormation was told.
+    CloudFormation(Response),
+}
 
 /// Serves one invocation.
 ///
 /// # Errors
 ///
 /// `InvalidEvent` before anything is read; `AwsError` from the first call that AWS refused. What
-/// was applied until then stays.
+/// was applied until then stays. A custom resource's failure goes to CloudFormation, and is none of the
+/// invocation's, as Lambda would try again; `ResponseUndelivered` is.
 pub async fn handle<A>(
     aws: &A,
     settings: &Settings,
     invocation: Invocation,
-) -> Result<Answer, Diagnostic>
+) -> Result<Answered, Diagnostic>
 where
-    A: Roles + RoleWriter + Policies + PolicyWriter + Alerts,
+    A: Roles + RoleWriter + Policies + PolicyWriter + Alerts + Responder,
 {
+    if let Some(request) = custom_resource::Request::of(&invocation.event) {
+        let response = for_stack(aws, settings, &invocation, &request).await;
+        let body = serde_json::to_string(&response)
+            .map_err(|error| Diagnostic::new(ErrorType::Internal, error.to_string()))?;
+        let put = aws.respond(&request.response_url, &body).await;
+        put.map_err(|error| Diagnostic::new(ErrorType::ResponseUndelivered, error.to_string()))?;
+        return Ok(Answered::CloudFormation(response));
+    }
     let Invocation {
         event,
         now,
@@ -54,10 +76,68 @@ where
     } = invocation;
     let request = Request::decode(&event)?;
     let patience = Patience::until(deadline);
-    let converged = converge(aws, settings, &deployment, request.action, now, patience).await;
-    match request.policy_error {
+    let desired = Desired::new(settings, &deployment);
+    let converged = converge(aws, settings, &desired, request.action, now, patience).await;
+    let answer = match request.policy_error {
         Some(error) => tell(aws, settings, &deployment, &error, converged).await,
         None => converged,
+    };
+    answer.map(Answered::Converge)
+}
+
+/// What CloudFormation is told. It must be told in time, also where AWS is slow.
+async fn for_stack<A>(
+    aws: &A,
+    settings: &Settings,
+    invocation: &Invocation,
+    request: &custom_resource::Request,
+) -> Response
+where
+    A: Roles + RoleWriter + Policies + PolicyWriter,
+{
+    let until = custom_resource::Request::work_until(invocation.deadline);
+    let work = do_for_stack(aws, settings, invocation, request);
+    match tokio::time::timeout_at(until, work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => request.failure(&error),
+        Err(_) => request.failure(&Diagnostic::new(
+            ErrorType::AwsError,
+            "AWS was too slow for this invocation; what was made until then stays, and deploying again \
+             goes on from there",
+        )),
+    }
+}
+
+async fn do_for_stack<A>(
+    aws: &A,
+    settings: &Settings,
+    invocation: &Invocation,
+    request: &custom_resource::Request,
+) -> Result<Response, Diagnostic>
+where
+    A: Roles + RoleWriter + Policies + PolicyWriter,
+{
+    let desired = Desired::new(settings, &invocation.deployment).used_by_stack();
+    let patience = Patience::until(custom_resource::Request::work_until(invocation.deadline));
+    match request.wanted.clone().map_err(Diagnostic::invalid_event)? {
+        Wanted::Converge => {
+            let now = invocation.now;
+            let answer = converge(aws, settings, &desired, Action::Apply, now, patience).await?;
+            Ok(request.success(Some(&answer), &answer.text))
+        }
+        Wanted::Delete if request.was_made() => {
+            let actual = collect::collect(aws, settings, &desired).await?;
+            let mut plan = plan::teardown(&desired, &actual);
+            let answer = Answer::new(Action::Apply, plan.clone());
+            // Listed as always, taken in reverse: nothing goes before what needs it.
+            plan.changes.reverse();
+            apply::apply(aws, settings, &plan, patience).await?;
+            Ok(request.success(Some(&answer), &answer.text))
+        }
+        Wanted::Delete | Wanted::Keep => Ok(request.success(
+            None,
+            "The lifecycle policy, its role and all snapshots are kept.",
+        )),
     }
 }
 
@@ -65,7 +145,7 @@ where
 async fn converge<A>(
     aws: &A,
     settings: &Settings,
-    deployment: &Deployment,
+    desired: &Desired,
     action: Action,
     now: Timestamp,
     patience: Patience,
@@ -73,9 +153,8 @@ async fn converge<A>(
 where
     A: Roles + RoleWriter + Policies + PolicyWriter,
 {
-    let desired = Desired::new(settings, deployment);
-    let actual = collect::collect(aws, settings, &desired).await?;
-    let mut plan = plan::decide(&desired, &actual, now);
+    let actual = collect::collect(aws, settings, desired).await?;
+    let mut plan = plan::decide(desired, &actual, now);
     if action == Action::Apply {
         let made = apply::apply(aws, settings, &plan, patience).await?;
         plan.policy_id = plan.policy_id.or(made);

@@ -5,6 +5,7 @@
 
 mod decide;
 mod differences;
+mod teardown;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use decide::decide;
 pub use differences::Difference;
+pub use teardown::teardown;
 
 /// What has to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,16 @@ pub enum Step {
     TagPolicy { arn: String, tags: Tags },
     /// Put the DLM policy as it should be.
     UpdatePolicy(PolicyUpdate),
+    /// Delete the DLM policy; its snapshots stay.
+    DeletePolicy { id: PolicyId },
+    /// Take tags off the role.
+    UntagRole { role: String, keys: Vec<String> },
+    /// Detach the IAM policy from the role.
+    Detach { role: String, policy_arn: String },
+    /// Delete the IAM policy with all its versions.
+    DeleteRolePolicy { arn: String },
+    /// Delete the role.
+    DeleteRole { name: String },
 }
 
 /// An update of a DLM policy.
@@ -152,6 +164,13 @@ impl Change {
             name,
             differences: Vec::new(),
             steps: vec![step],
+        }
+    }
+
+    fn delete(resource: Resource, name: String, step: Step) -> Self {
+        Self {
+            operation: Operation::Delete,
+            ..Self::create(resource, name, step)
         }
     }
 

@@ -7,7 +7,7 @@ use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{AwsError, MasterWriter, Masters, NewVolume, VolumeWriter};
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::ids::{ClusterName, GroupName, MemberKey, RestoreId, VolumeId};
-use etcd_backup_core::restore_tags::Retirement;
+use etcd_backup_core::restore_tags::{Retirement, SUSPENDED_BY};
 use futures::future::{join_all, try_join_all};
 
 use crate::choice::list;
@@ -219,7 +219,9 @@ pub async fn let_masters_come(
 pub fn resume_by_hand(groups: &[GroupName]) -> Vec<String> {
     let commands = groups.iter().map(|group| {
         format!(
-            "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group}"
+            "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group} \
+             && aws autoscaling delete-tags --tags \
+             ResourceId={group},ResourceType=auto-scaling-group,Key={SUSPENDED_BY}"
         )
     });
     commands.collect()

@@ -204,9 +204,14 @@ impl RestoreAnswer {
             });
         if let Some(earliest) = point.earliest {
             let skew = point.skew_seconds;
+            let undone = if self.is_put_back() {
+                "Undone restore"
+            } else {
+                "Restore"
+            };
             let _ = writeln!(
                 text,
-                "Restore point: {run}, taken {earliest} (skew {skew} s)."
+                "{undone} point: {run}, taken {earliest} (skew {skew} s)."
             );
         }
         text += "\n";
@@ -232,13 +237,17 @@ impl RestoreAnswer {
         text
     }
 
+    /// Whether what was replaced comes back, rather than what was restored.
+    fn is_put_back(&self) -> bool {
+        self.undo_id.is_some() && self.phase != Phase::Done
+    }
+
     fn render_member(&self, member: &MemberAnswer) -> String {
         let name = format!("{}/{}", member.etcd_cluster, member.member);
         let kind = format!("{}, {} GiB", member.volume_type, member.size_gib);
         let zone = &member.zone;
         let retired = list(member.retired.iter());
-        let is_put_back = self.undo_id.is_some() && self.phase != Phase::Done;
-        if is_put_back {
+        if self.is_put_back() {
             return match &member.volume_id {
                 Some(volume) => format!(
                     "  ~ {name:<12} back to {volume} in {zone} ({kind}); gives up {retired}\n"
@@ -256,6 +265,7 @@ impl RestoreAnswer {
             .map_or(String::new(), |snapshot| format!(" from {snapshot}"));
         let retires = match member.retired.is_empty() {
             true => "the old one is gone".to_owned(),
+            false if self.phase == Phase::Done => format!("retired {retired}"),
             false => format!("retires {retired}"),
         };
         format!("  + {name:<12} {new}{from} in {zone} ({kind}); {retires}\n")

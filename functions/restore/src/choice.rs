@@ -144,7 +144,7 @@ fn by_run(
         warnings: newer
             .map(|run| {
                 format!(
-                    "the newer run of {} is not complete: it lacks {}",
+                    "the newer run of {} is not complete, so an older one is used: it lacks {}",
                     run.run,
                     lacks(run)
                 )
@@ -188,7 +188,7 @@ fn no_restore_point(
     let message = match (eligible.first(), runs.last()) {
         (Some(newest), _) => format!(
             "no run left a completed snapshot of every member of {cluster}; the newest, of {}, \
-             lacks {}. See {{\"action\":\"list\"}}; \"etcd_clusters\", \"at\" or \"snapshots\" chooses",
+             lacks {}. See {{\"action\":\"list\",\"cluster\":\"{cluster}\"}}; \"etcd_clusters\", \"at\" or \"snapshots\" chooses",
             newest.run,
             lacks(newest)
         ),

@@ -89,7 +89,8 @@ impl Execution<'_> {
     ///
     /// Before anything is written, a refusal. `VolumeFailed` when a new volume ends in `error` (the old
     /// ones are untouched then); `CandidatesWrong` when masters don't find what they should;
-    /// `AwsError`. Launches that a restore suspended are resumed on the way out.
+    /// `AwsError`. Launches that a restore suspended are resumed on the way out, but for
+    /// `CandidatesWrong`.
     pub async fn run(
         mut self,
         aws: &(impl Storage + VolumeWriter + Masters + MasterWriter),
@@ -99,6 +100,8 @@ impl Execution<'_> {
         let mut has_acted = self.has_suspended(&situation.fleet_of_masters);
         let result = self.rounds(aws, situation, &mut has_acted).await;
         match result {
+            // Masters that came back now would choose between two volumes.
+            Err(failure) if failure.error_type == ErrorType::CandidatesWrong => Err(failure),
             Err(failure) if has_acted => {
                 Err(act::let_masters_come(aws, &self.request.cluster, failure).await)
             }
@@ -234,7 +237,8 @@ impl Execution<'_> {
             format!(
                 "the volumes are exchanged, but masters would not find exactly one volume, the right \
                  one, for each member. They find for {}. Take the k8s.io/etcd tag off what shouldn't be \
-                 found before any master starts",
+                 found before any master starts (launches that were suspended for this stay so), then \
+                 send the same event again",
                 wrong.collect::<Vec<_>>().join("; ")
             ),
         ))

@@ -103,6 +103,7 @@ impl ListAnswer {
                 point.verdict()
             );
         }
+        text += "\nTo restore one of them, say \"at\": its LATEST SNAPSHOT. Without \"at\" it is the newest complete one.\n";
         text
     }
 }

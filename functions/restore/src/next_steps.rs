@@ -24,6 +24,8 @@ pub struct Outlook<'a> {
     pub is_finished: bool,
     /// Whether masters have the volumes in service already: terminating them would only cost time.
     pub is_taken: bool,
+    /// Whether volumes that are out of service are still attached to instances.
+    pub is_old_in_use: bool,
     /// The undo, or the undo's undo, that it is about.
     pub turn: Option<Turn>,
     /// The options that an unfinished restore was begun with, where its event isn't at hand.
@@ -39,6 +41,7 @@ impl<'a> Outlook<'a> {
             fleet,
             is_finished: false,
             is_taken: false,
+            is_old_in_use: false,
             turn: None,
             options: None,
         }
@@ -61,16 +64,15 @@ pub fn next_steps(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
 fn planned(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
     let send = "Send the same event with \"action\": \"restore\" (or without \"action\")";
     match answer.masters.option {
-        MastersOption::Leave => vec![
-            format!(
-                "{send} to make the new volumes and exchange the tags. The old volumes are kept, untagged."
-            ),
-            terminate(outlook),
-        ],
+        MastersOption::Leave => {
+            let make = format!(
+                "{send} to make the new volumes and exchange the tags. Old volumes are kept, untagged."
+            );
+            [make].into_iter().chain(terminate(outlook)).collect()
+        }
         MastersOption::Replace => vec![format!(
             "{send}: it makes the new volumes, suspends launches, terminates the masters, waits until the \
-             old volumes are free, exchanges the tags, and resumes launches. The old volumes are kept, \
-             untagged."
+             old volumes are free, exchanges the tags, and resumes launches. Old volumes are kept, untagged."
         )],
     }
 }
@@ -80,7 +82,8 @@ fn unfinished(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
     let suspended = &answer.masters.suspended;
     if !suspended.is_empty() {
         steps.push(format!(
-            "Only if neither can be: resume launches by hand:\n{}",
+            "Only if neither works: resume launches by hand; masters then come back on whatever volumes are \
+             tagged for them:\n{}",
             act::resume_by_hand(suspended).join("\n")
         ));
     }
@@ -108,10 +111,13 @@ fn go_on(outlook: &Outlook, answer: &RestoreAnswer) -> String {
     };
     let way_out = match outlook.turn {
         Some(_) => String::new(),
-        None => format!(" {{\"action\":\"undo\",\"cluster\":\"{cluster}\"}} gives it up instead."),
+        None => format!(
+            " {{\"action\":\"undo\",\"cluster\":\"{cluster}\"{}}} gives it up instead.",
+            masters_field(answer)
+        ),
     };
     format!(
-        "{event}: it goes on where it stopped, and makes nothing twice. {masters} before the answer is \
+        "{event}: it goes on where it stopped, and makes nothing twice. {masters} before the answer says \
          done.{way_out}"
     )
 }
@@ -144,20 +150,31 @@ fn after_undo(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
 fn way_back(answer: &RestoreAnswer, id: &RestoreId) -> String {
     format!(
         "The way back, as long as the volumes out of service exist:\n\
-         {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{id}\"}}",
-        answer.cluster
+         {{\"action\":\"undo\",\"cluster\":\"{}\",\"restore_id\":\"{id}\"{}}}",
+        answer.cluster,
+        masters_field(answer)
     )
 }
 
+/// Who had masters replaced will want it on the way back too.
+fn masters_field(answer: &RestoreAnswer) -> &'static str {
+    match answer.masters.option {
+        MastersOption::Leave => "",
+        MastersOption::Replace => ",\"masters\":\"replace\"",
+    }
+}
+
 fn masters_come(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
-    let are_replaced =
-        answer.masters.option == MastersOption::Replace && answer.action != Action::Status;
+    // After a restore that left them, a repetition that would replace them finds it done.
+    let are_replaced = answer.masters.option == MastersOption::Replace
+        && answer.action != Action::Status
+        && !outlook.is_old_in_use;
     let mut steps = match outlook.is_taken || are_replaced {
         true => Vec::new(),
-        false => vec![terminate(outlook)],
+        false => terminate(outlook),
     };
     steps.push(
-        "Wait until the new masters are up and every etcd member has joined:\n\
+        "Wait until the new masters are Ready and etcd is ok:\n\
          kubectl get nodes\n\
          kubectl get --raw '/readyz?verbose'"
             .to_owned(),
@@ -168,10 +185,9 @@ fn masters_come(outlook: &Outlook, answer: &RestoreAnswer) -> Vec<String> {
 /// Sources: kops "Etcd backup, restore and encryption"; kubernetes issue 86812; etcd issue 16028.
 fn after_time_travel(answer: &RestoreAnswer) -> Vec<String> {
     vec![
-        "The kubernetes endpoints must list only the new masters' addresses. An API server's lease that \
-         came back with the old data keeps a dead one there; take it off on a master:\n\
-         kubectl get endpoints kubernetes --namespace default\n\
-         etcdctl del --prefix /registry/masterleases/"
+        "The kubernetes endpoints must list only the new masters' addresses. Where a dead one stays, its \
+         lease came back with the old data and must be taken out of etcd, as the runbook says:\n\
+         kubectl get endpoints kubernetes --namespace default"
             .to_owned(),
         format!(
             "Nodes have seen a state of etcd that no longer exists: replace them all, and make anew what \
@@ -195,8 +211,9 @@ fn delete(outlook: &Outlook, answer: &RestoreAnswer) -> Option<String> {
     }
     let of_volumes = format!("Name=volume-id,Values={}", spaced.join(","));
     Some(format!(
-        "When all is well, and the volumes in service have a history of their own ({} runs), delete those \
-         out of service and their snapshots, as nobody else will:\n\
+        "Not now: when all is well, and the volumes in service have a history of their own ({} runs), \
+         delete those out of service and their snapshots, as nobody else will. It ends the way back, and \
+         every older restore point:\n\
          for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done\n\
          aws ec2 describe-snapshots --region {region} --owner-ids self --filters {of_volumes} \
          --query 'Snapshots[].[SnapshotId]' --output text \
@@ -206,21 +223,36 @@ fn delete(outlook: &Outlook, answer: &RestoreAnswer) -> Option<String> {
     ))
 }
 
-/// One command for all: a restored member that meets a live, newer peer panics or loses entries.
-fn terminate(outlook: &Outlook) -> String {
-    let ids: Vec<&str> = outlook
-        .fleet
-        .alive()
-        .map(|master| master.id.as_str())
-        .collect();
-    match ids.is_empty() {
-        true => "No master runs: let the autoscaling groups start them.".to_owned(),
-        false => format!(
+/// One command for all: a restored member that meets a live, newer peer panics or loses entries. What is
+/// in no group isn't terminated, as nothing would bring it back.
+fn terminate(outlook: &Outlook) -> Vec<String> {
+    let Outlook { fleet, region, .. } = outlook;
+    let ids = |is_in_group: bool| -> Vec<&str> {
+        let masters = fleet.alive();
+        masters
+            .filter(|master| fleet.group_of(&master.id).is_some() == is_in_group)
+            .map(|master| master.id.as_str())
+            .collect()
+    };
+    let (in_groups, others) = (ids(true).join(" "), ids(false).join(" "));
+    let mut steps = Vec::new();
+    if !others.is_empty() {
+        steps.push(format!(
+            "These masters are in no autoscaling group. Stop them all, detach their etcd volumes (a reboot \
+             keeps the old ones attached), and start them when the others come back:\n\
+             aws ec2 stop-instances --region {region} --instance-ids {others}\n\
+             aws ec2 start-instances --region {region} --instance-ids {others}"
+        ));
+    }
+    if !in_groups.is_empty() {
+        steps.push(format!(
             "Terminate all masters at once, never one after the other; their autoscaling groups bring \
              new ones, which find the right volumes:\n\
-             aws ec2 terminate-instances --region {} --instance-ids {}",
-            outlook.region,
-            ids.join(" ")
-        ),
+             aws ec2 terminate-instances --region {region} --instance-ids {in_groups}"
+        ));
+    }
+    match steps.is_empty() {
+        true => vec!["No master runs: let the autoscaling groups start them.".to_owned()],
+        false => steps,
     }
 }

@@ -10,7 +10,7 @@ use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::standing::{Sides, Standing, Turn, has_memory, is_live};
-use etcd_backup_core::volume::VolumeState;
+use etcd_backup_core::volume::{Volume, VolumeState};
 
 use crate::answer::{MastersAnswer, MemberAnswer, RestoreAnswer, RestorePoint, usable};
 use crate::collect::{FleetOfMasters, Situation};
@@ -71,7 +71,8 @@ fn restore(frame: Frame, plan: &Plan, progress: &Progress) -> RestoreAnswer {
         .filter_map(|member| member.made.as_ref());
     let outlook = Outlook {
         is_finished: plan.is_finished,
-        is_taken: made.flat_map(|volume| &volume.attachments).next().is_some(),
+        is_taken: is_attached(made),
+        is_old_in_use: is_attached(plan.members.iter().flat_map(|member| &member.old)),
         ..Outlook::new(frame, &progress.fleet)
     };
     let headline = match phase {
@@ -104,6 +105,7 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
     let mut attachments = coming().flat_map(|(volume, _)| &volume.attachments);
     let outlook = Outlook {
         turn: Some(undo.turn),
+        is_old_in_use: is_attached(undo.exchange.leaving()),
         // Where nothing was exchanged, masters have what they had all along.
         is_taken: attachments.next().is_some() || coming().next().is_none(),
         ..Outlook::new(frame, &progress.fleet)
@@ -116,6 +118,10 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
             &what(&undo.standing, Some(undo.turn), frame),
         ),
     )
+}
+
+fn is_attached<'a>(mut volumes: impl Iterator<Item = &'a Volume>) -> bool {
+    volumes.any(|volume| !volume.attachments.is_empty())
 }
 
 fn what(standing: &Standing, turn: Option<Turn>, frame: Frame) -> String {
@@ -148,11 +154,15 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
     let standing = with_what_it_will_replace(standing, &situation.cluster);
     let origin = standing.origin();
     let fleet = &situation.fleet_of_masters;
-    let turn = standing.turn();
+    // An undo may have suspended launches and not have written a journal yet.
+    let mut suspended = fleet.suspended();
+    let is_begun_undo =
+        suspended.any(|group| group.suspended_by.as_ref() == Some(&standing.id.undo()));
+    let turn = standing.turn().or(is_begun_undo.then_some(Turn::Undo));
     let is_put_back = turn == Some(Turn::Undo);
     let options = origin.as_ref().map(|origin| origin.options.as_str());
     let option = options.map_or(MastersOption::Leave, MastersOption::of_options);
-    let phase = phase(&standing, origin.as_ref(), option, fleet);
+    let phase = phase(&standing, turn, origin.as_ref(), option, fleet);
     let answer = RestoreAnswer {
         action: Action::Status,
         cluster: frame.request.cluster.clone(),
@@ -212,11 +222,12 @@ fn superseded(standing: &Standing) -> Vec<String> {
 /// How far a restore is, told by the volumes and groups alone.
 fn phase(
     standing: &Standing,
+    turn: Option<Turn>,
     origin: Option<&Origin>,
     masters: MastersOption,
     fleet: &FleetOfMasters,
 ) -> Phase {
-    match standing.turn() {
+    match turn {
         Some(Turn::Undo) if standing.is_undone() && !fleet.is_suspended() => return Phase::Undone,
         Some(_) => return Phase::Exchanging,
         None => {}
@@ -277,13 +288,15 @@ fn headline(phase: Phase, what: &str) -> String {
     match phase {
         Phase::Planned => format!("{what}: planned."),
         Phase::Creating => format!(
-            "{what}: the new volumes are not all available yet; the old ones are untouched."
+            "{what}: creating. The new volumes are not all available yet; the old ones are untouched."
         ),
-        Phase::WaitingForMasters => {
-            format!("{what}: the masters are not all gone yet; the old volumes are untouched.")
-        }
-        Phase::Exchanging => format!("{what}: the exchange is under way."),
-        Phase::Done | Phase::Undone => format!("{what}: done."),
+        Phase::WaitingForMasters => format!(
+            "{what}: waiting_for_masters. They are being terminated, or have been; the old volumes are \
+             untouched."
+        ),
+        Phase::Exchanging => format!("{what}: exchanging. Tags are being moved."),
+        Phase::Done => format!("{what}: done."),
+        Phase::Undone => format!("{what}: undone."),
     }
 }
 

@@ -112,6 +112,18 @@ impl PolicyWriter for Aws {
         Ok(())
     }
 
+    async fn delete_policy(&self, id: &PolicyId) -> Result<(), AwsError> {
+        let request = self.dlm.delete_lifecycle_policy().policy_id(id.as_str());
+        match request
+            .send()
+            .await
+            .map_err(aws_error("dlm:DeleteLifecyclePolicy"))
+        {
+            Err(error) if !error.is("ResourceNotFoundException") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     async fn untag_policy(&self, arn: &str, keys: &[&str]) -> Result<(), AwsError> {
         self.dlm
             .untag_resource()

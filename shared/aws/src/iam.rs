@@ -207,6 +207,28 @@ impl RoleWriter for Aws {
             .map_err(aws_error("iam:AttachRolePolicy"))?;
         Ok(())
     }
+
+    async fn untag_role(&self, role: &str, keys: &[String]) -> Result<(), AwsError> {
+        let request = self.iam.untag_role().role_name(role);
+        let answer = request.set_tag_keys(Some(keys.to_vec())).send().await;
+        unless_absent(answer.map_err(aws_error("iam:UntagRole"))).map(drop)
+    }
+
+    async fn detach_policy(&self, role: &str, policy_arn: &str) -> Result<(), AwsError> {
+        let request = self.iam.detach_role_policy().role_name(role);
+        let answer = request.policy_arn(policy_arn).send().await;
+        unless_absent(answer.map_err(aws_error("iam:DetachRolePolicy"))).map(drop)
+    }
+
+    async fn delete_role(&self, role: &str) -> Result<(), AwsError> {
+        let answer = self.iam.delete_role().role_name(role).send().await;
+        unless_absent(answer.map_err(aws_error("iam:DeleteRole"))).map(drop)
+    }
+
+    async fn delete_managed_policy(&self, arn: &str) -> Result<(), AwsError> {
+        let answer = self.iam.delete_policy().policy_arn(arn).send().await;
+        unless_absent(answer.map_err(aws_error("iam:DeletePolicy"))).map(drop)
+    }
 }
 
 fn unless_absent<T>(answer: Result<T, AwsError>) -> Result<Option<T>, AwsError> {

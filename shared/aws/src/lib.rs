@@ -12,6 +12,7 @@ mod ec2;
 mod error;
 mod iam;
 mod masters;
+mod response_url;
 mod sns;
 
 use std::time::Duration;

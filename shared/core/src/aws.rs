@@ -227,6 +227,12 @@ pub struct Alert {
     pub attributes: Vec<(&'static str, AlertAttribute)>,
 }
 
+/// Answering CloudFormation.
+pub trait Responder {
+    /// Puts a body to a pre-signed address.
+    async fn respond(&self, url: &str, body: &str) -> Result<(), AwsError>;
+}
+
 /// Telling people.
 pub trait Alerts {
     /// Publishes an alert to a topic and gives the message's id.

@@ -48,6 +48,8 @@ pub enum ErrorType {
     TagLimit,
     /// After the exchange, masters would not find exactly one volume per member and zone.
     CandidatesWrong,
+    /// CloudFormation could not be told what became of its request.
+    ResponseUndelivered,
     /// AWS refused a call, or couldn't be reached.
     AwsError,
     /// The answer could not be made, or a similar fault of this program.
@@ -76,6 +78,7 @@ impl ErrorType {
             Self::VolumeTagWrong => "VolumeTagWrong",
             Self::TagLimit => "TagLimit",
             Self::CandidatesWrong => "CandidatesWrong",
+            Self::ResponseUndelivered => "ResponseUndelivered",
             Self::AwsError => "AwsError",
             Self::Internal => "Internal",
         }

@@ -115,6 +115,14 @@ pub trait RoleWriter {
     async fn tag_managed_policy(&self, arn: &str, tags: &Tags) -> Result<(), AwsError>;
     /// Attaches a managed policy to a role; one that is attached already is no error.
     async fn attach_policy(&self, role: &str, policy_arn: &str) -> Result<(), AwsError>;
+    /// Takes tags off a role; one that is gone is no error.
+    async fn untag_role(&self, role: &str, keys: &[String]) -> Result<(), AwsError>;
+    /// Detaches a managed policy from a role; one that isn't attached is no error.
+    async fn detach_policy(&self, role: &str, policy_arn: &str) -> Result<(), AwsError>;
+    /// Deletes a role that nothing is attached to; one that is gone is no error.
+    async fn delete_role(&self, role: &str) -> Result<(), AwsError>;
+    /// Deletes a managed policy that has but one version; one that is gone is no error.
+    async fn delete_managed_policy(&self, arn: &str) -> Result<(), AwsError>;
 }
 
 #[cfg(test)]

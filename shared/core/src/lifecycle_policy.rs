@@ -212,6 +212,8 @@ pub trait PolicyWriter {
     ) -> Result<(), AwsError>;
     /// Sets tags on a policy.
     async fn tag_policy(&self, arn: &str, tags: &Tags) -> Result<(), AwsError>;
+    /// Deletes a policy, which leaves its snapshots; one that is gone is no error.
+    async fn delete_policy(&self, id: &PolicyId) -> Result<(), AwsError>;
     /// Removes tags from a policy.
     async fn untag_policy(&self, arn: &str, keys: &[&str]) -> Result<(), AwsError>;
 }

@@ -28,23 +28,19 @@ fn of_cluster(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> Vec<Findi
     let suspended: Vec<_> = suspended
         .filter(|group| group.cluster.as_ref() == Some(name))
         .collect();
-    // The exchange may be over and launches suspended still. An undo suspends them in its own name.
+    // The exchange may be over, or not have begun, and launches be suspended.
     if restores.is_empty() {
         restores.extend(suspended.iter().map(|group| group.by.restore()));
     }
+    let is_undo_by_group = suspended.iter().any(|group| group.by.is_undo());
     let groups: Vec<GroupName> = suspended.iter().map(|group| group.name.clone()).collect();
     restores
         .into_iter()
         .map(|id| {
             let of_it = turned.iter().find(|(standing, _)| standing.id == id);
-            finding(
-                scope,
-                name,
-                cluster,
-                id,
-                of_it.map(|(_, turn)| *turn),
-                &groups,
-            )
+            let turn = of_it.map(|(_, turn)| *turn);
+            let turn = turn.or(is_undo_by_group.then_some(Turn::Undo));
+            finding(scope, name, cluster, id, turn, &groups)
         })
         .collect()
 }

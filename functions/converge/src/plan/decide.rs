@@ -56,7 +56,7 @@ fn role_change(desired: &Desired, role: Option<&Role>) -> Option<Change> {
         let step = Step::CreateRole {
             name: name.clone(),
             trust: desired.trust.clone(),
-            tags: desired.tags.clone(),
+            tags: desired.role_tags.clone(),
         };
         return Some(Change::create(Resource::IamRole, name, step));
     };
@@ -66,10 +66,10 @@ fn role_change(desired: &Desired, role: Option<&Role>) -> Option<Change> {
         role: role.name.clone(),
         trust: desired.trust.clone(),
     });
-    change.differ(differences::tags(&role.tags, &desired.tags), || {
+    change.differ(differences::tags(&role.tags, &desired.role_tags), || {
         Step::TagRole {
             role: role.name.clone(),
-            tags: desired.tags.clone(),
+            tags: desired.role_tags.clone(),
         }
     });
     change.unless_empty()

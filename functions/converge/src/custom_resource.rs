@@ -1,0 +1,231 @@
+//! CloudFormation's custom resource: a stack's deployment converges, and fails with converge's own
+//! message where it can't; its deletion keeps everything unless it was told otherwise.
+//!
+//! CloudFormation waits, for an hour by default, for a body put to the request's ResponseURL. So one is
+//! put on every path, also for a request that makes no sense, and before the invocation's time is up.
+//!
+//! Source: CloudFormation user guide, "Custom resource request and response reference".
+
+use std::time::Duration;
+
+use etcd_backup_core::diagnostic::Diagnostic;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::answer::Answer;
+
+/// The resource's id while it exists. It never changes: another id would have CloudFormation delete the
+/// resource under the old one.
+const PHYSICAL_ID: &str = "etcd-backup";
+/// The id of a resource that couldn't be made: deleting it, as a rollback does, deletes nothing.
+const NEVER_MADE: &str = "etcd-backup-never-made";
+/// CloudFormation refuses a body of more than 4,096 bytes; the other fields need no more than the rest.
+const REASON_BYTES_MAX: usize = 1_024;
+/// What is left of the invocation for the answer.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where the answer is put.
+    pub response_url: String,
+    /// What is wanted; `Err` says what is wrong with the request.
+    pub wanted: Result<Wanted, String>,
+    /// The resource's id so far.
+    physical_id: Option<String>,
+    /// What the answer repeats.
+    echo: Map<String, Value>,
+}
+
+/// What CloudFormation wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The resource is created or updated.
+    Converge,
+    /// The resource is deleted, and what it made stays.
+    Keep,
+    /// The resource is deleted, and what it made with it.
+    Delete,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Response {
+    /// `SUCCESS` or `FAILED`.
+    pub status: &'static str,
+    /// Why, for a person.
+    pub reason: String,
+    /// The resource's id.
+    pub physical_resource_id: String,
+    /// What templates can get of the resource.
+    pub data: Value,
+    #[serde(flatten)]
+    echo: Map<String, Value>,
+}
+
+impl Request {
+    /// Reads a request; `None` where the event is none.
+    pub fn of(event: &Value) -> Option<Self> {
+        let text = |field: &str| event.get(field).and_then(Value::as_str);
+        let response_url = text("ResponseURL").filter(|url| url.starts_with("http"))?;
+        let echo = ["StackId", "RequestId", "LogicalResourceId"].map(|field| {
+            let value = text(field).unwrap_or_default();
+            (field.to_owned(), Value::from(value))
+        });
+        Some(Self {
+            response_url: response_url.to_owned(),
+            wanted: wanted(event),
+            physical_id: text("PhysicalResourceId").map(str::to_owned),
+            echo: echo.into_iter().collect(),
+        })
+    }
+
+    /// When work must end for the answer to be in time.
+    pub fn work_until(deadline: Instant) -> Instant {
+        deadline.checked_sub(MARGIN).unwrap_or(deadline)
+    }
+
+    /// Whether there is anything to delete.
+    pub fn was_made(&self) -> bool {
+        self.physical_id.as_deref() != Some(NEVER_MADE)
+    }
+
+    /// The answer when all went well.
+    pub fn success(&self, answer: Option<&Answer>, reason: &str) -> Response {
+        let data = answer.map_or(json!({}), |answer| {
+            json!({
+                "PolicyId": answer.policy_id,
+                "RoleArn": answer.role_arn,
+                "Outcome": answer.outcome,
+            })
+        });
+        let id = self.physical_id.clone();
+        Response {
+            data,
+            ..self.response(
+                "SUCCESS",
+                reason,
+                id.unwrap_or_else(|| PHYSICAL_ID.to_owned()),
+            )
+        }
+    }
+
+    /// The answer when it didn't.
+    pub fn failure(&self, error: &Diagnostic) -> Response {
+        let id = self.physical_id.clone();
+        self.response(
+            "FAILED",
+            &error.to_string(),
+            id.unwrap_or_else(|| NEVER_MADE.to_owned()),
+        )
+    }
+
+    fn response(&self, status: &'static str, reason: &str, physical_id: String) -> Response {
+        Response {
+            status,
+            reason: shortened(reason),
+            physical_resource_id: physical_id,
+            data: json!({}),
+            echo: self.echo.clone(),
+        }
+    }
+}
+
+fn wanted(event: &Value) -> Result<Wanted, String> {
+    let on_delete = event.pointer("/ResourceProperties/OnDelete");
+    match event.get("RequestType").and_then(Value::as_str) {
+        Some("Create" | "Update") => match on_delete.map(Value::as_str) {
+            None | Some(Some("keep" | "delete")) => Ok(Wanted::Converge),
+            Some(_) => Err(format!(
+                "the property OnDelete is {}; accepted are keep and delete",
+                on_delete.unwrap_or(&Value::Null)
+            )),
+        },
+        // Anything else than the one word keeps: a deletion must neither hang nor go too far.
+        Some("Delete") => match on_delete.and_then(Value::as_str) {
+            Some("delete") => Ok(Wanted::Delete),
+            _ => Ok(Wanted::Keep),
+        },
+        other => Err(format!(
+            "the RequestType is {}; known are Create, Update and Delete",
+            other.unwrap_or("missing")
+        )),
+    }
+}
+
+/// Cut at a character, so that the whole body stays within CloudFormation's bound.
+fn shortened(reason: &str) -> String {
+    match reason.len() <= REASON_BYTES_MAX {
+        true => reason.to_owned(),
+        false => {
+            let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+            format!("{}… (the function's log has the rest)", &reason[..end])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_backup_core::diagnostic::ErrorType;
+
+    use super::*;
+
+    fn request(more: &Value) -> Request {
+        let mut event = json!({
+            "RequestType": "Create",
+            "ResponseURL": "https://example.com/put",
+            "StackId": "arn:aws:cloudformation:eu-west-2:123456789012:stack/etcd-backup/0a",
+            "RequestId": "0b",
+            "LogicalResourceId": "Converged",
+        });
+        let fields = event.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        Request::of(&event).unwrap()
+    }
+
+    #[test]
+    fn what_is_wanted_is_told_or_what_is_wrong() {
+        let on_delete = |kind: &str, value: &str| {
+            request(&json!({"RequestType": kind, "ResourceProperties": {"OnDelete": value}})).wanted
+        };
+        assert_eq!(request(&json!({})).wanted, Ok(Wanted::Converge));
+        assert_eq!(on_delete("Update", "delete"), Ok(Wanted::Converge));
+        assert_eq!(on_delete("Delete", "delete"), Ok(Wanted::Delete));
+        assert_eq!(on_delete("Delete", "Delete"), Ok(Wanted::Keep));
+        assert_eq!(
+            request(&json!({"RequestType": "Delete"})).wanted,
+            Ok(Wanted::Keep)
+        );
+        assert!(on_delete("Create", "destroy").is_err());
+        assert!(request(&json!({"RequestType": "Explode"})).wanted.is_err());
+        assert!(request(&json!({"RequestType": null})).wanted.is_err());
+        assert_eq!(Request::of(&json!({"RequestType": "Create"})), None);
+        assert_eq!(Request::of(&json!({"ResponseURL": 7})), None);
+    }
+
+    #[test]
+    fn the_id_stays_and_one_that_was_never_made_is_told_apart() {
+        let error = Diagnostic::new(ErrorType::AwsError, "no");
+        let id = |response: Response| response.physical_resource_id;
+        let first = request(&json!({}));
+        assert_eq!(id(first.success(None, "")), PHYSICAL_ID);
+        assert_eq!(id(first.failure(&error)), NEVER_MADE);
+        let later = request(&json!({"PhysicalResourceId": PHYSICAL_ID}));
+        assert_eq!(id(later.failure(&error)), PHYSICAL_ID);
+        assert!(later.was_made());
+        assert!(!request(&json!({"PhysicalResourceId": NEVER_MADE})).was_made());
+    }
+
+    #[test]
+    fn a_body_stays_within_the_bound() {
+        let long = Diagnostic::new(ErrorType::AwsError, "\"ü\\".repeat(4_000));
+        let body = serde_json::to_string(&request(&json!({})).failure(&long)).unwrap();
+        assert!(body.len() <= 4_096, "{} bytes", body.len());
+        assert!(
+            body.contains(r#""LogicalResourceId":"Converged""#),
+            "{body}"
+        );
+    }
+}
