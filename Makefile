@@ -1,4 +1,4 @@
-# Everything happens inside this folder: .venv/ and target/ are all that is made.
+# Everything happens inside this folder: .venv/, .venv-sam/, .aws-sam/ and target/ are all that is made.
 #
 # cargo is always asked for the whole workspace and all targets: with any other selection it would
 # unify features differently and compile the AWS SDKs, minutes of work, once more.
@@ -15,6 +15,14 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 REQUIREMENTS := tests/emulated_aws/requirements.txt
 INSTALLED := $(VENV)/.installed
+# SAM has a virtual environment of its own, as it and the emulated AWS want other versions.
+SAM_VENV := .venv-sam
+SAM_REQUIREMENTS := tests/template/requirements.txt
+SAM_INSTALLED := $(SAM_VENV)/.installed
+# No call home, and no Region of whoever runs it.
+SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-2 PATH="$(CURDIR)/$(SAM_VENV)/bin:$$PATH" $(SAM_VENV)/bin/sam
+TRANSFORMED := $(abspath $(TARGET_DIR))/template.json
+POLICIES := $(abspath $(TARGET_DIR))/policies.json
 
 .PHONY: help
 help: ## List these targets
@@ -25,11 +33,15 @@ demo: venv build ## Show the whole story on an emulated AWS, no account needed
 	@$(TARGET_DIR)/debug/demo
 
 .PHONY: test
-test: lint build test-rust test-emulated-aws ## Run every check and every test, as CI does
+test: lint build test-template test-rust test-emulated-aws ## Run every check and every test, as CI does
 
 .PHONY: judge
 judge: venv build ## Let Terraform judge converge (needs terraform and its AWS provider)
 	@$(TARGET_DIR)/debug/terraform-judge
+
+.PHONY: package
+package: $(SAM_INSTALLED) ## Build deployable artifacts for x86_64 with SAM (a release build: minutes)
+	RUSTUP_DIST_SERVER=http://127.0.0.1:9 $(SAM) build --parameter-overrides Architecture=x86_64
 
 .PHONY: build
 build: ## Compile the functions and the tests
@@ -48,24 +60,38 @@ venv: $(INSTALLED) ## Set up the emulated AWS's virtual environment
 .PHONY: clean
 clean: ## Remove all that was built or set up
 	cargo clean
-	rm -rf $(VENV) .aws-sam
+	rm -rf $(VENV) $(SAM_VENV) .aws-sam
 
 # The parts of test and lint.
-.PHONY: fmt-check lint-template clippy test-rust test-emulated-aws
+.PHONY: fmt-check lint-template clippy test-template test-rust test-emulated-aws
 
 fmt-check:
 	cargo fmt --all --check
 
-lint-template: venv
-	$(VENV)/bin/cfn-lint template.yaml
+lint-template: $(SAM_INSTALLED)
+	$(SAM_VENV)/bin/cfn-lint template.yaml
+	$(SAM) validate --lint
 
 clippy:
 	cargo clippy $(CARGO_FLAGS) -- -D warnings
 
 # Without --all-targets, as that would leave out the examples in the documentation; the packages and
 # so the features are the same. The end-to-end tests run the binaries that build makes.
-test-rust: venv build
+test-rust: venv build $(POLICIES)
 	cargo test --locked --workspace
+
+test-template: venv $(TRANSFORMED)
+	cd tests && TRANSFORMED_TEMPLATE=$(TRANSFORMED) ../$(PYTHON) -m pytest -q -p no:cacheprovider template
+
+# What the deployed roles allow, by the emulated CloudFormation's own reading.
+$(POLICIES): $(TRANSFORMED) tests/template/deploy.py $(INSTALLED)
+	cd tests && ../$(PYTHON) -W ignore -m template.deploy $(TRANSFORMED) OnDelete=delete > $@.new
+	mv $@.new $@
+
+$(TRANSFORMED): template.yaml tests/template/transform.py tests/template/transform_code.py $(SAM_INSTALLED)
+	mkdir -p $(@D)
+	cd tests && AWS_DEFAULT_REGION=eu-west-2 ../$(SAM_VENV)/bin/python -m template.transform > $@.new
+	mv $@.new $@
 
 test-emulated-aws: venv
 	cd tests && ../$(PYTHON) -m pytest -q -p no:cacheprovider emulated_aws
@@ -75,4 +101,10 @@ $(INSTALLED): $(REQUIREMENTS)
 	@echo "setting up $(VENV) …"
 	@python3 -m venv $(VENV) || { echo "Python 3.11 or newer with its venv module is needed" >&2; exit 1; }
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
+	@touch $@
+
+$(SAM_INSTALLED): $(SAM_REQUIREMENTS)
+	@echo "setting up $(SAM_VENV) …"
+	@python3 -m venv $(SAM_VENV)
+	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(SAM_REQUIREMENTS)
 	@touch $@

@@ -32,9 +32,14 @@ def role_age_seconds(role: Any, now: datetime) -> float:
 
 
 def _checking_trust(moto_create_role: Any) -> Any:
-    def create_role(self: IAMBackend, role_name: str, trust_document: str, *args: Any, **kwargs: Any) -> Any:
-        IAMTrustPolicyDocumentValidator(trust_document).validate()
-        return moto_create_role(self, role_name, trust_document, *args, **kwargs)
+    # The parameters are called as in moto, which also passes them by name.
+    def create_role(
+        self: IAMBackend, role_name: str, assume_role_policy_document: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        # CloudFormation hands over what is parsed already.
+        if isinstance(assume_role_policy_document, str):
+            IAMTrustPolicyDocumentValidator(assume_role_policy_document).validate()
+        return moto_create_role(self, role_name, assume_role_policy_document, *args, **kwargs)
 
     return create_role
 

@@ -1,0 +1,1 @@
+"""The SAM template: transformed, created in the emulated CloudFormation, and looked at."""

@@ -1,0 +1,129 @@
+"""The transformed template, created in the emulated CloudFormation.
+
+    python -m template.deploy TRANSFORMED [NAME=VALUE ...] > policies.json
+
+prints the policies of each function's role as they are once all references are resolved, for
+tests that run the functions under them. What the emulation would pass over in silence is
+taken out beforehand and named here, so that tests know what they have to look at themselves.
+"""
+
+import ast
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from .transform_code import CODE
+
+REGION = "eu-west-2"
+STACK = "etcd-backup"
+# moto knows none of these; a stack that refers to one fails.
+UNKNOWN_TYPES = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",
+    "Custom::ConvergedBackups",  # would be invoked, which moto needs Docker for
+}
+FUNCTIONS = ("converge", "audit", "restore")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the emulated CloudFormation made: physical ids by logical ones."""
+
+    status: str
+    made: dict[str, str]
+    policies: dict[str, list[Any]]
+
+
+@contextmanager
+def emulated_aws() -> Iterator[str]:
+    """The endpoint of an emulated AWS that ends with the block."""
+    command = [sys.executable, "-m", "emulated_aws", "--port", "0"]
+    folder = Path(__file__).parents[1]
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield json.loads(process.stdout.readline())["endpoint"]
+        process.stdin.close()
+
+
+def deploy(endpoint: str, transformed: dict[str, Any], parameters: dict[str, str]) -> Stack:
+    """Creates the stack, and waits for it."""
+    client = _clients(endpoint)
+    _upload_code(client("s3"))
+    known = {
+        name: resource
+        for name, resource in transformed["Resources"].items()
+        if resource["Type"] not in UNKNOWN_TYPES
+    }
+    cloudformation = client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateBody=json.dumps({**transformed, "Resources": known}),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    listed = cloudformation.list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+    return Stack(
+        status=cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"],
+        made={entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in listed},
+        policies={name: _policies(client, name) for name in FUNCTIONS},
+    )
+
+
+def _clients(endpoint: str) -> Any:
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    return client
+
+
+def _upload_code(s3: Any) -> None:
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("bootstrap", "")
+    s3.create_bucket(Bucket=CODE["Bucket"], CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket=CODE["Bucket"], Key=CODE["Key"], Body=code.getvalue())
+
+
+def _policies(client: Any, function: str) -> list[Any]:
+    """The inline policies of the role that the function runs under."""
+    iam = client("iam")
+    configuration = client("lambda").get_function_configuration(FunctionName=f"{STACK}-{function}")
+    role = configuration["Role"].rsplit("/", 1)[-1]
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    documents = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+    # moto's CloudFormation writes them down as Python has them.
+    return [ast.literal_eval(each) if isinstance(each, str) else each for each in documents]
+
+
+def main() -> None:
+    transformed = json.loads(Path(sys.argv[1]).read_text())
+    parameters = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    with emulated_aws() as endpoint:
+        stack = deploy(endpoint, transformed, parameters)
+    if stack.status != "CREATE_COMPLETE":
+        sys.exit(f"the stack is {stack.status}")
+    json.dump(stack.policies, sys.stdout, indent=1, sort_keys=True)
+
+
+if __name__ == "__main__":
+    main()
