@@ -17,7 +17,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_ec2::error::DisplayErrorContext;
 
-pub use control::{Call, Fault, Message, Outcome, Run, Violation};
+pub use control::{Call, Denied, Fault, Message, Outcome, Run, Used, Violation};
 
 /// The Region that everything is in.
 pub const REGION: &str = "eu-west-2";

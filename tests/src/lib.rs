@@ -11,7 +11,9 @@ pub mod fleet;
 pub mod lambda;
 pub mod story;
 
-pub use emulated_aws::{Call, EmulatedAws, Fault, Message, Outcome, REGION, Violation};
+pub use emulated_aws::{
+    Call, Denied, EmulatedAws, Fault, Message, Outcome, REGION, Used, Violation,
+};
 pub use fleet::{Cluster, Kops, Style};
 pub use lambda::{CrashPoint, FailedStart, Function, InvocationOptions, LambdaError};
 pub use story::{BackedUpFleet, backed_up_fleet};

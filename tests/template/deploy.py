@@ -112,7 +112,17 @@ def _policies(client: Any, function: str) -> list[Any]:
     names = iam.list_role_policies(RoleName=role)["PolicyNames"]
     documents = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
     # moto's CloudFormation writes them down as Python has them.
-    return [ast.literal_eval(each) if isinstance(each, str) else each for each in documents]
+    parsed = [ast.literal_eval(each) if isinstance(each, str) else each for each in documents]
+    return [_without_no_value(document) for document in parsed]
+
+
+def _without_no_value(value: Any) -> Any:
+    """moto leaves a None where AWS::NoValue stood in a list."""
+    if isinstance(value, dict):
+        return {key: _without_no_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_no_value(inner) for inner in value if inner is not None]
+    return value
 
 
 def main() -> None:

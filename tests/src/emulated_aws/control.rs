@@ -74,6 +74,28 @@ pub struct Violation {
     pub volumes: Vec<VolumeId>,
 }
 
+/// One action on one resource that a statement allowed, under enforced policies.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Used {
+    /// The access key that called.
+    pub access_key_id: String,
+    /// The statement that allowed it.
+    pub sid: Option<String>,
+    /// `ec2:CreateVolume`
+    pub action: String,
+}
+
+/// A call that no statement allowed, or that one forbade.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Denied {
+    /// The access key that called.
+    pub access_key_id: String,
+    /// The action that was missing.
+    pub action: String,
+    /// On what.
+    pub resource: String,
+}
+
 /// How a DLM run ends for one volume.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -292,6 +314,23 @@ impl EmulatedAws {
         }
         let forked = self.post::<Forked>("fork", &json!({})).await;
         Self::at(forked.endpoint)
+    }
+
+    /// From now on, calls with this access key are allowed only as these policies say.
+    pub async fn enforce(&self, access_key_id: &str, policies: &[Value]) {
+        let request = json!({"access_key_id": access_key_id, "policies": policies});
+        self.post::<Value>("iam/enforce", &request).await;
+    }
+
+    /// What enforced policies allowed so far, and what they didn't.
+    pub async fn permissions(&self) -> (Vec<Used>, Vec<Denied>) {
+        #[derive(Deserialize)]
+        struct Permissions {
+            used: Vec<Used>,
+            denied: Vec<Denied>,
+        }
+        let seen = self.get::<Permissions>("iam/used").await;
+        (seen.used, seen.denied)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> T {

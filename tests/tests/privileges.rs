@@ -1,0 +1,379 @@
+//! Least privilege: each function does all that it does under the policies that the template gives it,
+//! conditions included, and under none of them with an action less.
+//!
+//! The policies are those of the deployed roles, as the emulated CloudFormation resolves them
+//! (`make` writes them down); the emulated AWS then allows a function's calls only as they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e::{EmulatedAws, Fault, Function, Kops, Outcome, Style};
+use etcd_backup_core::ids::PolicyId;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// Each function's calls are told by its access key.
+const ACCESS_KEYS: [(&str, &str); 3] = [
+    ("converge", "AKIACONVERGE0EXAMPLE"),
+    ("audit", "AKIAAUDIT0000EXAMPLE"),
+    ("restore", "AKIARESTORE00EXAMPLE"),
+];
+/// Granted and never called by the function itself: the service named calls in its name.
+const CALLED_BY_OTHERS: [(&str, &str); 3] = [
+    (
+        "sqs:SendMessage",
+        "Lambda sends what failed to the dead letters",
+    ),
+    ("kms:*", "SNS and EC2 use keys in the function's name"),
+    (
+        "iam:PassRole",
+        "no call of its own: it is checked where DLM is given the role",
+    ),
+];
+const NEW: &str = "k8s.mycompany.tld";
+const NEWEST: &str = "live-2.mycompany.tld";
+/// Worlds at the same time.
+const AT_ONCE: usize = 8;
+
+type Policies = BTreeMap<String, Vec<Value>>;
+
+fn policies() -> Policies {
+    let binary = std::env::current_exe().unwrap();
+    let target: PathBuf = binary.ancestors().nth(3).unwrap().into();
+    let path = target.join("policies.json");
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}: run make", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn access_key(function: &str) -> &'static str {
+    let key = ACCESS_KEYS.iter().find(|(name, _)| *name == function);
+    key.unwrap().1
+}
+
+/// Two clusters, older and newer tags, and what DLM left after two days; no function was restricted yet.
+struct World {
+    aws: EmulatedAws,
+    topic_arn: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let aws = EmulatedAws::start().await;
+        aws.set_clock(e2e::story::next_noon(aws.clock().await))
+            .await;
+        Kops::new(NEW).etcd_clusters(&["main"]).seed(&aws).await;
+        let newest = Style::New {
+            control_plane: true,
+        };
+        let newest = Kops::new(NEWEST).etcd_clusters(&["main"]).style(newest);
+        newest.encrypted().seed(&aws).await;
+        let topic_arn = aws.create_topic("etcd-backup-AlertTopic").await;
+        Self { aws, topic_arn }
+    }
+
+    async fn backed_up() -> Self {
+        let world = Self::new().await;
+        let converge = Function::start(&world.aws, "converge", &[]).await;
+        converge.invoke(json!({})).await.unwrap();
+        world.aws.advance(Duration::from_secs(2 * 24 * 3600)).await;
+        world
+    }
+
+    async fn function(&self, name: &str) -> Function {
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", access_key(name)),
+            ("ALERT_TOPIC_ARN", self.topic_arn.as_str()),
+        ];
+        Function::start(&self.aws, name, &variables).await
+    }
+
+    fn fork(&self, aws: EmulatedAws) -> Self {
+        Self {
+            aws,
+            topic_arn: self.topic_arn.clone(),
+        }
+    }
+}
+
+/// The topic of the stack has a name of CloudFormation's making; the emulated one is another.
+fn with_topic(documents: &[Value], topic_arn: &str) -> Vec<Value> {
+    let mut documents = documents.to_vec();
+    for statement in documents
+        .iter_mut()
+        .flat_map(|document| document["Statement"].as_array_mut().unwrap())
+    {
+        let is_topic = |value: &Value| value.as_str().is_some_and(|arn| arn.contains(":sns:"));
+        if is_topic(&statement["Resource"]) {
+            statement["Resource"] = json!(topic_arn);
+        }
+    }
+    documents
+}
+
+/// All that a function ever does; an error ends it, which is what a missing permission is to be.
+async fn does_all(function: &str, world: &World) -> Result<(), String> {
+    match function {
+        "converge" => converges(world).await,
+        "audit" => audits(world).await,
+        _ => restores(world).await,
+    }
+}
+
+async fn invoke(function: &Function, event: Value) -> Result<Value, String> {
+    let answer = function.invoke(event.clone()).await;
+    answer.map_err(|error| format!("{event}: {error}"))
+}
+
+async fn converges(world: &World) -> Result<(), String> {
+    let aws = &world.aws;
+    let converge = world.function("converge").await;
+    let made = invoke(&converge, json!({})).await?;
+    let policy: PolicyId = made["policy_id"].as_str().unwrap().into();
+    // Drift of each kind.
+    let role = "dlm-lifecycle-role";
+    let arn = "arn:aws:iam::123456789012:policy/dlm-policy";
+    let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:DescribeVolumes","Resource":"*"}]}"#;
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"dlm.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    for _ in 0..4 {
+        let version = aws.iam().create_policy_version().policy_arn(arn);
+        let version = version.policy_document(nothing).set_as_default(true);
+        version.send().await.unwrap();
+    }
+    let update = aws.iam().update_assume_role_policy().role_name(role);
+    update.policy_document(trust).send().await.unwrap();
+    aws.iam()
+        .untag_role()
+        .role_name(role)
+        .tag_keys("managed-by")
+        .send()
+        .await
+        .unwrap();
+    aws.iam()
+        .untag_policy()
+        .policy_arn(arn)
+        .tag_keys("managed-by")
+        .send()
+        .await
+        .unwrap();
+    aws.iam()
+        .detach_role_policy()
+        .role_name(role)
+        .policy_arn(arn)
+        .send()
+        .await
+        .unwrap();
+    aws.set_policy(&policy, json!({"state": "ERROR", "status_message": "x"}))
+        .await;
+    let error = json!({"source": "aws.dlm", "detail-type": "DLM Policy State Change",
+                       "detail": {"state": "ERROR", "policy_id": policy.as_str()}});
+    invoke(&converge, error).await?;
+    // A schedule that changes, and one whose change DLM refuses.
+    let hourly = [
+        ("AWS_ACCESS_KEY_ID", access_key("converge")),
+        ("INTERVAL_HOURS", "12"),
+    ];
+    let hourly = Function::start(aws, "converge", &hourly).await;
+    let refused = Fault::error(
+        "dlm",
+        "UpdateLifecyclePolicy",
+        "InvalidRequestException",
+        400,
+    );
+    aws.fault(refused).await;
+    let _ = hourly.invoke(json!({})).await;
+    invoke(&hourly, json!({})).await?;
+    // The stack's own words.
+    for (kind, on_delete) in [("Create", "delete"), ("Delete", "delete")] {
+        told_to_stack(&converge, kind, on_delete).await?;
+        if kind == "Create" {
+            let elsewhere =
+                aws_sdk_iam::types::Tag::builder().key("etcd-backup/used-in/eu-central-1");
+            let elsewhere = elsewhere.value("yes").build().unwrap();
+            aws.iam()
+                .tag_role()
+                .role_name(role)
+                .tags(elsewhere)
+                .send()
+                .await
+                .unwrap();
+            told_to_stack(&converge, "Delete", on_delete).await?;
+            let untag = aws.iam().untag_role().role_name(role);
+            untag
+                .tag_keys("etcd-backup/used-in/eu-central-1")
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+    Ok(())
+}
+
+async fn told_to_stack(converge: &Function, kind: &str, on_delete: &str) -> Result<(), String> {
+    let server = MockServer::start().await;
+    let put = Mock::given(method("PUT")).respond_with(ResponseTemplate::new(200));
+    put.mount(&server).await;
+    let request = json!({"RequestType": kind, "ResponseURL": server.uri(), "StackId": "s",
+                         "RequestId": "r", "LogicalResourceId": "l",
+                         "ResourceProperties": {"OnDelete": on_delete}});
+    let told = invoke(converge, request).await?;
+    match told["Status"] == "SUCCESS" {
+        true => Ok(()),
+        false => Err(told.to_string()),
+    }
+}
+
+async fn audits(world: &World) -> Result<(), String> {
+    let aws = &world.aws;
+    let volumes = e2e::candidates::volumes_where(aws, &[("tag-key", "k8s.io/etcd/main")]).await;
+    aws.plant(&volumes[0], Outcome::Missing, 1).await;
+    let retired = json!({"tags": {"etcd-backup/retired-by": "r-0"}});
+    aws.set_volume(&volumes[1], retired).await;
+    aws.advance(Duration::from_secs(24 * 3600)).await;
+    let audit = world.function("audit").await;
+    let audited = invoke(&audit, json!({"now": aws.clock().await})).await?;
+    match audited["alerted"] == true {
+        true => Ok(()),
+        false => Err("it had nobody to tell".to_owned()),
+    }
+}
+
+async fn restores(world: &World) -> Result<(), String> {
+    let restore = world.function("restore").await;
+    for cluster in [NEW, NEWEST] {
+        for event in [
+            json!({"action": "list", "cluster": cluster}),
+            json!({"action": "plan", "cluster": cluster, "zones": {"a": "eu-west-2a"}}),
+            json!({"cluster": cluster, "masters": "replace"}),
+            json!({"action": "status", "cluster": cluster}),
+            json!({"action": "undo", "cluster": cluster, "masters": "replace"}),
+        ] {
+            invoke(&restore, event).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The world in which a function does all that it does.
+async fn world_for(function: &str) -> World {
+    match function {
+        "converge" => World::new().await,
+        _ => World::backed_up().await,
+    }
+}
+
+/// Every action that some statement of a function's policies grants, by statement.
+fn granted(documents: &[Value]) -> BTreeSet<(Option<String>, String)> {
+    let statements = documents
+        .iter()
+        .flat_map(|document| document["Statement"].as_array().unwrap());
+    statements
+        .flat_map(|statement| {
+            let sid = statement["Sid"].as_str().map(str::to_owned);
+            actions(statement)
+                .into_iter()
+                .map(move |action| (sid.clone(), action))
+        })
+        .collect()
+}
+
+fn actions(statement: &Value) -> Vec<String> {
+    match &statement["Action"] {
+        Value::String(one) => vec![one.clone()],
+        several => {
+            let several = several.as_array().unwrap().iter();
+            several
+                .map(|action| action.as_str().unwrap().to_owned())
+                .collect()
+        }
+    }
+}
+
+/// The same policies without one action of one statement.
+fn without(documents: &[Value], sid: Option<&str>, action: &str) -> Vec<Value> {
+    let mut documents = documents.to_vec();
+    for document in &mut documents {
+        let statements = document["Statement"].as_array_mut().unwrap();
+        for statement in statements.iter_mut() {
+            if statement["Sid"].as_str() == sid {
+                let kept: Vec<_> = actions(statement)
+                    .into_iter()
+                    .filter(|other| other != action)
+                    .collect();
+                statement["Action"] = json!(kept);
+            }
+        }
+        statements.retain(|statement| !actions(statement).is_empty());
+    }
+    documents
+}
+
+fn is_called_by_others(action: &str) -> bool {
+    CALLED_BY_OTHERS
+        .iter()
+        .any(|(other, _)| match other.strip_suffix('*') {
+            Some(prefix) => action.starts_with(prefix),
+            None => action == *other && *other != "iam:PassRole",
+        })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_function_does_all_that_it_does_and_uses_all_that_it_may() {
+    for (function, documents) in policies() {
+        let world = world_for(&function).await;
+        let documents = with_topic(&documents, &world.topic_arn);
+        world.aws.enforce(access_key(&function), &documents).await;
+        let done = does_all(&function, &world).await;
+        let (used, denied) = world.aws.permissions().await;
+        assert!(denied.is_empty(), "{function}: {denied:#?}");
+        done.unwrap_or_else(|error| panic!("{function}: {error}"));
+        let used: BTreeSet<_> = used
+            .into_iter()
+            .map(|used| (used.sid, used.action))
+            .collect();
+        for (sid, action) in granted(&documents) {
+            let is_used = used.contains(&(sid.clone(), action.clone()));
+            assert!(
+                is_used || is_called_by_others(&action),
+                "{function} may {action} by {sid:?}, and never does"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_function_can_do_with_an_action_less() {
+    let at_once = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tries = Vec::new();
+    for (function, documents) in policies() {
+        let world = world_for(&function).await;
+        let documents = with_topic(&documents, &world.topic_arn);
+        for (sid, action) in granted(&documents) {
+            if is_called_by_others(&action) {
+                continue;
+            }
+            let less = without(&documents, sid.as_deref(), &action);
+            let world = world.fork(world.aws.fork().await);
+            let (function, at_once) = (function.clone(), Arc::clone(&at_once));
+            tries.push(tokio::spawn(async move {
+                let _permit = at_once.acquire().await.unwrap();
+                world.aws.enforce(access_key(&function), &less).await;
+                let done = does_all(&function, &world).await;
+                let (_, denied) = world.aws.permissions().await;
+                let is_missed = denied.iter().any(|denied| denied.action == action);
+                assert!(is_missed, "{function} does all without {action} of {sid:?}");
+                assert!(done.is_err(), "{function} hides that {action} is denied");
+            }));
+        }
+    }
+    let count = tries.len();
+    for tried in tries {
+        tried.await.unwrap();
+    }
+    println!("{count} granted actions taken away, one at a time");
+    assert!(count >= 40, "only {count} were tried");
+}
