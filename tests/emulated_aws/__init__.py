@@ -3,7 +3,7 @@
 moto keeps the state of EC2, IAM, SNS, STS, SQS and Auto Scaling. The modules here
 correct it where it differs from AWS in ways that a backup tool would notice (paging,
 idempotency tokens, states that take time, tag rules), add Amazon Data Lifecycle
-Manager (``dlm``), and put a control interface under ``/emulator/`` with which a test
+Manager (``dlm``), enforce identity policies (``permissions``), and put a control interface under ``/emulator/`` with which a test
 moves the clock, plants failures and reads back what was called.
 
 Invariants:

@@ -1,7 +1,7 @@
 """The front of the emulated AWS: every request passes through here.
 
 Requests under /emulator/ go to the control interface. All others are recognised, meet
-their planted faults, are served by moto, get a request id and are logged.
+their planted faults, are denied or served by moto, get a request id and are logged.
 
 Invariants:
 - moto, botocore and the emulator's own state are only touched while the state lock is
@@ -27,6 +27,7 @@ from .candidates import candidates
 from .clock import clock
 from .faults import Fault, faults
 from .operations import Operation, recognise
+from .permissions import permissions
 from .terminations import terminations
 from .wire import Answer, ConnectionCut
 
@@ -93,8 +94,10 @@ class Application:
             if refusal.kind == "drop_request":
                 return None
             return wire.error(operation, refusal.status, refusal.code, refusal.message)
-        answer = self._serve_by_moto(operation, environ, body)
-        candidates.look_after(operation, calls.next_number)
+        answer = permissions.refusal(operation)
+        if answer is None:
+            answer = self._serve_by_moto(operation, environ, body)
+            candidates.look_after(operation, calls.next_number)
         return None if any(fault.kind == "drop_answer" for fault in befalling) else answer
 
     def _serve_by_moto(self, operation: Operation, environ: dict[str, Any], body: bytes) -> Answer:

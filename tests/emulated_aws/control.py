@@ -19,6 +19,7 @@ from .copies import copies
 from .dlm.models import dlm_backends
 from .dlm.scheduler import scheduler
 from .faults import faults
+from .permissions import permissions
 from .settings import settings
 from .sns import messages
 from .volume_creation import volume_creation
@@ -36,7 +37,7 @@ def answer(method: str, path: str, body: bytes) -> Answer:
         return _json(404, {"error": f"no such control request: {method} {path}"})
     try:
         if method == "POST":
-            arguments.append(json.loads(body or b"{}"))
+            arguments.append(json.loads(body or b"{}", object_pairs_hook=_object))
         return _json(200, handler(*arguments))
     except KeyError as missing:
         return _json(400, {"error": f"{method} {path}: the field {missing} is missing"})
@@ -57,6 +58,13 @@ def _route(method: str, path: str) -> tuple[Handler | None, list[Any]]:
 
 def _json(status: int, value: Any) -> Answer:
     return Answer(status, [("Content-Type", "application/json")], json.dumps(value).encode())
+
+
+def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two fields of one name JSON would keep the second, and take no notice of the first."""
+    if len(dict(fields)) < len(fields):
+        raise ValueError(f"a field is given twice: {', '.join(name for name, _ in fields)}")
+    return dict(fields)
 
 
 def known_fields(request: Any, *known: str) -> dict[str, Any]:
@@ -124,6 +132,12 @@ def _plant_late_launch(request: Any) -> dict[str, Any]:
     return {"ok": True}
 
 
+def _enforce(request: Any) -> dict[str, Any]:
+    known_fields(request, "access_key_id", "policies")
+    permissions.enforce(request["access_key_id"], request["policies"])
+    return {"ok": True}
+
+
 def _change_settings(request: Any) -> dict[str, Any]:
     settings.change(known_fields(request, *settings.to_dict()))
     return settings.to_dict()
@@ -169,6 +183,10 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "settings"): _change_settings,
     ("GET", "candidates"): candidates.to_dict,
     ("DELETE", "candidates"): _clear(candidates.clear),
+    ("POST", "iam/enforce"): _enforce,
+    ("DELETE", "iam/enforce"): _clear(permissions.lift),
+    ("GET", "iam/used"): permissions.to_dict,
+    ("DELETE", "iam/used"): _clear(permissions.forget),
     ("POST", "fork"): _fork,
     ("POST", "stop"): _stop,
     ("POST", "reset"): lambda _: _clear(world.reset)(),

@@ -6,7 +6,7 @@ recognised; what is not is passed on to moto with an empty operation.
 
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,9 @@ from moto.core.routing import NotFound, get_service_router
 from moto.core.utils import get_service_model
 
 _READS = re.compile(r"(Describe|Get|List)")
+
+# A version 4 signature: the access key, and the Region and service of its scope.
+_SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 # Where the name that requests are signed for is not botocore's name of the service.
 _MODEL_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2"}
@@ -31,6 +34,8 @@ class Operation:
     name: str
     protocol: str = "query"
     parameters: dict[str, Any] = field(default_factory=dict)
+    access_key_id: str = ""
+    region: str = ""
 
     @property
     def is_write(self) -> bool:
@@ -39,9 +44,15 @@ class Operation:
 
 def recognise(environ: dict[str, Any], body: bytes) -> Operation:
     """The operation that a request asks for."""
-    service = _signed_for(environ.get("HTTP_AUTHORIZATION", ""))
-    if not service:
+    signed = _SIGNED.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if not signed:
         return Operation("unknown", "Unknown")
+    access_key_id, region, service = signed.groups()
+    operation = _operation_of(service.lower(), environ, body)
+    return replace(operation, access_key_id=access_key_id, region=region)
+
+
+def _operation_of(service: str, environ: dict[str, Any], body: bytes) -> Operation:
     try:
         model = get_service_model(_MODEL_BY_SIGNING_NAME.get(service, service))
     except UnknownServiceError:
@@ -72,12 +83,6 @@ def _parse(
         return PROTOCOL_PARSERS[protocol](model, map_type=dict).parse(content) or {}
     except Exception as malformed:  # to refuse it is the service's part
         return {**uri_parameters, "malformed": str(malformed)}
-
-
-def _signed_for(authorization: str) -> str:
-    """The service in the credential scope of a version 4 signature."""
-    match = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", authorization)
-    return match.group(1).lower() if match else ""
 
 
 def _operation_name(service: str, request: Request) -> tuple[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from .clock import clock
 from .dlm.models import dlm_backends
 from .dlm.scheduler import scheduler
 from .faults import faults
+from .permissions import permissions
 from .settings import settings
 from .sns import messages
 from .tags import stale_tags
@@ -44,6 +45,7 @@ def reset() -> None:
     faults.clear()
     calls.reset()
     candidates.clear()
+    permissions.reset()
     messages.clear()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .fresh_aws import Aws
+from .restricted import Function
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,8 @@ def aws(pool: subprocess.Popen[str]) -> Iterator[Aws]:
     fresh = Aws(json.loads(pool.stdout.readline())["endpoint"])
     yield fresh
     fresh.post("stop")
+
+
+@pytest.fixture
+def function(aws: Aws) -> Function:
+    return Function(aws)

@@ -21,8 +21,9 @@ TRUST = {
 class Aws:
     """One emulated AWS: its clients and its control interface."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, access_key_id: str = "test") -> None:
         self.endpoint = endpoint
+        self._access_key_id = access_key_id
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str, attempts: int = 1) -> Any:
@@ -33,7 +34,7 @@ class Aws:
                 service,
                 endpoint_url=self.endpoint,
                 region_name=REGION,
-                aws_access_key_id="test",
+                aws_access_key_id=self._access_key_id,
                 aws_secret_access_key="test",
                 config=Config(retries={"total_max_attempts": attempts}, read_timeout=20),
             )
