@@ -448,3 +448,44 @@ async fn a_protokube_cluster_is_restored_by_replacing_its_masters() {
     assert_eq!(error.error_type, "MastersRunning");
     assert!(error.message.contains("replace"), "{}", error.message);
 }
+
+#[tokio::test]
+async fn a_repetition_that_would_replace_masters_says_that_they_are_still_to_go() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let before = instances(&fleet).await;
+    invoke(&restore, event()).await;
+    let repeated = invoke(&restore, replace()).await;
+    assert_eq!(repeated["phase"], "done");
+    assert_eq!(
+        instances(&fleet).await,
+        before,
+        "nothing changes after done"
+    );
+    let steps = repeated["next_steps"].to_string();
+    assert!(steps.contains("terminate-instances"), "{steps}");
+}
+
+#[tokio::test]
+async fn masters_do_not_come_back_to_choose_between_two_volumes() {
+    let fleet = backed_up_fleet(1).await;
+    // It says that it is another cluster's, and yet etcd-manager's filters find it.
+    let mut tags = fleet.cluster.kops.volume_tags("main", "a");
+    tags.insert(
+        "KubernetesCluster".to_owned(),
+        "other.mycompany.tld".to_owned(),
+    );
+    let stray = e2e::fleet::etcd_volume(&fleet.aws, "eu-west-2a", false, &tags).await;
+    let restore = fleet.function("restore").await;
+    let error = restore.invoke(replace()).await.unwrap_err();
+    assert_eq!(error.error_type, "CandidatesWrong");
+    assert!(error.message.contains(stray.as_str()), "{}", error.message);
+    for group in groups(&fleet.aws).await {
+        assert!(!group.suspended_processes().is_empty(), "{group:?}");
+    }
+    let untagged = json!({"tags": {"k8s.io/etcd/main": null}});
+    fleet.aws.set_volume(&stray, untagged).await;
+    let done = invoke(&restore, replace()).await;
+    assert_eq!(done["phase"], "done");
+    assert_resumed(&fleet.aws).await;
+}
