@@ -215,6 +215,24 @@ pub async fn let_masters_come(
     }
 }
 
+/// Before it is known what an event is about, nothing is resumed; but nobody should have to wonder why no
+/// master comes back.
+pub async fn tell_suspended(
+    aws: &impl Masters,
+    cluster: &ClusterName,
+    failure: Diagnostic,
+) -> Diagnostic {
+    let groups = aws.groups(cluster).await.unwrap_or_default();
+    let suspended = groups.iter().filter(|group| group.suspended_by.is_some());
+    let names = list(suspended.map(|group| &group.name));
+    match groups.iter().any(|group| group.suspended_by.is_some()) {
+        true => failure.with(&format!(
+            "launches of {names} are suspended by a restore that isn't over: send the same event again"
+        )),
+        false => failure,
+    }
+}
+
 /// The commands that resume groups' launches.
 pub fn resume_by_hand(groups: &[GroupName]) -> Vec<String> {
     let commands = groups.iter().map(|group| {

@@ -127,7 +127,10 @@ impl MemberAnswer {
 
     /// A member as a restore left it: what it brought is in service.
     pub fn brought(key: &MemberKey, sides: &Sides) -> Option<Self> {
-        let brought = usable(&sides.brought)?;
+        let Some(brought) = usable(&sides.brought) else {
+            let old = sides.replaced.first()?;
+            return Some(Self::of_volume(key, old, None, &sides.replaced, old));
+        };
         Some(Self::of_volume(
             key,
             brought,

@@ -9,7 +9,7 @@ use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
-use etcd_backup_core::standing::{Standing, Turn, being_turned};
+use etcd_backup_core::standing::{Standing, Turn, being_turned, is_live};
 use etcd_backup_core::volume::{Volume, VolumeState};
 use jiff::{SignedDuration, Timestamp};
 
@@ -172,8 +172,9 @@ fn refuse_while_launches_are_suspended(
             ErrorType::RestoreInProgress,
             format!(
                 "restore {other} of {} has suspended launches of the masters' groups and not resumed \
-                 them yet: send its event again to go on with it",
-                request.cluster
+                 them yet: send its event again to go on with it, or {{\"action\":\"undo\",\
+                 \"cluster\":\"{}\",\"restore_id\":\"{other}\"}}",
+                request.cluster, request.cluster
             ),
         )),
     }
@@ -212,8 +213,11 @@ pub fn restore_in_progress(request: &Request, cluster: &Cluster, origin: &Origin
 
 /// How to be rid of an unfinished restore.
 fn way_out(cluster: &Cluster, origin: &Origin) -> String {
-    let mut retired = cluster.members.values().flat_map(|member| &member.retired);
-    let done_so_far = match retired.any(|(by, _)| by.restore_id == origin.restore_id) {
+    let standing = Standing::of(cluster, &origin.restore_id);
+    let is_exchanging = standing.is_some_and(|standing| {
+        standing.brought().any(is_live) || standing.replaced().any(|volume| !is_live(volume))
+    });
+    let done_so_far = match is_exchanging {
         true => "puts the old volumes' tags back",
         false => "gives its new volumes up; it has exchanged nothing yet",
     };
@@ -246,10 +250,17 @@ fn finished(
         };
         let made_from = live.made_from.as_ref()?;
         let origin = Origin::of(&live.tags);
-        if request.again && !was_said_again_just_now(request, origin.as_ref(), live, now) {
+        let maker = maker(member, live, origin.as_ref());
+        let mut suspended = situation.fleet_of_masters.suspended();
+        let has_options = |origin: &Origin| request.has_options(&origin.options);
+        let is_unfinished = origin.as_ref().is_some_and(has_options)
+            && suspended.any(|group| group.suspended_by == maker);
+        if request.again
+            && !is_unfinished
+            && !was_said_again_just_now(request, origin.as_ref(), live, now)
+        {
             return None;
         }
-        let maker = maker(member, live, origin.as_ref());
         if *made_from != chosen.id
             && (maker.is_none() || !is_retry(request, chosen, live, origin.as_ref()))
         {
@@ -291,9 +302,9 @@ fn maker(member: &Member, live: &Volume, origin: Option<&Origin>) -> Option<Rest
 }
 
 fn is_retry(request: &Request, chosen: &Snapshot, live: &Volume, origin: Option<&Origin>) -> bool {
-    let leaves_choice_open = request.at.is_none() && request.snapshots.is_none();
-    let has_options = origin.is_none_or(|origin| request.has_options(&origin.options));
-    leaves_choice_open && has_options && chosen.volume_id != live.id
+    // With equal options; `at` leaves open which runs have come to their end meanwhile.
+    let has_options = origin.is_some_and(|origin| request.has_options(&origin.options));
+    request.snapshots.is_none() && has_options && chosen.volume_id != live.id
 }
 
 fn was_said_again_just_now(

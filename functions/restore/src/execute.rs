@@ -11,6 +11,7 @@ use etcd_backup_core::aws::{MasterWriter, Masters, NewVolume, Storage, VolumeWri
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::ids::{MemberKey, RestoreId, VolumeId};
 use etcd_backup_core::settings::Settings;
+use etcd_backup_core::standing::Standing;
 use etcd_backup_core::volume::VolumeState;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use crate::exchange::Exchange;
 use crate::plan::{Plan, Surroundings};
 use crate::step::{Phase, Step, Work};
 use crate::undo::Undo;
-use crate::{act, candidates, choice, identity, refusal};
+use crate::{act, attempt, candidates, choice, identity, refusal, undo};
 
 /// Between two looks at what is there.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -72,11 +73,12 @@ impl Execution<'_> {
         } = self;
         match &self.restore {
             Some((attempt, surroundings)) => {
+                self.refuse_undone_meanwhile(&attempt.restore_id, situation)?;
                 let plan = Plan::new(request, situation, settings, attempt, surroundings)?;
                 Ok(Work::Restore(Box::new(plan)))
             }
             None => {
-                let undo = Undo::of(request, &situation.cluster)?;
+                let undo = Undo::of(request, situation)?;
                 refusal::exchange(request, &undo.exchange, situation, settings)?;
                 Ok(Work::Undo(Box::new(undo)))
             }
@@ -97,7 +99,7 @@ impl Execution<'_> {
         situation: Situation,
     ) -> Result<Progress, Diagnostic> {
         // A refusal changes nothing, unless launches are suspended already in this restore's name.
-        let mut has_acted = self.has_suspended(&situation.fleet_of_masters);
+        let mut has_acted = self.has_suspended(&situation);
         let result = self.rounds(aws, situation, &mut has_acted).await;
         match result {
             // Masters that came back now would choose between two volumes.
@@ -109,13 +111,29 @@ impl Execution<'_> {
         }
     }
 
-    fn has_suspended(&self, fleet: &FleetOfMasters) -> bool {
-        let own = self
-            .restore
-            .as_ref()
-            .map(|(attempt, _)| &attempt.restore_id);
-        let mut suspended = fleet.suspended();
-        own.is_some() && suspended.any(|group| group.suspended_by.as_ref() == own)
+    fn has_suspended(&self, situation: &Situation) -> bool {
+        let own = match &self.restore {
+            Some((attempt, _)) => Some(attempt.restore_id.clone()),
+            None => undo::standing(self.request, situation)
+                .ok()
+                .map(|standing| standing.id),
+        };
+        let suspended = situation.fleet_of_masters.suspended();
+        let mut by = suspended.filter_map(|group| group.suspended_by.as_ref());
+        by.any(|by| Some(by.restore()) == own)
+    }
+
+    /// Another invocation's undo comes first, should two ever run at once.
+    fn refuse_undone_meanwhile(
+        &self,
+        id: &RestoreId,
+        situation: &Situation,
+    ) -> Result<(), Diagnostic> {
+        let standing = Standing::of(&situation.cluster, id);
+        match standing.and_then(|standing| standing.turn()) {
+            Some(turn) => Err(attempt::undo_in_progress(self.request, id, turn)),
+            None => Ok(()),
+        }
     }
 
     async fn rounds(
@@ -127,15 +145,29 @@ impl Execution<'_> {
         let failed_before = failed_volumes(&situation);
         let mut unseen = Unseen::default();
         let mut is_confirmed = false;
+        let mut before: Option<Work> = None;
         loop {
-            let work = self.work(&situation)?;
+            let work = match (self.work(&situation), before) {
+                // The last journal is gone, and with it all that told of the undo: it was confirmed.
+                (Err(error), Some(Work::Undo(undo)))
+                    if error.error_type == ErrorType::RestoreNotFound && is_confirmed =>
+                {
+                    return Ok(Progress {
+                        phase: Work::Undo(undo.clone()).phase(&Step::Finish),
+                        work: Work::Undo(undo),
+                        fleet: situation.fleet_of_masters,
+                    });
+                }
+                (work, _) => work?,
+            };
             if let Work::Restore(plan) = &work {
                 refuse_failed(&plan.restore_id, &situation, &failed_before)?;
             }
             let fleet = &situation.fleet_of_masters;
             let step = work.next(self.request.masters, fleet, self.settings, self.now);
             let exchange = work.exchange();
-            if matches!(step, Step::Resume(_) | Step::Finish) && !is_confirmed {
+            let is_exchanged = matches!(step, Step::Resume(_) | Step::Clean(_) | Step::Finish);
+            if is_exchanged && !is_confirmed {
                 is_confirmed = self.confirm(aws, &exchange).await?;
             }
             let is_over = step == Step::Finish || Instant::now() + MARGIN >= self.deadline;
@@ -178,6 +210,7 @@ impl Execution<'_> {
             situation = situation
                 .refreshed(aws, self.settings, self.request)
                 .await?;
+            before = Some(work);
         }
     }
 

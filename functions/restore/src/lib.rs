@@ -57,7 +57,16 @@ pub async fn handle(
     invocation: Invocation,
 ) -> Result<Value, Diagnostic> {
     let request = Request::decode(&invocation.event)?;
-    let situation = collect::collect(aws, settings, &request).await?;
+    let situation = match collect::collect(aws, settings, &request).await {
+        Err(failure) if matches!(request.action, Action::Restore | Action::Undo) => {
+            return Err(act::tell_suspended(aws, &request.cluster, failure).await);
+        }
+        situation => situation?,
+    };
+    let request = match request.action {
+        Action::Undo => undo::named(request, &situation)?,
+        _ => request,
+    };
     let frame = Frame {
         request: &request,
         settings,

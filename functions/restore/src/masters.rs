@@ -76,7 +76,27 @@ pub fn suspended_by_others(fleet: &FleetOfMasters) -> Vec<&GroupName> {
     others.map(|group| &group.name).collect()
 }
 
-/// The groups whose launches a restore suspended, and that are to be resumed.
+/// The groups whose launches are suspended in a restore's name. One that somebody resumed by hand may
+/// carry its tag still.
+pub fn held(fleet: &FleetOfMasters) -> Vec<GroupName> {
+    let held = fleet.suspended().filter(|group| group.launches_suspended);
+    held.map(|group| group.name.clone()).collect()
+}
+
+/// What keeps the exchange from beginning.
+pub fn waited_for(fleet: &FleetOfMasters) -> Vec<String> {
+    let leaving = fleet.masters.iter();
+    let leaving: Vec<_> = leaving
+        .filter(|master| master.state == InstanceState::ShuttingDown)
+        .map(|master| &master.id)
+        .collect();
+    match leaving.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("{} are still shutting down", list(leaving.iter()))],
+    }
+}
+
+/// The groups that a restore has marked as suspended, and that are to be resumed.
 pub fn to_resume(fleet: &FleetOfMasters) -> Vec<GroupName> {
     fleet
         .suspended()
@@ -97,7 +117,10 @@ pub fn refuse(exchange: &Exchange, situation: &Situation) -> Result<(), Diagnost
     };
     refuse_protected(&doomed, fleet)?;
     // A group may show a launch that was under way later than EC2 does; it was whole before.
-    if !fleet.is_suspended() {
+    let is_own = |group: &&MasterGroup| {
+        group.launches_suspended && group.suspended_by.as_ref() == Some(&exchange.id)
+    };
+    if !fleet.groups.iter().any(|group| is_own(&group)) {
         refuse_without_group(&doomed, exchange, fleet)?;
     }
     refuse_lost_volumes(&doomed, situation)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use etcd_backup_core::aws::Master;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::MemberKey;
@@ -69,10 +70,12 @@ fn restore(frame: Frame, plan: &Plan, progress: &Progress) -> RestoreAnswer {
         .members
         .iter()
         .filter_map(|member| member.made.as_ref());
+    let old = plan.members.iter().flat_map(|member| &member.old);
+    let is_old_in_use = is_in_use(old, &progress.fleet);
     let outlook = Outlook {
         is_finished: plan.is_finished,
-        is_taken: is_attached(made),
-        is_old_in_use: is_attached(plan.members.iter().flat_map(|member| &member.old)),
+        is_taken: !is_old_in_use && are_attached(made),
+        is_old_in_use,
         ..Outlook::new(frame, &progress.fleet)
     };
     let headline = match phase {
@@ -98,16 +101,16 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
         members: member_answers(members, undo.turn == Turn::Undo),
         masters: masters_answer(frame.request.masters, progress),
         next_steps: Vec::new(),
-        warnings: Vec::new(),
+        warnings: undo_warnings(undo),
         text: String::new(),
     };
-    let coming = || undo.exchange.coming();
-    let mut attachments = coming().flat_map(|(volume, _)| &volume.attachments);
+    let coming = || undo.exchange.coming().map(|(volume, _)| volume);
+    let is_old_in_use = is_in_use(undo.exchange.leaving(), &progress.fleet);
     let outlook = Outlook {
         turn: Some(undo.turn),
-        is_old_in_use: is_attached(undo.exchange.leaving()),
+        is_old_in_use,
         // Where nothing was exchanged, masters have what they had all along.
-        is_taken: attachments.next().is_some() || coming().next().is_none(),
+        is_taken: !is_old_in_use && (coming().next().is_none() || are_attached(coming())),
         ..Outlook::new(frame, &progress.fleet)
     };
     finish(
@@ -120,8 +123,28 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
     )
 }
 
-fn is_attached<'a>(mut volumes: impl Iterator<Item = &'a Volume>) -> bool {
-    volumes.any(|volume| !volume.attachments.is_empty())
+fn undo_warnings(undo: &Undo) -> Vec<String> {
+    let without = undo.without_way_back().into_iter();
+    let mut warnings: Vec<String> = without
+        .map(|key| format!("{key} has no volume to go back to, and is left without one"))
+        .collect();
+    warnings.extend(superseded(&undo.standing));
+    warnings
+}
+
+/// Whether masters have all of these; of none, nothing is known.
+fn are_attached<'a>(volumes: impl Iterator<Item = &'a Volume>) -> bool {
+    let mut volumes = volumes.peekable();
+    volumes.peek().is_some() && volumes.all(|volume| !volume.attachments.is_empty())
+}
+
+/// Whether a master that lives has one of these; a rescue host that looks into one doesn't matter.
+fn is_in_use<'a>(volumes: impl Iterator<Item = &'a Volume>, fleet: &FleetOfMasters) -> bool {
+    let mut attached = volumes.flat_map(|volume| &volume.attachments);
+    attached.any(|attachment| {
+        let master = fleet.master(&attachment.instance);
+        master.is_some_and(Master::is_alive)
+    })
 }
 
 fn what(standing: &Standing, turn: Option<Turn>, frame: Frame) -> String {
@@ -150,7 +173,7 @@ fn member_answers(members: &BTreeMap<MemberKey, Sides>, is_put_back: bool) -> Ve
 ///
 /// `RestoreNotFound`.
 pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diagnostic> {
-    let standing = undo::standing(frame.request, &situation.cluster)?;
+    let standing = undo::standing(frame.request, situation)?;
     let standing = with_what_it_will_replace(standing, &situation.cluster);
     let origin = standing.origin();
     let fleet = &situation.fleet_of_masters;
@@ -175,20 +198,30 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
             option,
             terminate: Vec::new(),
             suspend: Vec::new(),
-            suspended: masters::to_resume(fleet),
+            suspended: masters::held(fleet),
         },
         next_steps: Vec::new(),
-        warnings: superseded(&standing),
+        warnings: status_warnings(&standing),
         text: String::new(),
     };
-    let mut in_service = match is_put_back {
-        true => standing.replaced().collect::<Vec<_>>(),
-        false => standing.brought().collect(),
-    }
-    .into_iter();
+    let (in_service, out): (Vec<&Volume>, Vec<&Volume>) = match is_put_back {
+        true => (standing.replaced().collect(), standing.brought().collect()),
+        false => (
+            standing
+                .members
+                .values()
+                .filter_map(|sides| usable(&sides.brought))
+                .collect(),
+            standing.replaced().collect(),
+        ),
+    };
+    let is_old_in_use = is_in_use(out.into_iter(), fleet);
     let outlook = Outlook {
         turn,
-        is_taken: in_service.any(|volume| !volume.attachments.is_empty()),
+        is_old_in_use,
+        // Where nothing is in service, terminating masters would bring nothing.
+        is_taken: !is_old_in_use && are_attached(in_service.iter().copied())
+            || in_service.is_empty(),
         options,
         ..Outlook::new(frame, fleet)
     };
@@ -211,6 +244,22 @@ fn with_what_it_will_replace(mut standing: Standing, cluster: &Cluster) -> Stand
         }
     }
     standing
+}
+
+fn status_warnings(standing: &Standing) -> Vec<String> {
+    let gone = standing
+        .members
+        .iter()
+        .filter(|(_, sides)| sides.brought.is_empty());
+    let mut warnings: Vec<String> = gone
+        .map(|(key, _)| {
+            format!(
+                "the restored volume of {key} is gone; undo puts the old one back, or restore anew"
+            )
+        })
+        .collect();
+    warnings.extend(superseded(standing));
+    warnings
 }
 
 fn superseded(standing: &Standing) -> Vec<String> {
@@ -280,7 +329,7 @@ fn masters_answer(option: MastersOption, progress: &Progress) -> MastersAnswer {
         option,
         terminate,
         suspend,
-        suspended: masters::to_resume(fleet),
+        suspended: masters::held(fleet),
     }
 }
 
@@ -315,6 +364,9 @@ fn finish(mut answer: RestoreAnswer, outlook: &Outlook, headline: &str) -> Resto
             "launches of {} are suspended until this is done, or undone: no master comes back before",
             choice::list(answer.masters.suspended.iter()),
         ));
+    }
+    if answer.phase == Phase::WaitingForMasters {
+        answer.warnings.extend(masters::waited_for(outlook.fleet));
     }
     answer.next_steps = next_steps::next_steps(outlook, &answer);
     answer.with_text(headline)

@@ -6,9 +6,9 @@
 //!              Create: volumes        only to replace them:  Retire: journal, then untag    restore
 //!                      missing        Suspend: launches      Tag:    old ones seen gone
 //!              Wait:   not available  Terminate: masters             twice, then tag      undone
-//!              (an undo makes none)   WaitForMasters:        Clean:  journals of what       undo
-//!                                     old volumes in use             is back
-//!                                                            Resume: launches
+//!              (an undo makes none)   WaitForMasters:        Resume: launches               undo
+//!                                     old volumes in use     Clean:  journals of what
+//!                                                                    is back
 //! ```
 //!
 //! Nothing of the old volumes is touched before every new volume is available, no master dies before
@@ -179,13 +179,14 @@ fn exchanging(
     if !tags.is_empty() {
         return Step::Tag(tags);
     }
-    let leftovers = exchange.leftovers();
-    if !leftovers.is_empty() {
-        return Step::Clean(leftovers);
-    }
     let suspended = masters::to_resume(fleet);
-    match suspended.is_empty() {
-        false => Step::Resume(suspended),
+    if !suspended.is_empty() {
+        return Step::Resume(suspended);
+    }
+    // Last, as a journal may be all that still tells of an undo.
+    let leftovers = exchange.leftovers();
+    match leftovers.is_empty() {
+        false => Step::Clean(leftovers),
         true => Step::Finish,
     }
 }

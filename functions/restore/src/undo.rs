@@ -10,12 +10,13 @@ use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{MemberKey, RestoreId};
 use etcd_backup_core::restore_tags::Retirement;
 use etcd_backup_core::standing::{
-    Sides, Standing, Turn, being_turned, has_memory, is_live, newest_restore,
+    Sides, Standing, Turn, being_turned, has_memory, is_live, newest_restore, stranded,
 };
 use etcd_backup_core::volume::Volume;
 
 use crate::attempt::{self, begun};
 use crate::choice::list;
+use crate::collect::Situation;
 use crate::event::Request;
 use crate::exchange::{Exchange, MemberExchange};
 
@@ -36,11 +37,12 @@ impl Undo {
     /// # Errors
     ///
     /// `RestoreNotFound`, `RestoreInProgress`, `UndoImpossible`.
-    pub fn of(request: &Request, cluster: &Cluster) -> Result<Self, Diagnostic> {
-        let (standing, turn) = asked_for(request, cluster)?;
+    pub fn of(request: &Request, situation: &Situation) -> Result<Self, Diagnostic> {
+        let cluster = &situation.cluster;
+        let (standing, turn) = asked_for(request, situation)?;
         refuse_other(request, cluster, &standing.id, turn)?;
         let undo = Self {
-            exchange: exchange(&standing, turn),
+            exchange: exchange(&standing, turn, cluster),
             standing,
             turn,
         };
@@ -65,12 +67,27 @@ impl Undo {
         }
     }
 
-    /// Taking the restored volume from a member that has nothing else would make things worse.
+    /// Members that are left without any volume, as they were before the restore, or as somebody has
+    /// deleted the old one since.
+    pub fn without_way_back(&self) -> Vec<&MemberKey> {
+        let members = self.exchange.members.iter();
+        let empty = members.filter(|member| member.coming.is_empty() && !member.leaving.is_empty());
+        match self.turn {
+            Turn::Undo if self.exchange.coming().next().is_some() => {
+                empty.map(|member| &member.key).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Taking the restored volume from a member that has nothing else would make things worse. Of an
+    /// unfinished restore it is the way it was before.
     fn refuse_without_way_back(&self) -> Result<(), Diagnostic> {
         let id = &self.standing.id;
+        let is_finished = self.standing.is_finished();
         for (key, sides) in &self.standing.members {
             let back: Vec<&Volume> = sides.replaced.iter().collect();
-            if sides.brought.iter().any(is_live) && back.is_empty() {
+            if is_finished && sides.brought.iter().any(is_live) && back.is_empty() {
                 return Err(impossible(format!(
                     "the volume that {key} had before restore {id} is gone, so there is nothing to go \
                      back to; the restored one is untouched. Restore another point instead, with \"at\""
@@ -118,14 +135,31 @@ impl Undo {
     }
 }
 
+/// The same event, naming what it is about: what is newest or unfinished changes while it is carried out.
+///
+/// # Errors
+///
+/// `RestoreNotFound`.
+pub fn named(request: Request, situation: &Situation) -> Result<Request, Diagnostic> {
+    let (standing, turn) = asked_for(&request, situation)?;
+    let id = match turn {
+        Turn::Undo => standing.id,
+        Turn::Redo => standing.id.undo(),
+    };
+    Ok(Request {
+        restore_id: Some(id),
+        ..request
+    })
+}
+
 /// The restore that an event is about, as it stands, and which way it is to go.
-fn asked_for(request: &Request, cluster: &Cluster) -> Result<(Standing, Turn), Diagnostic> {
+fn asked_for(request: &Request, situation: &Situation) -> Result<(Standing, Turn), Diagnostic> {
     match &request.restore_id {
-        Some(id) if id.is_undo() => Ok((standing(request, cluster)?, Turn::Redo)),
-        Some(_) => Ok((standing(request, cluster)?, Turn::Undo)),
-        None => match being_turned(cluster) {
+        Some(id) if id.is_undo() => Ok((standing(request, situation)?, Turn::Redo)),
+        Some(_) => Ok((standing(request, situation)?, Turn::Undo)),
+        None => match being_turned(&situation.cluster) {
             Some(unfinished) => Ok(unfinished),
-            None => Ok((standing(request, cluster)?, Turn::Undo)),
+            None => Ok((standing(request, situation)?, Turn::Undo)),
         },
     }
 }
@@ -136,13 +170,21 @@ fn asked_for(request: &Request, cluster: &Cluster) -> Result<(Standing, Turn), D
 /// # Errors
 ///
 /// `RestoreNotFound`, naming the newest where there is one.
-pub fn standing(request: &Request, cluster: &Cluster) -> Result<Standing, Diagnostic> {
+pub fn standing(request: &Request, situation: &Situation) -> Result<Standing, Diagnostic> {
+    let cluster = &situation.cluster;
     let newest = || newest_restore(cluster);
+    let has_suspended = || {
+        let mut suspended = situation.fleet_of_masters.suspended();
+        let by = suspended.find_map(|group| group.suspended_by.as_ref())?;
+        Standing::of(cluster, &by.restore()).map(|standing| standing.id)
+    };
+    let is_begun = || begun(cluster).map(|(origin, _)| origin.restore_id.clone());
     let unfinished = || {
-        let begun = begun(cluster).map(|(origin, _)| origin.restore_id.clone());
-        being_turned(cluster)
-            .map(|(standing, _)| standing.id)
-            .or(begun)
+        let turned = being_turned(cluster).map(|(standing, _)| standing.id);
+        turned
+            .or_else(is_begun)
+            .or_else(has_suspended)
+            .or_else(|| stranded(cluster))
     };
     let asked = request.restore_id.as_ref().map(RestoreId::restore);
     let id = asked.or_else(unfinished).or_else(newest);
@@ -184,9 +226,21 @@ fn refuse_other(
     }
 }
 
-fn exchange(standing: &Standing, turn: Turn) -> Exchange {
-    let members = standing.members.iter();
-    let members = members.map(|(key, sides)| member_exchange(key, sides, turn));
+/// One that is over takes nothing out and puts nothing in any more, whatever came since.
+fn exchange(standing: &Standing, turn: Turn, cluster: &Cluster) -> Exchange {
+    let is_over = match turn {
+        Turn::Undo => standing.is_undone(),
+        Turn::Redo => standing.is_redone(),
+    };
+    let members = standing.members.iter().map(|(key, sides)| {
+        let mut member = member_exchange(standing, key, sides, turn);
+        // Before a restore has exchanged anything, what is live is what it would have replaced.
+        let is_awaited = member.coming.iter().any(|(volume, _)| !is_live(volume));
+        if is_awaited && !is_over {
+            member.leaving.extend(strays(cluster, key, sides));
+        }
+        member
+    });
     Exchange {
         id: match turn {
             Turn::Undo => standing.id.undo(),
@@ -196,27 +250,51 @@ fn exchange(standing: &Standing, turn: Turn) -> Exchange {
     }
 }
 
-fn member_exchange(key: &MemberKey, sides: &Sides, turn: Turn) -> MemberExchange {
+/// Volumes in the member's place that the restore knows nothing of, like one that kops made since.
+fn strays<'a>(
+    cluster: &'a Cluster,
+    key: &MemberKey,
+    sides: &'a Sides,
+) -> impl Iterator<Item = Volume> + 'a {
+    let live = cluster
+        .members
+        .get(key)
+        .map_or(&[][..], |member| &member.volumes);
+    let known = |volume: &Volume| {
+        let mut all = sides.brought.iter().chain(&sides.replaced);
+        all.any(|known| known.id == volume.id)
+    };
+    live.iter().filter(move |volume| !known(volume)).cloned()
+}
+
+/// What another restore has retired since is that one's to put back.
+fn member_exchange(
+    standing: &Standing,
+    key: &MemberKey,
+    sides: &Sides,
+    turn: Turn,
+) -> MemberExchange {
     let with_tags = |volume: &Volume| {
         let journal = Retirement::of(&volume.tags);
         let was = journal.map(|journal| journal.was).unwrap_or_default();
         (volume.clone(), was)
     };
-    let can_serve = |volume: &&Volume| is_live(volume) || has_memory(volume);
-    let (leaving, coming): (_, Vec<_>) = match turn {
-        Turn::Undo => (
-            &sides.brought,
-            sides.replaced.iter().map(with_tags).collect(),
-        ),
-        Turn::Redo => {
-            let brought = sides.brought.iter().filter(can_serve);
-            (&sides.replaced, brought.map(with_tags).collect())
-        }
+    let may_come = |volume: &&Volume| match turn {
+        Turn::Undo => is_live(volume) || standing.has_retired(volume),
+        Turn::Redo => is_live(volume) || (standing.is_given_up(volume) && has_memory(volume)),
     };
+    let (leaving, coming) = match turn {
+        Turn::Undo => (&sides.brought, &sides.replaced),
+        Turn::Redo => (&sides.replaced, &sides.brought),
+    };
+    let ours = leaving.iter().filter(|volume| {
+        let journal = Retirement::of(&volume.tags);
+        journal.is_none_or(|journal| journal.restore_id.restore() == standing.id)
+    });
     MemberExchange {
         key: key.clone(),
-        leaving: leaving.clone(),
-        coming,
+        leaving: ours.cloned().collect(),
+        coming: coming.iter().filter(may_come).map(with_tags).collect(),
     }
 }
 

@@ -83,7 +83,8 @@ impl MasterWriter for Aws {
 impl Groups for Aws {
     async fn suspended_groups(&self) -> Result<Vec<SuspendedGroup>, AwsError> {
         let groups = self.described_groups("tag-key", SUSPENDED_BY).await?;
-        let suspended = groups.iter().filter_map(|group| {
+        let suspended = groups.iter().filter(|group| is_suspended(group));
+        let suspended = suspended.filter_map(|group| {
             Some(SuspendedGroup {
                 name: group.auto_scaling_group_name()?.into(),
                 cluster: tag(group, discovery::CLUSTER).map(Into::into),
@@ -123,6 +124,11 @@ fn is_control_plane(group: &AutoScalingGroup) -> bool {
     roles.iter().any(|role| tag(group, role).is_some())
 }
 
+fn is_suspended(group: &AutoScalingGroup) -> bool {
+    let mut processes = group.suspended_processes().iter();
+    processes.any(|process| process.process_name() == Some(LAUNCH))
+}
+
 fn tag<'a>(group: &'a AutoScalingGroup, key: &str) -> Option<&'a str> {
     let found = group.tags().iter().find(|tag| tag.key() == Some(key));
     found.and_then(TagDescription::value)
@@ -147,7 +153,6 @@ fn master_group(group: &AutoScalingGroup) -> Option<MasterGroup> {
             .filter_map(|instance| Some(instance.instance_id()?.into()))
             .collect()
     };
-    let mut suspended = group.suspended_processes().iter();
     Some(MasterGroup {
         name: group.auto_scaling_group_name()?.into(),
         zones: group
@@ -160,7 +165,7 @@ fn master_group(group: &AutoScalingGroup) -> Option<MasterGroup> {
             use LifecycleState::{Pending, PendingProceed, PendingWait};
             matches!(state, Pending | PendingProceed | PendingWait)
         }),
-        launches_suspended: suspended.any(|process| process.process_name() == Some(LAUNCH)),
+        launches_suspended: is_suspended(group),
         suspended_by: tag(group, SUSPENDED_BY).map(Into::into),
     })
 }

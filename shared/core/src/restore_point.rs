@@ -170,10 +170,13 @@ fn is_doubtful(
         .iter()
         .chain(retired)
         .find(|volume| volume.id == snapshot.volume_id);
-    // Of a volume that is gone only its snapshot's tags are left, copied from it.
+    // Of a volume that is gone only its snapshot's tags are left, copied from it; where kops had taken
+    // ours off it, the volume that it replaced remembers.
+    let mut journals = member.retired.iter().map(|(by, _)| &by.replaced_by);
+    let is_known = journals.any(|by| by.as_ref() == Some(&snapshot.volume_id));
     let made_blank = match volume {
         Some(volume) => volume.made_from.is_none(),
-        None => !is_restored(&snapshot.tags),
+        None => !is_restored(&snapshot.tags) && !is_known,
     };
     from_another_volume && made_blank
 }

@@ -71,12 +71,19 @@ impl Standing {
         origins.find(|origin| origin.restore_id == self.id)
     }
 
-    /// The restore that took the place of what this one brought.
+    /// The restore that took the place of what this one brought, or of what its undo put back.
     pub fn superseded_by(&self) -> Option<RestoreId> {
-        let later = self.brought().filter(|volume| !is_live(volume));
-        let journals = later.filter_map(|volume| Retirement::of(&volume.tags));
+        let volumes = self.brought().chain(self.replaced());
+        let out = volumes.filter(|volume| !is_live(volume));
+        let journals = out.filter_map(|volume| Retirement::of(&volume.tags));
         let mut by = journals.map(|journal| journal.restore_id);
         by.find(|by| by.restore() != self.id)
+    }
+
+    /// Whether all that it brought is in service.
+    pub fn is_finished(&self) -> bool {
+        let sides = || self.members.values();
+        sides().all(|sides| sides.brought.iter().any(is_live))
     }
 
     /// Whether its undo is done: all that it brought is given up, and what that replaced is back.
@@ -119,7 +126,8 @@ impl Standing {
         journal.is_some_and(|journal| journal.restore_id == self.id.undo())
     }
 
-    fn has_retired(&self, volume: &Volume) -> bool {
+    /// Whether the restore itself has written its journal on a volume.
+    pub fn has_retired(&self, volume: &Volume) -> bool {
         let journal = Retirement::of(&volume.tags);
         journal.is_some_and(|journal| journal.restore_id == self.id)
     }
@@ -175,6 +183,19 @@ pub fn newest_restore(cluster: &Cluster) -> Option<RestoreId> {
         standing.brought().map(|volume| volume.created).max()
     };
     ids.into_iter().max_by_key(made)
+}
+
+/// A restore whose new volumes are all gone while what they replaced is still out of service: nobody's
+/// volume is in the member's place.
+pub fn stranded(cluster: &Cluster) -> Option<RestoreId> {
+    let members = cluster.members.values();
+    let without = members.filter(|member| member.volumes.is_empty());
+    let journals = without.flat_map(|member| member.retired.iter().map(|(by, _)| by));
+    let own = journals.filter(|by| !by.restore_id.is_undo());
+    let newest = own.max_by_key(|by| by.at)?;
+    let standing = Standing::of(cluster, &newest.restore_id)?;
+    let is_gone = standing.brought().next().is_none();
+    is_gone.then_some(standing.id)
 }
 
 /// What a restore brought, and what that replaced: by what stands on the volumes themselves, and by what

@@ -289,27 +289,18 @@ async fn masters_that_run_on_the_restored_volumes_are_not_to_be_terminated_again
             .unwrap()
             .contains("terminate-instances")
     );
-    let master = &fleet.cluster.masters[0];
-    let old = fleet.cluster.volume("main/a");
-    fleet
-        .aws
-        .ec2()
-        .detach_volume()
-        .volume_id(old.as_str())
-        .send()
-        .await
-        .unwrap();
-    let attach = fleet
-        .aws
-        .ec2()
-        .attach_volume()
-        .volume_id(new_volumes(&done)["main/a"].as_str());
-    attach
-        .instance_id(master.instance.as_str())
-        .device("/dev/xvdz")
-        .send()
-        .await
-        .unwrap();
+    for master in &fleet.cluster.masters {
+        for (etcd_cluster, device) in [("main", "/dev/xvdu"), ("events", "/dev/xvdv")] {
+            let member = format!("{etcd_cluster}/{}", master.member);
+            let old = fleet.cluster.volume(&member).as_str();
+            let detach = fleet.aws.ec2().detach_volume().volume_id(old);
+            detach.send().await.unwrap();
+            let attach = fleet.aws.ec2().attach_volume();
+            let attach = attach.volume_id(new_volumes(&done)[&member].as_str());
+            let attach = attach.instance_id(master.instance.as_str());
+            attach.device(device).send().await.unwrap();
+        }
+    }
     for action in ["restore", "plan"] {
         let repeated = invoke(&restore, with(json!({"action": action}))).await;
         assert!(

@@ -489,3 +489,120 @@ async fn masters_do_not_come_back_to_choose_between_two_volumes() {
     assert_eq!(done["phase"], "done");
     assert_resumed(&fleet.aws).await;
 }
+
+#[tokio::test]
+async fn a_restore_whose_new_volumes_are_gone_is_undone_before_any_other() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let healthy = invoke(&restore, with(json!({"etcd_clusters": ["events"]}))).await;
+    let main = json!({"masters": "replace", "etcd_clusters": ["main"]});
+    // Cut off after the old volumes are untagged, and what it made is deleted.
+    let denied = Fault::error("ec2", "CreateTags", "UnauthorizedOperation", 403);
+    let refused_too = Fault::error("autoscaling", "ResumeProcesses", "AccessDenied", 403);
+    fleet.aws.fault(denied.nth(4).forever()).await;
+    fleet.aws.fault(refused_too.forever()).await;
+    restore.invoke(with(main.clone())).await.unwrap_err();
+    fleet.aws.clear_faults().await;
+    let made = invoke(&restore, with(json!({"action": "status"}))).await;
+    for volume in new_volumes(&made).values() {
+        fleet.cluster.lose_volume(&fleet.aws, volume).await;
+    }
+    let error = refused(&fleet, with(main)).await;
+    assert_eq!(error.error_type, "RestoreInProgress");
+    assert!(
+        error.message.contains(r#""action":"undo""#),
+        "{}",
+        error.message
+    );
+    let undone = invoke(&restore, with(json!({"action": "undo"}))).await;
+    assert_eq!(
+        (&undone["phase"], &undone["restore_id"]),
+        (&json!("undone"), &made["restore_id"])
+    );
+    assert_resumed(&fleet.aws).await;
+    let mut expected = new_volumes(&healthy);
+    for member in ["main/a", "main/b", "main/c"] {
+        expected.insert(member.to_owned(), fleet.cluster.volume(member).clone());
+    }
+    assert_masters_find(&fleet.aws, &fleet.cluster, &expected).await;
+}
+
+#[tokio::test]
+async fn again_is_gone_on_with_however_late() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    invoke(&restore, replace()).await;
+    let again = with(json!({"masters": "replace", "again": true}));
+    let refusal = Fault::error("autoscaling", "ResumeProcesses", "AccessDenied", 403);
+    fleet.aws.fault(refusal.forever()).await;
+    restore.invoke(again.clone()).await.unwrap_err();
+    fleet.aws.clear_faults().await;
+    let made = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/restore-id")]).await;
+    for volume in &made {
+        fleet
+            .aws
+            .set_volume(volume, json!({"create_time": "2026-01-01T00:00:00Z"}))
+            .await;
+    }
+    let done = invoke(&restore, again).await;
+    assert_eq!(done["phase"], "done");
+    assert_resumed(&fleet.aws).await;
+    let after = volumes_where(&fleet.aws, &[("tag-key", "etcd-backup/restore-id")]).await;
+    assert_eq!(after, made, "nothing is made once more");
+}
+
+#[tokio::test]
+async fn a_tag_that_was_left_on_a_group_protects_no_masterless_group() {
+    let fleet = backed_up_fleet(1).await;
+    let tag = aws_sdk_autoscaling::types::Tag::builder()
+        .resource_id(&fleet.cluster.masters[0].group)
+        .resource_type("auto-scaling-group")
+        .key("etcd-backup/suspended-by")
+        .value("r-000000000000")
+        .propagate_at_launch(false)
+        .build();
+    let left = fleet.aws.autoscaling().create_or_update_tags().tags(tag);
+    left.send().await.unwrap();
+    let master = &fleet.cluster.masters[1];
+    let detach = fleet.aws.autoscaling().detach_instances();
+    let detach = detach
+        .auto_scaling_group_name(&master.group)
+        .instance_ids(master.instance.as_str());
+    detach
+        .should_decrement_desired_capacity(true)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        refused(&fleet, replace()).await.error_type,
+        "MasterWithoutGroup"
+    );
+}
+
+#[tokio::test]
+async fn a_master_on_a_restored_volume_beside_others_on_old_ones_is_told_of() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let done = invoke(&restore, event()).await;
+    let master = &fleet.cluster.masters[0];
+    for (member, device) in [("main/a", "/dev/xvdu"), ("events/a", "/dev/xvdv")] {
+        let old = fleet.cluster.volume(member).as_str();
+        fleet
+            .aws
+            .ec2()
+            .detach_volume()
+            .volume_id(old)
+            .send()
+            .await
+            .unwrap();
+        let attach = fleet.aws.ec2().attach_volume();
+        let attach = attach.volume_id(new_volumes(&done)[member].as_str());
+        let attach = attach.instance_id(master.instance.as_str()).device(device);
+        attach.send().await.unwrap();
+    }
+    for event in [event(), with(json!({"action": "status"}))] {
+        let answer = invoke(&restore, event).await;
+        let steps = answer["next_steps"].to_string();
+        assert!(steps.contains("terminate-instances"), "{steps}");
+    }
+}

@@ -386,3 +386,22 @@ async fn a_begun_restore_knows_its_volumes_after_kops_took_their_origin_off() {
     assert_eq!(ids, made.into_iter().collect(), "nothing is made twice");
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&done)).await;
 }
+
+#[tokio::test]
+async fn a_repetition_with_at_makes_no_second_set_when_a_run_has_ended_meanwhile() {
+    let fleet = backed_up_fleet(1).await;
+    fleet
+        .aws
+        .settings(json!({"snapshot_pending_seconds": 3600}))
+        .await;
+    fleet.next_morning().await;
+    let restore = fleet.function("restore").await;
+    let event = with(json!({"at": fleet.now().await}));
+    let done = invoke(&restore, event.clone()).await;
+    fleet.aws.advance(Duration::from_secs(3700)).await;
+    fleet.aws.clear_calls().await;
+    let repeated = invoke(&restore, event).await;
+    assert_eq!(repeated["restore_id"], done["restore_id"]);
+    assert_eq!(new_volumes(&repeated), new_volumes(&done));
+    assert_eq!(fleet.aws.writes().await.len(), 0);
+}

@@ -311,3 +311,97 @@ async fn status_tells_each_phase_and_writes_nothing() {
         assert_eq!(status[field], done[field], "{field}");
     }
 }
+
+#[tokio::test]
+async fn an_undo_that_is_over_stays_over_whatever_came_since() {
+    let fleet = backed_up_fleet(2).await;
+    let restore = fleet.function("restore").await;
+    let first = invoke(&restore, event()).await;
+    invoke(&restore, undo()).await;
+    let third = invoke(&restore, event()).await;
+    // What the first restore's answer gave as the way back, pasted too late.
+    let late = with(json!({"action": "undo", "restore_id": first["restore_id"]}));
+    fleet.aws.clear_calls().await;
+    let answer = invoke(&restore, late).await;
+    assert_eq!(answer["phase"], "undone");
+    assert!(
+        answer["warnings"]
+            .to_string()
+            .contains(third["restore_id"].as_str().unwrap()),
+        "{}",
+        answer["warnings"]
+    );
+    assert_eq!(fleet.aws.writes().await.len(), 0);
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&third)).await;
+    let redo = with(
+        json!({"action": "undo", "restore_id": format!("u-{}", &first["restore_id"].as_str().unwrap()[2..])}),
+    );
+    assert_eq!(refused(&fleet, redo).await.error_type, "UndoImpossible");
+    invoke(&restore, undo()).await;
+    assert_never_two_candidates(&fleet.aws).await;
+}
+
+#[tokio::test]
+async fn a_volume_that_kops_made_in_between_gives_way_to_the_old_one() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let done = invoke(&restore, event()).await;
+    let lost = &new_volumes(&done)["main/a"];
+    fleet.cluster.lose_volume(&fleet.aws, lost).await;
+    let tags = fleet.cluster.kops.volume_tags("main", "a");
+    let blank = e2e::fleet::etcd_volume(&fleet.aws, "eu-west-2a", false, &tags).await;
+    let undone = invoke(&restore, undo()).await;
+    assert_eq!(undone["phase"], "undone");
+    let old = fleet.cluster.volumes.iter();
+    let old = old.map(|(key, id)| (key.to_string(), id.clone())).collect();
+    assert_masters_find(&fleet.aws, &fleet.cluster, &old).await;
+    let journal = &volumes(&fleet.aws).await[&blank].1;
+    assert!(
+        journal.contains_key("etcd-backup/was/k8s.io/etcd/main"),
+        "{journal:?}"
+    );
+    assert_never_two_candidates(&fleet.aws).await;
+}
+
+#[tokio::test]
+async fn an_undo_whose_restored_volumes_are_gone_says_that_it_is_done() {
+    let fleet = backed_up_fleet(1).await;
+    let restore = fleet.function("restore").await;
+    let done = invoke(&restore, event()).await;
+    for volume in new_volumes(&done).values() {
+        fleet.cluster.lose_volume(&fleet.aws, volume).await;
+    }
+    let status = invoke(&restore, with(json!({"action": "status"}))).await;
+    assert!(
+        status["warnings"].to_string().contains("is gone"),
+        "{status}"
+    );
+    assert!(
+        !status["next_steps"]
+            .to_string()
+            .contains("terminate-instances"),
+        "{status}"
+    );
+    let undone = invoke(&restore, undo()).await;
+    assert_eq!(undone["phase"], "undone");
+    let old = fleet.cluster.volumes.iter();
+    let old = old.map(|(key, id)| (key.to_string(), id.clone())).collect();
+    assert_masters_find(&fleet.aws, &fleet.cluster, &old).await;
+}
+
+#[tokio::test]
+async fn an_unfinished_restore_of_vanished_volumes_can_be_given_up_too() {
+    let fleet = backed_up_fleet(2).await;
+    let restore = fleet.function("restore").await;
+    fleet.cluster.lose_volumes(&fleet.aws).await;
+    let denied = Fault::error("ec2", "CreateTags", "UnauthorizedOperation", 403);
+    fleet.aws.fault(denied.nth(3).forever()).await;
+    restore.invoke(event()).await.unwrap_err();
+    fleet.aws.clear_faults().await;
+    let undone = invoke(&restore, undo()).await;
+    assert_eq!(undone["phase"], "undone");
+    let found = etcd_manager_candidates(&fleet.aws, CLUSTER, "main", "eu-west-2a").await;
+    assert_eq!(found, [], "as it was before the restore");
+    let again = invoke(&restore, event()).await;
+    assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&again)).await;
+}

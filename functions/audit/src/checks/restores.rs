@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, GroupName, RestoreId};
 use etcd_backup_core::standing::{self, Standing, Turn, is_live};
-use etcd_backup_core::volume::Volume;
+use etcd_backup_core::volume::{Volume, VolumeState};
 
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject};
@@ -20,7 +20,9 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
 
 fn of_cluster(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> Vec<Finding> {
     let turned = standing::being_turned(cluster);
-    let made = cluster.unfinished.iter();
+    // One that failed is left behind by whatever came after it; it holds nobody up.
+    let usable = cluster.unfinished.iter();
+    let made = usable.filter(|(_, volume)| volume.state != VolumeState::Error);
     let mut restores: BTreeSet<RestoreId> =
         made.map(|(origin, _)| origin.restore_id.clone()).collect();
     restores.extend(turned.iter().map(|(standing, _)| standing.id.clone()));
