@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e::{EmulatedAws, Fault, Function, Kops, Outcome, Style};
+use e2e::{Cluster, EmulatedAws, Fault, Function, Kops, Outcome, REGION, Style};
 use etcd_backup_core::ids::PolicyId;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -36,6 +36,8 @@ const CALLED_BY_OTHERS: [(&str, &str); 3] = [
 ];
 const NEW: &str = "k8s.mycompany.tld";
 const NEWEST: &str = "live-2.mycompany.tld";
+/// Denied, and only logged: the function's failure is another, and is told.
+const BEST_EFFORT: [&str; 1] = ["dlm:UntagResource"];
 /// Worlds at the same time.
 const AT_ONCE: usize = 8;
 
@@ -71,7 +73,8 @@ impl World {
             control_plane: true,
         };
         let newest = Kops::new(NEWEST).etcd_clusters(&["main"]).style(newest);
-        newest.encrypted().seed(&aws).await;
+        let newest = newest.encrypted().seed(&aws).await;
+        take_master_role_off(&aws, &newest).await;
         let topic_arn = aws.create_topic("etcd-backup-AlertTopic").await;
         Self { aws, topic_arn }
     }
@@ -97,6 +100,26 @@ impl World {
             aws,
             topic_arn: self.topic_arn.clone(),
         }
+    }
+}
+
+/// A control plane without the older role's tag: kops set both when it renamed the role.
+async fn take_master_role_off(aws: &EmulatedAws, cluster: &Cluster) {
+    let role = "k8s.io/role/master";
+    for master in &cluster.masters {
+        let tag = aws_sdk_ec2::types::Tag::builder().key(role).build();
+        let untag = aws.ec2().delete_tags().resources(master.instance.as_str());
+        untag.tags(tag).send().await.unwrap();
+        let tag = aws_sdk_autoscaling::types::Tag::builder()
+            .resource_id(&master.group)
+            .resource_type("auto-scaling-group")
+            .key(role);
+        aws.autoscaling()
+            .delete_tags()
+            .tags(tag.build())
+            .send()
+            .await
+            .unwrap();
     }
 }
 
@@ -178,6 +201,10 @@ async fn converges(world: &World) -> Result<(), String> {
         ("INTERVAL_HOURS", "12"),
     ];
     let hourly = Function::start(aws, "converge", &hourly).await;
+    let arn = format!("arn:aws:dlm:{REGION}:123456789012:policy/{policy}");
+    let untag = aws.dlm().untag_resource().resource_arn(arn);
+    let untag = untag.tag_keys("etcd-backup/schedule-since");
+    untag.send().await.unwrap();
     let refused = Fault::error(
         "dlm",
         "UpdateLifecyclePolicy",
@@ -365,15 +392,21 @@ async fn no_function_can_do_with_an_action_less() {
                 let done = does_all(&function, &world).await;
                 let (_, denied) = world.aws.permissions().await;
                 let is_missed = denied.iter().any(|denied| denied.action == action);
-                assert!(is_missed, "{function} does all without {action} of {sid:?}");
-                assert!(done.is_err(), "{function} hides that {action} is denied");
+                let is_told = done.is_err() || BEST_EFFORT.contains(&action.as_str());
+                match (is_missed, is_told) {
+                    (true, true) => None,
+                    (true, false) => Some(format!("{function} hides that {action} is denied")),
+                    (false, _) => Some(format!("{function} does all without {action} of {sid:?}")),
+                }
             }));
         }
     }
     let count = tries.len();
+    let mut wrong = Vec::new();
     for tried in tries {
-        tried.await.unwrap();
+        wrong.extend(tried.await.unwrap());
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     println!("{count} granted actions taken away, one at a time");
     assert!(count >= 40, "only {count} were tried");
 }
