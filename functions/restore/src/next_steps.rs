@@ -8,7 +8,6 @@ use crate::act;
 use crate::answer::RestoreAnswer;
 use crate::collect::FleetOfMasters;
 use crate::event::{Action, MastersOption};
-use crate::show::Frame;
 use crate::step::Phase;
 
 /// What the steps follow from, beside the answer itself.
@@ -34,10 +33,10 @@ pub struct Outlook<'a> {
 
 impl<'a> Outlook<'a> {
     /// Of work that just began.
-    pub fn new(frame: Frame<'a>, fleet: &'a FleetOfMasters) -> Self {
+    pub fn new(region: &'a str, settings: &'a Settings, fleet: &'a FleetOfMasters) -> Self {
         Self {
-            region: frame.region,
-            settings: frame.settings,
+            region,
+            settings,
             fleet,
             is_finished: false,
             is_taken: false,

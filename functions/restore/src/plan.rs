@@ -211,7 +211,8 @@ impl Planner<'_> {
             snapshot: snapshot.clone(),
             old,
         };
-        refusal::too_many_final_tags(&plan)?;
+        let count = plan.final_tags.len() + plan.new.tags.len();
+        refusal::too_many_final_tags(key, &snapshot.id, count)?;
         Ok(plan)
     }
 

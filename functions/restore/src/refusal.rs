@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{CLUSTER_OWNED_PREFIX, ETCD_PREFIX, etcd_keys};
+use etcd_backup_core::ids::{MemberKey, SnapshotId};
 use etcd_backup_core::restore_tags::{KEY_LENGTH_MAX, Retirement, TAGS_MAX, tags_to_retire};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::standing::is_live;
@@ -15,7 +16,6 @@ use crate::collect::{Situation, ZoneEvidence};
 use crate::event::{MastersOption, Request};
 use crate::exchange::{Exchange, MemberExchange};
 use crate::masters;
-use crate::plan::MemberPlan;
 use crate::tags;
 
 /// Zones of members that aren't restored, or that the Region doesn't have.
@@ -187,15 +187,19 @@ fn too_many_tags_with_journal(
 /// # Errors
 ///
 /// `TagLimit`.
-pub fn too_many_final_tags(member: &MemberPlan) -> Result<(), Diagnostic> {
-    match member.final_tags.len() + member.new.tags.len() {
-        count if count > TAGS_MAX => Err(Diagnostic::new(
+pub fn too_many_final_tags(
+    key: &MemberKey,
+    snapshot: &SnapshotId,
+    count: usize,
+) -> Result<(), Diagnostic> {
+    match count > TAGS_MAX {
+        true => Err(Diagnostic::new(
             ErrorType::TagLimit,
             format!(
-                "the new volume of {} would have {count} tags of at most {TAGS_MAX}: {} carries too many",
-                member.key, member.snapshot.id
+                "the new volume of {key} would have {count} tags of at most {TAGS_MAX}: {snapshot} \
+                 carries too many"
             ),
         )),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }

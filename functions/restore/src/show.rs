@@ -76,7 +76,7 @@ fn restore(frame: Frame, plan: &Plan, progress: &Progress) -> RestoreAnswer {
         is_finished: plan.is_finished,
         is_taken: !is_old_in_use && are_attached(made),
         is_old_in_use,
-        ..Outlook::new(frame, &progress.fleet)
+        ..Outlook::new(frame.region, frame.settings, &progress.fleet)
     };
     let headline = match phase {
         Phase::Planned | Phase::Done if plan.is_finished => format!(
@@ -111,7 +111,7 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
         is_old_in_use,
         // Where nothing was exchanged, masters have what they had all along.
         is_taken: !is_old_in_use && (coming().next().is_none() || are_attached(coming())),
-        ..Outlook::new(frame, &progress.fleet)
+        ..Outlook::new(frame.region, frame.settings, &progress.fleet)
     };
     finish(
         answer,
@@ -223,7 +223,7 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
         is_taken: !is_old_in_use && are_attached(in_service.iter().copied())
             || in_service.is_empty(),
         options,
-        ..Outlook::new(frame, fleet)
+        ..Outlook::new(frame.region, frame.settings, fleet)
     };
     let what = what(&standing, turn, frame);
     Ok(finish(answer, &outlook, &headline(phase, &what)))
