@@ -40,7 +40,7 @@ judge: venv build ## Let Terraform judge converge (needs terraform and its AWS p
 	@$(TARGET_DIR)/debug/terraform-judge
 
 .PHONY: package
-package: $(SAM_INSTALLED) ## Build deployable artifacts for x86_64 with SAM (a release build: minutes)
+package: $(SAM_INSTALLED) ## Build for x86_64 with SAM, to deploy with Architecture=x86_64 (minutes)
 	RUSTUP_DIST_SERVER=http://127.0.0.1:9 $(SAM) build --parameter-overrides Architecture=x86_64
 
 .PHONY: build

@@ -247,17 +247,18 @@ fn with_what_it_will_replace(mut standing: Standing, cluster: &Cluster) -> Stand
 }
 
 fn status_warnings(standing: &Standing) -> Vec<String> {
-    let gone = standing
-        .members
-        .iter()
-        .filter(|(_, sides)| sides.brought.is_empty());
-    let mut warnings: Vec<String> = gone
-        .map(|(key, _)| {
-            format!(
-                "the restored volume of {key} is gone; undo puts the old one back, or restore anew"
-            )
-        })
+    let members = standing.members.iter();
+    let gone: Vec<_> = members
+        .filter(|(_, sides)| sides.brought.is_empty())
+        .map(|(key, _)| key)
         .collect();
+    let mut warnings = match gone.is_empty() {
+        true => Vec::new(),
+        false => vec![format!(
+            "the restored volumes of {} are gone; undo puts the old ones back, or restore anew",
+            choice::list(gone.iter())
+        )],
+    };
     warnings.extend(superseded(standing));
     warnings
 }

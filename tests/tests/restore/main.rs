@@ -87,7 +87,8 @@ fn new_volumes(answer: &Value) -> BTreeMap<String, VolumeId> {
         .collect()
 }
 
-/// Per zone, etcd-manager and protokube find exactly these volumes.
+/// Per zone, etcd-manager and protokube find exactly these volumes, and in no state on the way did they
+/// find two for a member.
 async fn assert_masters_find(
     aws: &EmulatedAws,
     cluster: &Cluster,
@@ -114,6 +115,7 @@ async fn assert_masters_find(
             .collect();
         assert_eq!(found, of_zone, "protokube in {zone}");
     }
+    assert_never_two_candidates(aws).await;
 }
 
 async fn invoke(restore: &Function, event: Value) -> Value {

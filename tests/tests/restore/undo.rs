@@ -373,7 +373,7 @@ async fn an_undo_whose_restored_volumes_are_gone_says_that_it_is_done() {
     }
     let status = invoke(&restore, with(json!({"action": "status"}))).await;
     assert!(
-        status["warnings"].to_string().contains("is gone"),
+        status["warnings"].to_string().contains("are gone"),
         "{status}"
     );
     assert!(

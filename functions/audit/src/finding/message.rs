@@ -196,9 +196,13 @@ fn restore_unfinished(kind: &Kind) -> String {
         ),
         false => ("Restore", "its event".to_owned()),
     };
+    let way_out = match is_undo {
+        true => "",
+        false => ", or undo it",
+    };
     format!(
         "{what} {restore_id}, begun {began}, is unfinished{untagged}.{suspended} Send {event} again to go on \
-         with it.",
+         with it{way_out}.",
     )
 }
 
