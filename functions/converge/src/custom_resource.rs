@@ -186,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_events_are_requests() {
+        for (name, wanted) in [
+            ("stack-create", Wanted::Converge),
+            ("stack-delete", Wanted::Delete),
+        ] {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/converge");
+            let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
+            let request = Request::of(&serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(request.wanted, Ok(wanted), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_wanted_is_told_or_what_is_wrong() {
         let on_delete = |kind: &str, value: &str| {
             request(&json!({"RequestType": kind, "ResourceProperties": {"OnDelete": value}})).wanted
