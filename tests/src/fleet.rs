@@ -189,6 +189,14 @@ impl Cluster {
         volume.unwrap_or_else(|| panic!("{} has no member {member}", self.name()))
     }
 
+    /// The etcd volumes by the members' names, as answers have them.
+    pub fn volumes_by_name(&self) -> BTreeMap<String, VolumeId> {
+        let volumes = self.volumes.iter();
+        volumes
+            .map(|(key, id)| (key.to_string(), id.clone()))
+            .collect()
+    }
+
     /// The zone of a member of any etcd cluster.
     ///
     /// # Panics

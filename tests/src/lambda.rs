@@ -43,6 +43,16 @@ pub struct InvocationOptions {
     pub timeout: Duration,
 }
 
+impl InvocationOptions {
+    /// Until a deadline so far away.
+    pub fn within(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for InvocationOptions {
     fn default() -> Self {
         Self {

@@ -16,4 +16,4 @@ pub use emulated_aws::{
 };
 pub use fleet::{Cluster, Kops, Style};
 pub use lambda::{CrashPoint, FailedStart, Function, InvocationOptions, LambdaError};
-pub use story::{BackedUpFleet, backed_up_fleet};
+pub use story::{BackedUpFleet, backed_up_fleet, backed_up_once};

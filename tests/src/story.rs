@@ -94,6 +94,21 @@ impl BackedUpFleet {
     }
 }
 
+/// One cluster, converged and backed up once: small, for tests that need many of it.
+///
+/// # Panics
+///
+/// When converge fails.
+pub async fn backed_up_once(kops: Kops) -> (EmulatedAws, Cluster) {
+    let aws = EmulatedAws::start().await;
+    let cluster = kops.seed(&aws).await;
+    let converge = Function::start(&aws, "converge", &[]).await;
+    let answer = converge.invoke(json!({})).await;
+    answer.unwrap_or_else(|error| panic!("converge: {error}"));
+    aws.advance(DAY + Duration::from_secs(3600)).await;
+    (aws, cluster)
+}
+
 async fn converge(aws: &EmulatedAws, topic_arn: &str) -> PolicyId {
     let converge = Function::start(aws, "converge", &[("ALERT_TOPIC_ARN", topic_arn)]).await;
     let answer = converge.invoke(json!({})).await;

@@ -533,10 +533,7 @@ async fn an_unfinished_restore_is_told_until_it_is_done() {
         .settings(json!({"volume_creating_seconds": 4}))
         .await;
     let event = json!({"cluster": "k8s.mycompany.tld"});
-    let short = InvocationOptions {
-        timeout: Duration::from_secs(7),
-        ..InvocationOptions::default()
-    };
+    let short = InvocationOptions::within(Duration::from_secs(7));
     let started = restore.invoke_with(event.clone(), short).await.unwrap();
     let answer = invoke(&fleet, &audit).await;
     assert_eq!(

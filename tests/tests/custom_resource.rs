@@ -262,10 +262,7 @@ async fn it_is_told_in_time_also_where_aws_is_slow() {
     aws.fault(slow.forever()).await;
     let converge = Function::start(&aws, "converge", &[]).await;
     let waiting = Waiting::answering(&[200]).await;
-    let options = InvocationOptions {
-        timeout: Duration::from_secs(18),
-        ..InvocationOptions::default()
-    };
+    let options = InvocationOptions::within(Duration::from_secs(18));
     let request = waiting.request("Create", &json!({}));
     converge.invoke_with(request, options).await.unwrap();
     let told = waiting.told(1).await;

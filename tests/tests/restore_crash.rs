@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use e2e::candidates::volumes_where;
-use e2e::{Cluster, CrashPoint, EmulatedAws, Function, Kops};
+use e2e::{Cluster, CrashPoint, EmulatedAws, Function, Kops, backed_up_once};
 use etcd_backup_core::ids::VolumeId;
 use serde_json::{Value, json};
 
@@ -17,12 +16,7 @@ const AT_ONCE: u32 = 12;
 
 /// A cluster of three masters with one etcd cluster, backed up once: small, as there are many of it.
 async fn world() -> (EmulatedAws, Cluster) {
-    let aws = EmulatedAws::start().await;
-    let cluster = Kops::new(CLUSTER).etcd_clusters(&["main"]).seed(&aws).await;
-    let converge = Function::start(&aws, "converge", &[]).await;
-    converge.invoke(json!({})).await.unwrap();
-    aws.advance(Duration::from_secs(25 * 3600)).await;
-    (aws, cluster)
+    backed_up_once(Kops::new(CLUSTER).etcd_clusters(&["main"])).await
 }
 
 /// A volume as it ends, by a name that is the same in every copy: what it is made from, for which

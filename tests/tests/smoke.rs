@@ -102,10 +102,7 @@ async fn an_invocation_ends_at_its_deadline() {
     let function = Function::start(&aws, "converge", &[]).await;
     aws.fault(Fault::delay("*", "*", Duration::from_secs(30)).forever())
         .await;
-    let options = InvocationOptions {
-        timeout: Duration::from_millis(200),
-        ..InvocationOptions::default()
-    };
+    let options = InvocationOptions::within(Duration::from_millis(200));
     let error = function.invoke_with(json!({}), options).await.unwrap_err();
     assert_eq!(error.error_type, "Sandbox.Timedout");
 }

@@ -28,21 +28,8 @@ fn undo() -> Value {
     with(json!({"action": "undo", "masters": "replace"}))
 }
 
-/// A small world, and what masters find in it before anything is done.
 async fn world() -> (EmulatedAws, Cluster) {
-    let aws = EmulatedAws::start().await;
-    let cluster = Kops::new(CLUSTER).etcd_clusters(&["main"]).seed(&aws).await;
-    let converge = Function::start(&aws, "converge", &[]).await;
-    converge.invoke(json!({})).await.unwrap();
-    aws.advance(Duration::from_secs(25 * 3600)).await;
-    (aws, cluster)
-}
-
-fn old_volumes(cluster: &Cluster) -> BTreeMap<String, VolumeId> {
-    let volumes = cluster.volumes.iter();
-    volumes
-        .map(|(key, id)| (key.to_string(), id.clone()))
-        .collect()
+    backed_up_once(Kops::new(CLUSTER).etcd_clusters(&["main"])).await
 }
 
 async fn no_group_is_suspended(aws: &EmulatedAws) -> bool {
@@ -142,7 +129,7 @@ async fn an_operation_that_is_denied_leaves_a_way_on_and_a_way_back() {
                 error.message
             ),
         }
-        assert_masters_find(&undone, &cluster, &old_volumes(&cluster)).await;
+        assert_masters_find(&undone, &cluster, &cluster.volumes_by_name()).await;
         assert!(no_group_is_suspended(&undone).await, "{operation}");
 
         let done = invoke(&restore, replace()).await;
@@ -192,7 +179,7 @@ async fn an_undo_that_is_denied_is_ended_by_the_same_event() {
             (&undone["phase"], &undone["restore_id"]),
             (&json!("undone"), &done["restore_id"])
         );
-        assert_masters_find(&aws, &cluster, &old_volumes(&cluster)).await;
+        assert_masters_find(&aws, &cluster, &cluster.volumes_by_name()).await;
         assert!(no_group_is_suspended(&aws).await, "{operation}");
         assert_never_two_candidates(&aws).await;
     }
@@ -205,10 +192,7 @@ async fn a_volume_that_stays_creating_leaves_the_old_ones_and_the_masters_alone(
     let instances = cluster.instances(&aws).await;
     aws.volumes_end("creating", 2).await;
     let restore = Function::start(&aws, "restore", &[]).await;
-    let short = InvocationOptions {
-        timeout: Duration::from_secs(8),
-        ..InvocationOptions::default()
-    };
+    let short = InvocationOptions::within(Duration::from_secs(8));
     let answer = restore.invoke_with(replace(), short).await.unwrap();
     assert_eq!(answer["phase"], "creating");
     for (id, volume) in &before {

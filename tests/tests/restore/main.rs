@@ -15,7 +15,7 @@ use std::time::Duration;
 use e2e::candidates::{etcd_manager_candidates, protokube_candidates, volumes_where};
 use e2e::{
     BackedUpFleet, Cluster, EmulatedAws, Fault, Function, InvocationOptions, Kops, LambdaError,
-    Outcome, backed_up_fleet,
+    Outcome, backed_up_fleet, backed_up_once,
 };
 use etcd_backup_core::ids::{SnapshotId, VolumeId};
 use serde_json::{Value, json};

@@ -254,10 +254,7 @@ async fn an_undo_resumes_what_the_restore_suspended() {
         .settings(json!({"instance_terminating_seconds": 60}))
         .await;
     let restore = fleet.function("restore").await;
-    let short = InvocationOptions {
-        timeout: Duration::from_secs(8),
-        ..InvocationOptions::default()
-    };
+    let short = InvocationOptions::within(Duration::from_secs(8));
     let waiting = restore.invoke_with(replace(), short).await.unwrap();
     assert_eq!(waiting["phase"], "waiting_for_masters");
     assert!(
@@ -415,11 +412,7 @@ async fn nothing_dies_where_something_would_be_lost() {
 
 #[tokio::test]
 async fn a_protokube_cluster_is_restored_by_replacing_its_masters() {
-    let aws = EmulatedAws::start().await;
-    let cluster = Kops::old("old.mycompany.tld").seed(&aws).await;
-    let converge = Function::start(&aws, "converge", &[]).await;
-    converge.invoke(json!({})).await.unwrap();
-    aws.advance(Duration::from_secs(25 * 3600)).await;
+    let (aws, cluster) = backed_up_once(Kops::old("old.mycompany.tld")).await;
     let restore = Function::start(&aws, "restore", &[]).await;
     let event = json!({"cluster": "old.mycompany.tld", "masters": "replace"});
     let done = invoke(&restore, event).await;

@@ -139,14 +139,7 @@ async fn blank_volumes_made_after_a_loss_make_the_latest_point_doubtful() {
 
 #[tokio::test]
 async fn an_old_cluster_is_refused_while_its_masters_run_and_restored_when_they_are_stopped() {
-    let aws = EmulatedAws::start().await;
-    let cluster = Kops::old("old.mycompany.tld").seed(&aws).await;
-    Function::start(&aws, "converge", &[])
-        .await
-        .invoke(json!({}))
-        .await
-        .unwrap();
-    aws.advance(Duration::from_secs(25 * 3600)).await;
+    let (aws, cluster) = backed_up_once(Kops::old("old.mycompany.tld")).await;
     let restore = Function::start(&aws, "restore", &[]).await;
     let event = json!({"cluster": "old.mycompany.tld"});
     aws.clear_calls().await;
@@ -192,19 +185,12 @@ async fn an_old_cluster_is_refused_while_its_masters_run_and_restored_when_they_
 
 #[tokio::test]
 async fn a_vanished_volumes_zone_that_nothing_tells_is_asked_for() {
-    let aws = EmulatedAws::start().await;
     let members = [
         ("1", "eu-west-2a"),
         ("2", "eu-west-2b"),
         ("3", "eu-west-2c"),
     ];
-    let cluster = Kops::new(CLUSTER).members(&members).seed(&aws).await;
-    Function::start(&aws, "converge", &[])
-        .await
-        .invoke(json!({}))
-        .await
-        .unwrap();
-    aws.advance(Duration::from_secs(25 * 3600)).await;
+    let (aws, cluster) = backed_up_once(Kops::new(CLUSTER).members(&members)).await;
     let restore = Function::start(&aws, "restore", &[]).await;
     for member in ["main/1", "main/2"] {
         cluster.lose_volume(&aws, cluster.volume(member)).await;

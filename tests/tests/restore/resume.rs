@@ -63,10 +63,7 @@ async fn an_unfinished_restore_goes_on_and_keeps_its_run() {
         .aws
         .settings(json!({"volume_creating_seconds": 4}))
         .await;
-    let short = InvocationOptions {
-        timeout: Duration::from_secs(8),
-        ..InvocationOptions::default()
-    };
+    let short = InvocationOptions::within(Duration::from_secs(8));
     let started = restore.invoke_with(event(), short).await.unwrap();
     assert_eq!(started["phase"], "creating");
     assert!(
@@ -253,10 +250,7 @@ async fn new_volumes_that_were_deleted_are_made_again() {
         .aws
         .settings(json!({"volume_creating_seconds": 4}))
         .await;
-    let short = InvocationOptions {
-        timeout: Duration::from_secs(7),
-        ..InvocationOptions::default()
-    };
+    let short = InvocationOptions::within(Duration::from_secs(7));
     let started = restore.invoke_with(event(), short).await.unwrap();
     assert_eq!(started["phase"], "creating");
     tokio::time::sleep(Duration::from_secs(4)).await;

@@ -7,11 +7,7 @@ use etcd_backup_core::Tags;
 
 /// What one shape of cluster goes through, all of it judged by the masters' own filters.
 async fn restored_and_undone(kops: Kops) {
-    let aws = EmulatedAws::start().await;
-    let cluster = kops.seed(&aws).await;
-    let converge = Function::start(&aws, "converge", &[]).await;
-    converge.invoke(json!({})).await.unwrap();
-    aws.advance(Duration::from_secs(25 * 3600)).await;
+    let (aws, cluster) = backed_up_once(kops).await;
     let restore = Function::start(&aws, "restore", &[]).await;
     let name = cluster.name();
     let before = volumes(&aws).await;
@@ -27,8 +23,7 @@ async fn restored_and_undone(kops: Kops) {
     let undo = json!({"cluster": name, "action": "undo", "masters": "replace"});
     let undone = invoke(&restore, undo).await;
     assert_eq!(undone["phase"], "undone");
-    let old = cluster.volumes.iter();
-    let old = old.map(|(key, id)| (key.to_string(), id.clone())).collect();
+    let old = cluster.volumes_by_name();
     assert_found(&aws, &cluster, &old).await;
     let after = volumes(&aws).await;
     let tags = |volumes: &Volumes, id: &VolumeId| -> Tags { volumes[id].1.clone() };

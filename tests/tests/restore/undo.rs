@@ -28,8 +28,7 @@ async fn an_undone_restore_leaves_the_old_volumes_as_they_were() {
     for (id, tags) in &before {
         assert_eq!(&after[id], tags, "{id} is as it was");
     }
-    let old = fleet.cluster.volumes.iter();
-    let old = old.map(|(key, id)| (key.to_string(), id.clone())).collect();
+    let old = fleet.cluster.volumes_by_name();
     assert_masters_find(&fleet.aws, &fleet.cluster, &old).await;
     assert_eq!(new_volumes(&undone), old);
     for (key, new) in new_volumes(&done) {
@@ -267,10 +266,7 @@ async fn status_tells_each_phase_and_writes_nothing() {
         .aws
         .settings(json!({"volume_creating_seconds": 3}))
         .await;
-    let short = InvocationOptions {
-        timeout: Duration::from_secs(7),
-        ..InvocationOptions::default()
-    };
+    let short = InvocationOptions::within(Duration::from_secs(7));
     let event = with(json!({"masters": "replace"}));
     fleet
         .aws
@@ -352,8 +348,7 @@ async fn a_volume_that_kops_made_in_between_gives_way_to_the_old_one() {
     let blank = e2e::fleet::etcd_volume(&fleet.aws, "eu-west-2a", false, &tags).await;
     let undone = invoke(&restore, undo()).await;
     assert_eq!(undone["phase"], "undone");
-    let old = fleet.cluster.volumes.iter();
-    let old = old.map(|(key, id)| (key.to_string(), id.clone())).collect();
+    let old = fleet.cluster.volumes_by_name();
     assert_masters_find(&fleet.aws, &fleet.cluster, &old).await;
     let journal = &volumes(&fleet.aws).await[&blank].1;
     assert!(
@@ -384,8 +379,7 @@ async fn an_undo_whose_restored_volumes_are_gone_says_that_it_is_done() {
     );
     let undone = invoke(&restore, undo()).await;
     assert_eq!(undone["phase"], "undone");
-    let old = fleet.cluster.volumes.iter();
-    let old = old.map(|(key, id)| (key.to_string(), id.clone())).collect();
+    let old = fleet.cluster.volumes_by_name();
     assert_masters_find(&fleet.aws, &fleet.cluster, &old).await;
 }
 
