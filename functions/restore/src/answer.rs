@@ -9,7 +9,7 @@ use etcd_backup_core::ids::{
 use etcd_backup_core::restore_point::skew_seconds;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::standing::{Sides, is_live};
+use etcd_backup_core::standing::{Sides, Standing, is_live};
 use etcd_backup_core::volume::{Volume, VolumeState};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -140,10 +140,12 @@ impl MemberAnswer {
         ))
     }
 
-    /// A member as an undo leaves it: what was replaced is back in service.
-    pub fn put_back(key: &MemberKey, sides: &Sides) -> Option<Self> {
+    /// A member as an undo leaves it: what was replaced is back in service, unless another restore has
+    /// retired it since.
+    pub fn put_back(standing: &Standing, key: &MemberKey, sides: &Sides) -> Option<Self> {
         let brought = usable(&sides.brought);
-        let back = sides.replaced.first();
+        let mut replaced = sides.replaced.iter();
+        let back = replaced.find(|volume| is_live(volume) || standing.has_retired(volume));
         let shown = back.or(brought)?;
         Some(Self::of_volume(
             key,

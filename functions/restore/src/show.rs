@@ -1,16 +1,13 @@
 //! From what was done, or was found, to the answer: the same shape for a restore, an undo and a look at
 //! either.
 
-use std::collections::BTreeMap;
-
 use etcd_backup_core::aws::Master;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::MemberKey;
 use etcd_backup_core::restore_tags::Origin;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::standing::{Sides, Standing, Turn, has_memory, is_live};
+use etcd_backup_core::standing::{Standing, Turn, has_memory, is_live};
 use etcd_backup_core::volume::{Volume, VolumeState};
 
 use crate::answer::{MastersAnswer, MemberAnswer, RestoreAnswer, RestorePoint, usable};
@@ -90,7 +87,7 @@ fn restore(frame: Frame, plan: &Plan, progress: &Progress) -> RestoreAnswer {
 }
 
 fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation) -> RestoreAnswer {
-    let Standing { id, members } = &undo.standing;
+    let id = &undo.standing.id;
     let answer = RestoreAnswer {
         action: frame.request.action,
         cluster: frame.request.cluster.clone(),
@@ -98,7 +95,7 @@ fn undone(frame: Frame, undo: &Undo, progress: &Progress, situation: &Situation)
         undo_id: Some(id.undo()),
         phase: progress.phase,
         restore_point: restore_point(&undo.standing, situation),
-        members: member_answers(members, undo.turn == Turn::Undo),
+        members: member_answers(&undo.standing, undo.turn == Turn::Undo),
         masters: masters_answer(frame.request.masters, progress),
         next_steps: Vec::new(),
         warnings: undo_warnings(undo),
@@ -159,12 +156,12 @@ fn what(standing: &Standing, turn: Option<Turn>, frame: Frame) -> String {
     }
 }
 
-fn member_answers(members: &BTreeMap<MemberKey, Sides>, is_put_back: bool) -> Vec<MemberAnswer> {
+fn member_answers(standing: &Standing, is_put_back: bool) -> Vec<MemberAnswer> {
     let answer = |(key, sides)| match is_put_back {
-        true => MemberAnswer::put_back(key, sides),
+        true => MemberAnswer::put_back(standing, key, sides),
         false => MemberAnswer::brought(key, sides),
     };
-    members.iter().filter_map(answer).collect()
+    standing.members.iter().filter_map(answer).collect()
 }
 
 /// The answer to `status`.
@@ -193,7 +190,7 @@ pub fn status(frame: Frame, situation: &Situation) -> Result<RestoreAnswer, Diag
         undo_id: turn.map(|_| standing.id.undo()),
         phase,
         restore_point: restore_point(&standing, situation),
-        members: member_answers(&standing.members, is_put_back),
+        members: member_answers(&standing, is_put_back),
         masters: MastersAnswer {
             option,
             terminate: Vec::new(),

@@ -328,6 +328,9 @@ async fn an_undo_that_is_over_stays_over_whatever_came_since() {
         answer["warnings"]
     );
     assert_eq!(fleet.aws.writes().await.len(), 0);
+    for member in answer["members"].as_array().unwrap() {
+        assert_eq!(member["volume_id"], Value::Null, "it is another restore's");
+    }
     assert_masters_find(&fleet.aws, &fleet.cluster, &new_volumes(&third)).await;
     let redo = with(
         json!({"action": "undo", "restore_id": format!("u-{}", &first["restore_id"].as_str().unwrap()[2..])}),
