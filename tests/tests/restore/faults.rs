@@ -40,6 +40,14 @@ async fn no_group_is_suspended(aws: &EmulatedAws) -> bool {
         .all(|group| group.suspended_processes().is_empty())
 }
 
+/// How each service names a call that IAM denies.
+fn denied_code(service: &str) -> &'static str {
+    match service {
+        "ec2" => "UnauthorizedOperation",
+        _ => "AccessDenied",
+    }
+}
+
 /// The operations that an event called, so that the list above is known to be whole.
 async fn operations_called(aws: &EmulatedAws) -> BTreeSet<(String, String)> {
     let calls = aws.calls().await.into_iter();
@@ -79,11 +87,7 @@ async fn an_operation_that_is_denied_leaves_a_way_on_and_a_way_back() {
         let aws = seeded.fork().await;
         let restore = Function::start(&aws, "restore", &[]).await;
         let before = volumes(&aws).await;
-        let code = if service == "ec2" {
-            "UnauthorizedOperation"
-        } else {
-            "AccessDenied"
-        };
+        let code = denied_code(service);
         aws.fault(Fault::error(service, operation, code, 403).forever())
             .await;
         let error = restore.invoke(replace()).await.expect_err(operation);
@@ -153,13 +157,8 @@ async fn an_undo_that_is_denied_is_ended_by_the_same_event() {
         }
         let aws = seeded.fork().await;
         let restore = Function::start(&aws, "restore", &[]).await;
-        let code = if service == "ec2" {
-            "UnauthorizedOperation"
-        } else {
-            "AccessDenied"
-        };
-        aws.fault(Fault::error(service, operation, code, 403).forever())
-            .await;
+        let denied = Fault::error(service, operation, denied_code(service), 403);
+        aws.fault(denied.forever()).await;
         let error = restore.invoke(undo()).await.expect_err(operation);
         assert_eq!(
             error.error_type, "AwsError",
