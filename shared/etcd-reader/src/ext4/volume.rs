@@ -1,0 +1,290 @@
+//! A volume's bytes by the filesystem's blocks, with the journal's newer ones in place of the old.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use super::journal;
+use super::overlay::{Logged, Overlay};
+use crate::ReadError;
+use crate::block::{BLOCK_BYTES, BlockSource};
+
+/// Blocks of the source that are kept: 6 MiB of what was read last, and apart from them 5 MiB of the
+/// journal, so that reading it through displaces nothing. The newest copies of what the journal holds
+/// are at its log's end, where they are read next.
+const KEPT_BLOCKS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
+const KEPT_LOG_BLOCKS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+
+/// Blocks of the source named in one hint: 8 GiB. What comes after is fetched when it is read.
+const HINT_BLOCKS_MAX: usize = 16 * 1024;
+
+/// A volume that holds a filesystem with blocks of a known size.
+pub(super) struct Volume<S> {
+    source: S,
+    block_bytes: u32,
+    overlay: Overlay,
+    kept: Mutex<Kept>,
+}
+
+/// What was read last, by the source's indexes. `None` is a block that reads as zeros.
+struct Kept {
+    blocks: LruCache<u64, Option<Arc<[u8]>>>,
+    log_blocks: LruCache<u64, Option<Arc<[u8]>>>,
+}
+
+/// What a block is read for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Filesystem,
+    Log,
+}
+
+impl Kept {
+    fn get(&mut self, index: u64) -> Option<Option<Arc<[u8]>>> {
+        let block = self
+            .blocks
+            .get(&index)
+            .or_else(|| self.log_blocks.get(&index));
+        block.cloned()
+    }
+
+    fn put(&mut self, index: u64, block: Option<Arc<[u8]>>, purpose: Purpose) {
+        match purpose {
+            Purpose::Filesystem => self.blocks.put(index, block),
+            Purpose::Log => self.log_blocks.put(index, block),
+        };
+    }
+
+    fn contains(&self, index: u64) -> bool {
+        self.blocks.contains(&index) || self.log_blocks.contains(&index)
+    }
+}
+
+impl<S: BlockSource> Volume<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self {
+            source,
+            block_bytes: 1024,
+            overlay: Overlay::default(),
+            kept: Mutex::new(Kept {
+                blocks: LruCache::new(KEPT_BLOCKS),
+                log_blocks: LruCache::new(KEPT_LOG_BLOCKS),
+            }),
+        }
+    }
+
+    pub(super) fn set_block_bytes(&mut self, block_bytes: u32) {
+        self.block_bytes = block_bytes;
+    }
+
+    pub(super) fn set_overlay(&mut self, overlay: Overlay) {
+        self.overlay = overlay;
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.source.size_bytes()
+    }
+
+    pub(super) fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+
+    /// Reads from an offset of the filesystem on, as it is after recovery.
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let block_bytes = u64::from(self.block_bytes);
+        let mut offset = offset;
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let block = offset / block_bytes;
+            let within = offset % block_bytes;
+            let next = self.overlay.next_from(block);
+            let logged = next.filter(|(found, _)| *found == block);
+            let until = match (logged, next) {
+                (Some(_), _) => block.saturating_add(1),
+                (None, Some((found, _))) => found,
+                (None, None) => u64::MAX,
+            };
+            let length = until.saturating_mul(block_bytes) - offset;
+            let length = usize::try_from(length)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            let (part, after) = rest.split_at_mut(length);
+            match logged {
+                Some((_, logged)) => self.read_logged(logged, within, part)?,
+                None => self.read_stored(offset, part)?,
+            }
+            offset = offset.saturating_add(length as u64);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Reads part of one block out of the journal.
+    fn read_logged(&self, logged: Logged, within: u64, part: &mut [u8]) -> Result<(), ReadError> {
+        let start = logged.block.saturating_mul(u64::from(self.block_bytes));
+        self.read_stored(start.saturating_add(within), part)?;
+        if logged.escaped {
+            let magic = journal::MAGIC.to_be_bytes();
+            let within = usize::try_from(within).unwrap_or(usize::MAX);
+            for (byte, magic) in part.iter_mut().zip(magic.iter().skip(within)) {
+                *byte = *magic;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from an offset on what the volume itself holds, without regard to the journal.
+    pub(super) fn read_stored(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let mut offset = offset;
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let within = (offset % BLOCK_BYTES as u64) as usize;
+            let length = (BLOCK_BYTES - within).min(rest.len());
+            let (part, after) = rest.split_at_mut(length);
+            match self.stored(offset, length, Purpose::Filesystem)? {
+                Some(block) => part.copy_from_slice(part_of(&block, within, length)?),
+                None => part.fill(0),
+            }
+            offset = offset.saturating_add(length as u64);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The source's block that holds `length` bytes at an offset; `None` where it reads as zeros.
+    fn stored(
+        &self,
+        offset: u64,
+        length: usize,
+        purpose: Purpose,
+    ) -> Result<Option<Arc<[u8]>>, ReadError> {
+        let end = offset.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.size_bytes()) {
+            return Err(ReadError::Damaged(format!(
+                "The filesystem refers to offset {offset}, which is beyond the volume's end at {}.",
+                self.size_bytes()
+            )));
+        }
+        let index = offset / BLOCK_BYTES as u64;
+        if let Some(block) = self.kept().get(index) {
+            return Ok(block);
+        }
+        // Other readers go on while this one waits.
+        let block = self.source.block(index)?;
+        self.kept().put(index, block.clone(), purpose);
+        Ok(block)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives one block of the journal, as the volume itself holds it, to `look`.
+    pub(super) fn with_log_block<T>(
+        &self,
+        block: u64,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, ReadError> {
+        const ZEROS: [u8; BLOCK_BYTES_MAX] = [0; BLOCK_BYTES_MAX];
+        let length = self.block_bytes as usize;
+        let offset = block.saturating_mul(u64::from(self.block_bytes));
+        let within = (offset % BLOCK_BYTES as u64) as usize;
+        match self.stored(offset, length, Purpose::Log)? {
+            Some(stored) => Ok(look(part_of(&stored, within, length)?)),
+            None => Ok(look(&ZEROS[..length])),
+        }
+    }
+
+    /// Names the source's blocks that hold these blocks of the filesystem, as it is after recovery,
+    /// in this order.
+    pub(super) fn hint(&self, ranges: impl IntoIterator<Item = Range<u64>>) {
+        let mut hint = Hint::default();
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end && !hint.is_full() {
+                let next = self
+                    .overlay
+                    .next_from(at)
+                    .filter(|(block, _)| *block < range.end);
+                let until = next.map_or(range.end, |(block, _)| block);
+                hint.add(self.indexes(at..until));
+                at = until;
+                if let Some((block, logged)) = next {
+                    hint.add(self.indexes(logged.block..logged.block.saturating_add(1)));
+                    at = block.saturating_add(1);
+                }
+            }
+        }
+        self.give(hint);
+    }
+
+    /// As [`Self::hint`], of what the volume itself holds.
+    pub(super) fn hint_stored(&self, ranges: impl IntoIterator<Item = Range<u64>>) {
+        let mut hint = Hint::default();
+        for range in ranges {
+            hint.add(self.indexes(range));
+        }
+        self.give(hint);
+    }
+
+    fn indexes(&self, blocks: Range<u64>) -> Range<u64> {
+        let end = self.size_bytes().div_ceil(BLOCK_BYTES as u64);
+        let byte = |block: u64| block.saturating_mul(u64::from(self.block_bytes));
+        let first = byte(blocks.start) / BLOCK_BYTES as u64;
+        let last = byte(blocks.end).div_ceil(BLOCK_BYTES as u64);
+        if blocks.is_empty() {
+            0..0
+        } else {
+            first.min(end)..last.min(end)
+        }
+    }
+
+    fn give(&self, hint: Hint) {
+        let mut indexes = hint.indexes;
+        let kept = self.kept();
+        indexes.retain(|index| !kept.contains(*index));
+        drop(kept);
+        if !indexes.is_empty() {
+            self.source.prefetch(&indexes);
+        }
+    }
+}
+
+/// The largest block of a filesystem that this reader knows.
+pub(super) const BLOCK_BYTES_MAX: usize = 4096;
+
+fn part_of(block: &[u8], within: usize, length: usize) -> Result<&[u8], ReadError> {
+    block.get(within..within + length).ok_or_else(|| {
+        ReadError::Unreadable(format!(
+            "The source gave a block of {} bytes in place of {BLOCK_BYTES}.",
+            block.len()
+        ))
+    })
+}
+
+/// Indexes of the source's blocks, each once, in the order in which they were first added.
+#[derive(Default)]
+struct Hint {
+    indexes: Vec<u64>,
+    added: HashSet<u64>,
+}
+
+impl Hint {
+    fn is_full(&self) -> bool {
+        self.indexes.len() >= HINT_BLOCKS_MAX
+    }
+
+    fn add(&mut self, indexes: Range<u64>) {
+        for index in indexes {
+            if self.is_full() {
+                return;
+            }
+            if self.added.insert(index) {
+                self.indexes.push(index);
+            }
+        }
+    }
+}
