@@ -2,8 +2,6 @@
 
 mod definition;
 
-use std::collections::BTreeSet;
-
 use aws_config::retry::RetryConfig;
 use aws_sdk_dlm::types::{
     GettablePolicyStateValues, LifecyclePolicySummary, PolicyTypeValues, SettablePolicyStateValues,
@@ -12,8 +10,8 @@ use etcd_backup_core::Tags;
 use etcd_backup_core::aws::AwsError;
 use etcd_backup_core::ids::PolicyId;
 use etcd_backup_core::lifecycle_policy::{
-    DesiredPolicy, LifecyclePolicy, Policies, PolicyKind, PolicyState, PolicySummary, PolicyWriter,
-    StickyMember,
+    LifecyclePolicy, Policies, PolicyDefinition, PolicyKind, PolicyState, PolicySummary,
+    PolicyWriter,
 };
 use jiff::Timestamp;
 
@@ -58,7 +56,8 @@ impl Policies for Aws {
 impl PolicyWriter for Aws {
     async fn create_policy(
         &self,
-        policy: &DesiredPolicy,
+        description: &str,
+        definition: &PolicyDefinition,
         tags: &Tags,
     ) -> Result<PolicyId, AwsError> {
         const OPERATION: &str = "dlm:CreateLifecyclePolicy";
@@ -66,10 +65,10 @@ impl PolicyWriter for Aws {
         let created = self
             .dlm
             .create_lifecycle_policy()
-            .description(&policy.description)
-            .execution_role_arn(&policy.execution_role_arn)
+            .description(description)
+            .execution_role_arn(&definition.execution_role_arn)
             .state(SettablePolicyStateValues::Enabled)
-            .policy_details(definition::written(policy, &BTreeSet::new()))
+            .policy_details(definition::written(definition))
             .set_tags(Some(tags.clone().into_iter().collect()))
             .customize()
             .config_override(once)
@@ -85,16 +84,16 @@ impl PolicyWriter for Aws {
     async fn update_policy(
         &self,
         id: &PolicyId,
-        policy: &DesiredPolicy,
-        reset: &BTreeSet<StickyMember>,
+        description: &str,
+        definition: &PolicyDefinition,
     ) -> Result<(), AwsError> {
         self.dlm
             .update_lifecycle_policy()
             .policy_id(id.as_str())
-            .description(&policy.description)
-            .execution_role_arn(&policy.execution_role_arn)
+            .description(description)
+            .execution_role_arn(&definition.execution_role_arn)
             .state(SettablePolicyStateValues::Enabled)
-            .policy_details(definition::written(policy, reset))
+            .policy_details(definition::written(definition))
             .send()
             .await
             .map_err(aws_error("dlm:UpdateLifecyclePolicy"))?;
@@ -146,9 +145,10 @@ fn core_summary(summary: &LifecyclePolicySummary) -> Option<PolicySummary> {
         id: summary.policy_id()?.into(),
         description: summary.description().unwrap_or_default().to_owned(),
         state: core_state(summary.state()?),
-        kind: match takes_snapshots && summary.default_policy() != Some(true) {
-            true => PolicyKind::Snapshots,
-            false => PolicyKind::Other,
+        kind: if takes_snapshots && summary.default_policy() != Some(true) {
+            PolicyKind::Snapshots
+        } else {
+            PolicyKind::Other
         },
         tags: summary
             .tags()

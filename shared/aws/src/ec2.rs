@@ -4,7 +4,8 @@ use aws_sdk_ec2::types;
 use aws_smithy_types::DateTime;
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{
-    AwsError, Filter, InstanceState, Master, NewVolume, Storage, VolumeWriter,
+    AllMasters, AwsError, Filter, InstanceState, Master, NewVolume, Storage, TaggedMaster,
+    VolumeWriter,
 };
 use etcd_backup_core::discovery;
 use etcd_backup_core::ids::{ClusterName, InstanceId, VolumeId, ZoneName};
@@ -17,6 +18,7 @@ use crate::error::{aws_error, incomplete};
 
 /// The largest page that EC2 gives.
 const PAGE_SIZE: i32 = 1000;
+const DESCRIBE_INSTANCES: &str = "ec2:DescribeInstances";
 
 impl Storage for Aws {
     async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
@@ -57,6 +59,22 @@ impl Storage for Aws {
     }
 }
 
+impl AllMasters for Aws {
+    async fn all_masters(&self) -> Result<Vec<TaggedMaster>, AwsError> {
+        let found = self.instances(&[master_filter()]).await?;
+        let master = |instance: &types::Instance| {
+            Some(TaggedMaster {
+                id: instance.instance_id()?.into(),
+                state: instance_state(instance.state()?.name()?),
+                volumes: attached_volumes(instance),
+                tags: core_tags(instance.tags()),
+            })
+        };
+        let masters = found.iter().map(master).collect::<Option<_>>();
+        masters.ok_or_else(|| incomplete(DESCRIBE_INSTANCES))
+    }
+}
+
 impl VolumeWriter for Aws {
     async fn create_volume(&self, volume: &NewVolume) -> Result<VolumeId, AwsError> {
         const OPERATION: &str = "ec2:CreateVolume";
@@ -73,6 +91,10 @@ impl VolumeWriter for Aws {
             .volume_type(volume.performance.volume_type.as_str().into())
             .set_iops(volume.performance.iops)
             .set_throughput(volume.performance.throughput)
+            // EC2 takes a key only together with the wish to encrypt.
+            .set_encrypted(volume.kms_key_id.as_ref().map(|_| true))
+            .set_kms_key_id(volume.kms_key_id.clone())
+            .set_volume_initialization_rate(volume.initialization_rate_mib_s)
             .client_token(&volume.client_token)
             .tag_specifications(tags)
             .send()
@@ -116,36 +138,34 @@ impl Aws {
         &self,
         cluster: &ClusterName,
     ) -> Result<Vec<Master>, AwsError> {
-        const OPERATION: &str = "ec2:DescribeInstances";
-        let filters = [
-            Filter::new(format!("tag:{}", discovery::CLUSTER), [cluster.as_str()]),
-            Filter::new(
-                "tag-key",
-                [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE],
-            ),
-        ];
+        let of_cluster = Filter::new(format!("tag:{}", discovery::CLUSTER), [cluster.as_str()]);
+        let found = self.instances(&[of_cluster, master_filter()]).await?;
+        let master = |instance: &types::Instance| {
+            Some(Master {
+                id: instance.instance_id()?.into(),
+                zone: instance.placement()?.availability_zone()?.into(),
+                state: instance_state(instance.state()?.name()?),
+            })
+        };
+        let masters = found.iter().map(master).collect::<Option<_>>();
+        masters.ok_or_else(|| incomplete(DESCRIBE_INSTANCES))
+    }
+
+    async fn instances(&self, filters: &[Filter]) -> Result<Vec<types::Instance>, AwsError> {
         let mut pages = self
             .ec2
             .describe_instances()
-            .set_filters(Some(sdk_filters(&filters)))
+            .set_filters(Some(sdk_filters(filters)))
             .into_paginator()
             .page_size(PAGE_SIZE)
             .items()
             .send();
-        let mut masters = Vec::new();
+        let mut instances = Vec::new();
         while let Some(reservation) = pages.next().await {
-            for instance in reservation.map_err(aws_error(OPERATION))?.instances() {
-                let master = || {
-                    Some(Master {
-                        id: instance.instance_id()?.into(),
-                        zone: instance.placement()?.availability_zone()?.into(),
-                        state: instance_state(instance.state()?.name()?),
-                    })
-                };
-                masters.push(master().ok_or_else(|| incomplete(OPERATION))?);
-            }
+            let reservation = reservation.map_err(aws_error(DESCRIBE_INSTANCES))?;
+            instances.extend(reservation.instances.unwrap_or_default());
         }
-        Ok(masters)
+        Ok(instances)
     }
 
     pub(crate) async fn termination_is_disabled(
@@ -191,6 +211,17 @@ impl Aws {
     }
 }
 
+fn master_filter() -> Filter {
+    let roles = [discovery::ROLE_MASTER, discovery::ROLE_CONTROL_PLANE];
+    Filter::new("tag-key", roles)
+}
+
+fn attached_volumes(instance: &types::Instance) -> Vec<VolumeId> {
+    let devices = instance.block_device_mappings().iter();
+    let volumes = devices.filter_map(|device| device.ebs()?.volume_id());
+    volumes.map(VolumeId::from).collect()
+}
+
 fn sdk_filters(filters: &[Filter]) -> Vec<types::Filter> {
     filters
         .iter()
@@ -224,6 +255,7 @@ fn core_volume(volume: &types::Volume) -> Option<Volume> {
         Some(Attachment {
             instance: attachment.instance_id()?.into(),
             device: attachment.device().unwrap_or_default().to_owned(),
+            attached_at: attachment.attach_time().and_then(timestamp),
             delete_on_termination: attachment.delete_on_termination().unwrap_or(false),
         })
     });
@@ -239,6 +271,7 @@ fn core_volume(volume: &types::Volume) -> Option<Volume> {
             throughput: volume.throughput(),
         },
         encrypted: volume.encrypted().unwrap_or(false),
+        kms_key_id: volume.kms_key_id().map(str::to_owned),
         // EC2 gives an empty string for a volume made blank.
         made_from: volume
             .snapshot_id()
@@ -285,6 +318,7 @@ fn core_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
         started: timestamp(snapshot.start_time()?)?,
         size_gib: snapshot.volume_size()?,
         encrypted: snapshot.encrypted().unwrap_or(false),
+        kms_key_id: snapshot.kms_key_id().map(str::to_owned),
         archived: snapshot.storage_tier() == Some(&types::StorageTier::Archive),
         tags: core_tags(snapshot.tags()),
     })

@@ -2,6 +2,7 @@
 //!
 //! This is the only place that reads the clock and the environment.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use etcd_backup_core::deployment::Deployment;
@@ -16,10 +17,15 @@ use tokio::time::Instant;
 /// One invocation, with all that the function may know of its surroundings.
 #[derive(Clone, Debug)]
 pub struct Invocation {
+    /// Differs from that of any other invocation: Lambda's own retries have their request's id in common,
+    /// so that there is more to it than that.
+    pub id: String,
     /// The event, as it came.
     pub event: Value,
     /// The clock, read once.
     pub now: Timestamp,
+    /// The clock, for those whose work takes minutes.
+    pub clock: fn() -> Timestamp,
     /// When the invocation began, to measure how long it took.
     pub started: Instant,
     /// When Lambda ends the invocation.
@@ -33,12 +39,30 @@ pub struct Invocation {
 pub async fn settings_or_exit() -> Settings {
     match Settings::from_variables(&|name| std::env::var(name).ok()) {
         Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("{}: {error}", ErrorType::InvalidSetting.name());
-            report_to_lambda(&error).await;
-            std::process::exit(1);
+        Err(error) => exit_for(&error).await,
+    }
+}
+
+/// The table of restores, without which restore doesn't start.
+pub async fn restores_table_or_exit(settings: &Settings) -> String {
+    match &settings.restores_table {
+        Some(table) => table.clone(),
+        None => {
+            exit_for(&SettingError {
+                variable: "RESTORES_TABLE",
+                value: String::new(),
+                expected: "the name of the DynamoDB table that holds the records of restores"
+                    .to_owned(),
+            })
+            .await
         }
     }
+}
+
+async fn exit_for(error: &SettingError) -> ! {
+    eprintln!("{}: {error}", ErrorType::InvalidSetting.name());
+    report_to_lambda(error).await;
+    std::process::exit(1)
 }
 
 /// Tells Lambda why the function doesn't start, so that a caller reads the reason and not only
@@ -120,10 +144,18 @@ fn invocation(event: LambdaEvent<Value>) -> Result<Invocation, Diagnostic> {
     let (now, started) = (Timestamp::now(), Instant::now());
     let left_ms = i128::from(event.context.deadline) - i128::from(now.as_millisecond());
     Ok(Invocation {
+        id: invocation_id(&event.context.request_id),
         event: event.payload,
         now,
+        clock: Timestamp::now,
         started,
         deadline: started + Duration::from_millis(left_ms.max(0).try_into().unwrap_or(0)),
         deployment: Deployment::of_function(&event.context.invoked_function_arn)?,
     })
+}
+
+/// The request's id, by which the logs know it, and what the operating system gives as random.
+fn invocation_id(request_id: &str) -> String {
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{request_id}.{random:016x}")
 }

@@ -4,7 +4,7 @@ use aws_sdk_iam::types::{PolicyScopeType, Tag};
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::AwsError;
 use etcd_backup_core::iam::{
-    AttachedPolicy, ManagedPolicy, PolicyVersion, Role, RoleWriter, Roles,
+    AttachedPolicy, ManagedPolicy, NewRole, PolicyVersion, Role, RoleWriter, Roles,
 };
 use jiff::Timestamp;
 
@@ -44,6 +44,28 @@ impl Roles for Aws {
         Ok(policies)
     }
 
+    async fn inline_policies(&self, role: &str) -> Result<Vec<String>, AwsError> {
+        let listing = self.iam.list_role_policies().role_name(role);
+        let mut pages = listing.into_paginator().items().send();
+        let mut names = Vec::new();
+        while let Some(name) = pages.next().await {
+            names.push(name.map_err(aws_error("iam:ListRolePolicies"))?);
+        }
+        Ok(names)
+    }
+
+    async fn instance_profiles(&self, role: &str) -> Result<Vec<String>, AwsError> {
+        const OPERATION: &str = "iam:ListInstanceProfilesForRole";
+        let listing = self.iam.list_instance_profiles_for_role().role_name(role);
+        let mut pages = listing.into_paginator().items().send();
+        let mut names = Vec::new();
+        while let Some(profile) = pages.next().await {
+            let profile = profile.map_err(aws_error(OPERATION))?;
+            names.push(profile.instance_profile_name().to_owned());
+        }
+        Ok(names)
+    }
+
     async fn managed_policy(&self, arn: &str) -> Result<Option<ManagedPolicy>, AwsError> {
         const POLICY: &str = "iam:GetPolicy";
         const VERSION: &str = "iam:GetPolicyVersion";
@@ -67,6 +89,10 @@ impl Roles for Aws {
         Ok(Some(ManagedPolicy {
             arn: arn.to_owned(),
             document: document.ok_or_else(|| incomplete(VERSION))?,
+            uses: policy.attachment_count().unwrap_or_default()
+                + policy
+                    .permissions_boundary_usage_count()
+                    .unwrap_or_default(),
             tags: core_tags(policy.tags()),
         }))
     }
@@ -111,16 +137,27 @@ impl Roles for Aws {
 }
 
 impl RoleWriter for Aws {
-    async fn create_role(&self, name: &str, trust: &str, tags: &Tags) -> Result<(), AwsError> {
-        const OPERATION: &str = "iam:CreateRole";
+    async fn create_role(&self, role: &NewRole) -> Result<(), AwsError> {
         self.iam
             .create_role()
-            .role_name(name)
-            .assume_role_policy_document(trust)
-            .set_tags(Some(sdk_tags(tags)))
+            .role_name(&role.name)
+            .assume_role_policy_document(&role.trust)
+            .set_permissions_boundary(role.permissions_boundary.clone())
+            .set_tags(Some(sdk_tags(&role.tags)))
             .send()
             .await
-            .map_err(aws_error(OPERATION))?;
+            .map_err(aws_error("iam:CreateRole"))?;
+        Ok(())
+    }
+
+    async fn set_boundary(&self, role: &str, policy_arn: &str) -> Result<(), AwsError> {
+        self.iam
+            .put_role_permissions_boundary()
+            .role_name(role)
+            .permissions_boundary(policy_arn)
+            .send()
+            .await
+            .map_err(aws_error("iam:PutRolePermissionsBoundary"))?;
         Ok(())
     }
 
@@ -245,6 +282,10 @@ fn core_role(role: &aws_sdk_iam::types::Role) -> Option<Role> {
         arn: role.arn().to_owned(),
         created: Timestamp::from_nanosecond(role.create_date().as_nanos()).ok()?,
         trust: role.assume_role_policy_document()?.to_owned(),
+        permissions_boundary: role
+            .permissions_boundary()
+            .and_then(|boundary| boundary.permissions_boundary_arn())
+            .map(str::to_owned),
         tags: core_tags(role.tags()),
     })
 }

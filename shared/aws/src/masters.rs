@@ -1,6 +1,7 @@
 //! A cluster's masters: their instances (EC2) and their groups (Auto Scaling).
 
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter, LifecycleState, Tag, TagDescription};
+use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{
     AwsError, Groups, Master, MasterGroup, MasterWriter, Masters, SuspendedGroup,
 };
@@ -93,8 +94,34 @@ impl Groups for Aws {
         });
         Ok(suspended.collect())
     }
+
+    async fn with_launches_suspended(
+        &self,
+        groups: &[GroupName],
+    ) -> Result<Vec<GroupName>, AwsError> {
+        let mut found = Vec::new();
+        for names in groups.chunks(GROUP_NAMES_MAX) {
+            let names = names.iter().map(GroupName::to_string).collect();
+            let mut pages = self
+                .autoscaling
+                .describe_auto_scaling_groups()
+                .set_auto_scaling_group_names(Some(names))
+                .into_paginator()
+                .items()
+                .send();
+            while let Some(group) = pages.next().await {
+                let group = group.map_err(aws_error(DESCRIBE_GROUPS))?;
+                if is_suspended(&group) {
+                    found.extend(group.auto_scaling_group_name.map(Into::into));
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
+/// How many groups one call takes by name; by default a page has as many.
+const GROUP_NAMES_MAX: usize = 50;
 const DESCRIBE_GROUPS: &str = "autoscaling:DescribeAutoScalingGroups";
 
 impl Aws {
@@ -134,6 +161,14 @@ fn tag<'a>(group: &'a AutoScalingGroup, key: &str) -> Option<&'a str> {
     found.and_then(TagDescription::value)
 }
 
+fn core_tags(tags: &[TagDescription]) -> Tags {
+    let pair = |tag: &TagDescription| {
+        let value = tag.value().unwrap_or_default().to_owned();
+        Some((tag.key()?.to_owned(), value))
+    };
+    tags.iter().filter_map(pair).collect()
+}
+
 /// The tag to write, or without a value the one to take off.
 fn suspended_by(group: &GroupName, by: Option<&RestoreId>) -> Tag {
     Tag::builder()
@@ -160,6 +195,7 @@ fn master_group(group: &AutoScalingGroup) -> Option<MasterGroup> {
             .iter()
             .map(|zone| zone.as_str().into())
             .collect(),
+        desired_size: group.desired_capacity().unwrap_or(0),
         instances: ids(&|_| true),
         launching: ids(&|state| {
             use LifecycleState::{Pending, PendingProceed, PendingWait};
@@ -167,5 +203,6 @@ fn master_group(group: &AutoScalingGroup) -> Option<MasterGroup> {
         }),
         launches_suspended: is_suspended(group),
         suspended_by: tag(group, SUSPENDED_BY).map(Into::into),
+        tags: core_tags(group.tags()),
     })
 }

@@ -93,6 +93,11 @@ pub struct NewVolume {
     pub size_gib: i32,
     /// Type and provisioned performance.
     pub performance: Performance,
+    /// The key to encrypt it with; `None` leaves encryption to EC2, which takes the snapshot's key, else
+    /// the account's default, else none.
+    pub kms_key_id: Option<String>,
+    /// How fast its blocks are brought from S3, in MiB/s; `None` when they are first read.
+    pub initialization_rate_mib_s: Option<i32>,
     /// The tags it carries from the moment it exists.
     pub tags: Tags,
     /// Makes a repeated call give the same volume; at most 64 ASCII characters.
@@ -123,10 +128,7 @@ pub struct Master {
 impl Master {
     /// Whether it runs, or can run again: it isn't terminated, nor about to be.
     pub fn is_alive(&self) -> bool {
-        !matches!(
-            self.state,
-            InstanceState::ShuttingDown | InstanceState::Terminated
-        )
+        self.state.is_alive()
     }
 }
 
@@ -147,6 +149,13 @@ pub enum InstanceState {
     Terminated,
 }
 
+impl InstanceState {
+    /// Whether the instance runs, or can run again: it isn't terminated, nor about to be.
+    pub fn is_alive(self) -> bool {
+        !matches!(self, Self::ShuttingDown | Self::Terminated)
+    }
+}
+
 /// An autoscaling group of a cluster's masters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterGroup {
@@ -154,6 +163,8 @@ pub struct MasterGroup {
     pub name: GroupName,
     /// The zones that it launches in; one, as kops makes them.
     pub zones: Vec<ZoneName>,
+    /// How many instances it keeps.
+    pub desired_size: i32,
     /// Its instances.
     pub instances: Vec<InstanceId>,
     /// Those of them that it is still launching; EC2 may not show them yet.
@@ -162,6 +173,8 @@ pub struct MasterGroup {
     pub launches_suspended: bool,
     /// The restore that suspended it, by its tag on the group; what an operator suspended has none.
     pub suspended_by: Option<RestoreId>,
+    /// All its tags.
+    pub tags: Tags,
 }
 
 /// Finding a cluster's masters, and where they can be.
@@ -205,6 +218,30 @@ pub struct SuspendedGroup {
 pub trait Groups {
     /// The groups tagged as suspended by a restore.
     async fn suspended_groups(&self) -> Result<Vec<SuspendedGroup>, AwsError>;
+    /// Those of these groups whose launches are suspended, tagged or not.
+    async fn with_launches_suspended(
+        &self,
+        groups: &[GroupName],
+    ) -> Result<Vec<GroupName>, AwsError>;
+}
+
+/// A master of whichever cluster, with its tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaggedMaster {
+    /// `i-…`
+    pub id: InstanceId,
+    /// Its life cycle's state.
+    pub state: InstanceState,
+    /// The volumes that it has attached.
+    pub volumes: Vec<VolumeId>,
+    /// All its tags.
+    pub tags: Tags,
+}
+
+/// Finding the masters of all clusters.
+pub trait AllMasters {
+    /// The instances with a master's role, terminated ones too as long as EC2 shows them.
+    async fn all_masters(&self) -> Result<Vec<TaggedMaster>, AwsError>;
 }
 
 /// An attribute of an alert, for subscribers' filter policies.

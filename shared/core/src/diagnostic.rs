@@ -20,6 +20,8 @@ pub enum ErrorType {
     NoRestorePoint,
     /// The latest snapshots come from other volumes than the run before, and those were made blank.
     RestorePointDoubtful,
+    /// verify found the chosen restore point damaged.
+    RestorePointDamaged,
     /// The chosen snapshots were taken further apart than allowed.
     SkewTooLarge,
     /// Nothing tells which availability zone a vanished volume was in.
@@ -33,18 +35,21 @@ pub enum ErrorType {
     MasterWithoutGroup,
     /// An etcd volume would be deleted with its instance.
     VolumeWouldBeLost,
+    /// A member has two volumes, and only a person knows which of them was in use.
+    MemberDuplicated,
+    /// What a plan showed is no longer what would be done.
+    PlanChanged,
     /// Another restore of the same cluster is unfinished, or the undo of one.
     RestoreInProgress,
-    /// `status` or `undo` is about a restore that no volume knows of.
+    /// `status`, `undo` or `redo` is about a restore of which there is no record.
     RestoreNotFound,
     /// There is nothing to go back to, or something newer in the way.
     UndoImpossible,
     /// A new volume ended in `error`, or vanished.
     VolumeFailed,
-    /// A volume's etcd tag is malformed, so that a restore can't tell whose it is, while masters would
-    /// still consider it.
+    /// Masters would find a volume beside the right one, or wouldn't find the right one, as tags are.
     VolumeTagWrong,
-    /// A volume has too many or too long tags to remember them beside the restore's own.
+    /// A volume would have more tags than EC2 allows.
     TagLimit,
     /// After the exchange, masters would not find exactly one volume per member and zone.
     CandidatesWrong,
@@ -65,12 +70,15 @@ impl ErrorType {
             Self::ClusterNotFound => "ClusterNotFound",
             Self::NoRestorePoint => "NoRestorePoint",
             Self::RestorePointDoubtful => "RestorePointDoubtful",
+            Self::RestorePointDamaged => "RestorePointDamaged",
             Self::SkewTooLarge => "SkewTooLarge",
             Self::ZoneUnknown => "ZoneUnknown",
             Self::MastersRunning => "MastersRunning",
             Self::MasterProtected => "MasterProtected",
             Self::MasterWithoutGroup => "MasterWithoutGroup",
             Self::VolumeWouldBeLost => "VolumeWouldBeLost",
+            Self::MemberDuplicated => "MemberDuplicated",
+            Self::PlanChanged => "PlanChanged",
             Self::RestoreInProgress => "RestoreInProgress",
             Self::RestoreNotFound => "RestoreNotFound",
             Self::UndoImpossible => "UndoImpossible",

@@ -1,18 +1,19 @@
 //! The etcd volumes and snapshots of an account, sorted by cluster and member.
 //!
 //! A snapshot belongs to a member by its own tags, whichever volume it came from, so that a member's
-//! history goes on when a restore replaces its volume; only where its tags fail does the volume tell.
+//! history goes on when a restore replaces its volume. Only where its tags fail, or name a cluster that
+//! no volume knows, does the volume tell.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use jiff::SignedDuration;
 
 use crate::aws::Filter;
 use crate::discovery::{ETCD_PREFIX, EtcdTag, Identity, TagProblem, cluster_of, is_discovery_key};
 use crate::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, VolumeId};
+use crate::provenance::Makers;
 use crate::restore_tags::{Origin, PREFIX, Retirement};
+use crate::schedule::Schedule;
 use crate::settings::Settings;
-use crate::snapshot::{DLM_SCHEDULE_NAME, Snapshot};
+use crate::snapshot::{DLM_POLICY_ID, Snapshot};
 use crate::volume::Volume;
 
 /// What an account holds of etcd.
@@ -79,27 +80,29 @@ pub fn volume_filters() -> Vec<Filter> {
     vec![Filter::new("tag-key", keys)]
 }
 
-/// Asks for all snapshots that can be managed ones.
+/// Asks for all snapshots that can be managed ones: those of any DLM policy, as the name of a schedule
+/// may have been changed, and those that carry what ours adds.
 pub fn snapshot_filters(settings: &Settings) -> Vec<Filter> {
-    // Managed is: the schedule's name, or all tags added. One of the latter is enough to be listed.
+    // All tags added are needed: one of them is enough to be listed.
     let added = settings.tags_to_add.first().map(|tag| tag.key.clone());
-    let keys = [DLM_SCHEDULE_NAME.to_owned()].into_iter().chain(added);
+    let keys = [DLM_POLICY_ID.to_owned()].into_iter().chain(added);
     vec![Filter::new("tag-key", keys)]
 }
 
 impl Fleet {
     /// Sorts what was listed. Volumes that are being deleted, strangers' volumes and snapshots that
     /// nobody manages are left out.
-    pub fn new(volumes: Vec<Volume>, snapshots: Vec<Snapshot>, settings: &Settings) -> Self {
+    pub fn new(volumes: Vec<Volume>, snapshots: Vec<Snapshot>, makers: &Makers) -> Self {
         let mut fleet = Self::default();
         let mut owners = BTreeMap::new();
         for volume in volumes.into_iter().filter(Volume::exists) {
             let id = volume.id.clone();
             owners.extend(fleet.add_volume(volume).map(|owner| (id, owner)));
         }
+        let known = fleet.known_clusters();
         for snapshot in snapshots {
-            if snapshot.is_managed(settings) && !snapshot.volume_id.is_of_a_copy() {
-                fleet.add_snapshot(snapshot, &owners);
+            if makers.manage(&snapshot) {
+                fleet.add_snapshot(snapshot, &owners, &known);
             }
         }
         for cluster in fleet.clusters.values_mut() {
@@ -176,12 +179,25 @@ impl Fleet {
         identity.map(Owner::Member)
     }
 
-    fn add_snapshot(&mut self, snapshot: Snapshot, owners: &BTreeMap<VolumeId, Owner>) {
+    /// The clusters that volumes name.
+    fn known_clusters(&self) -> BTreeSet<ClusterName> {
+        let claimed = self.misfits.keys().flatten();
+        self.clusters.keys().chain(claimed).cloned().collect()
+    }
+
+    fn add_snapshot(
+        &mut self,
+        snapshot: Snapshot,
+        owners: &BTreeMap<VolumeId, Owner>,
+        known: &BTreeSet<ClusterName>,
+    ) {
         let by_tags = Identity::of(&snapshot.tags).and_then(Result::ok);
-        let identity = match (by_tags, owners.get(&snapshot.volume_id)) {
-            (Some(identity), _) => identity,
-            (None, Some(Owner::Member(identity))) => identity.clone(),
-            (None, Some(Owner::Misfit(claimed, index))) => {
+        let owner = owners.get(&snapshot.volume_id);
+        let identity = match (by_tags, owner) {
+            (Some(identity), None) => identity,
+            (Some(identity), Some(_)) if known.contains(&identity.cluster) => identity,
+            (_, Some(Owner::Member(identity))) => identity.clone(),
+            (_, Some(Owner::Misfit(claimed, index))) => {
                 let of_cluster = self.misfits.get_mut(claimed);
                 if let Some(misfit) = of_cluster.and_then(|misfits| misfits.get_mut(*index)) {
                     misfit.snapshots.push(snapshot);
@@ -260,14 +276,15 @@ impl Cluster {
         names.collect()
     }
 
-    /// The etcd clusters that are in use: those that have a volume, or lost theirs no longer ago
-    /// than two intervals before the cluster's newest snapshot. One given up long ago, of which only
-    /// orphaned snapshots are left, doesn't keep the others from having restore points.
-    pub fn current_etcd_clusters(&self, interval: SignedDuration) -> BTreeSet<EtcdClusterName> {
+    /// The etcd clusters that are in use: those that have a volume, or lost theirs within the
+    /// [loss window](Schedule::loss_window) before the cluster's newest snapshot. One given up long
+    /// ago, of which only orphaned snapshots are left, doesn't keep the others from having restore
+    /// points.
+    pub fn current_etcd_clusters(&self, schedule: &Schedule) -> BTreeSet<EtcdClusterName> {
         let newest = |member: &Member| member.snapshots.last().map(|last| last.snapshot.started);
         let newest_of_all = self.members.values().filter_map(newest).max();
         let is_recent = |member: &Member| match (newest(member), newest_of_all) {
-            (Some(own), Some(of_all)) => of_all.duration_since(own) < interval * 2,
+            (Some(own), Some(of_all)) => of_all.duration_since(own) < schedule.loss_window(),
             _ => false,
         };
         self.members

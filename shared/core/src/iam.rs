@@ -27,6 +27,21 @@ pub struct Role {
     pub created: Timestamp,
     /// Who may assume it: a policy document as IAM gave it, perhaps URL-encoded.
     pub trust: String,
+    /// The ARN of the policy that bounds what it may do, where one does.
+    pub permissions_boundary: Option<String>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A role to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRole {
+    /// Its name.
+    pub name: String,
+    /// Who may assume it: a policy document.
+    pub trust: String,
+    /// The ARN of the policy that bounds what it may do.
+    pub permissions_boundary: Option<String>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -38,6 +53,8 @@ pub struct ManagedPolicy {
     pub arn: String,
     /// What its default version allows: a policy document as IAM gave it, perhaps URL-encoded.
     pub document: String,
+    /// How many users, groups and roles it is attached to, or bounds; IAM deletes none that has any.
+    pub uses: i32,
     /// Its tags.
     pub tags: Tags,
 }
@@ -84,6 +101,10 @@ pub trait Roles {
     async fn role(&self, name: &str) -> Result<Option<Role>, AwsError>;
     /// The managed policies attached to a role.
     async fn attached_policies(&self, role: &str) -> Result<Vec<AttachedPolicy>, AwsError>;
+    /// The names of the policies that a role has of its own, beside managed ones.
+    async fn inline_policies(&self, role: &str) -> Result<Vec<String>, AwsError>;
+    /// The names of the instance profiles that hand a role to instances.
+    async fn instance_profiles(&self, role: &str) -> Result<Vec<String>, AwsError>;
     /// A managed policy; `None` when there is none at that ARN.
     async fn managed_policy(&self, arn: &str) -> Result<Option<ManagedPolicy>, AwsError>;
     /// The ARN of the customer managed policy of a name, under whatever path.
@@ -95,7 +116,9 @@ pub trait Roles {
 /// Writing a role and a managed policy.
 pub trait RoleWriter {
     /// Makes a role with the path `/`.
-    async fn create_role(&self, name: &str, trust: &str, tags: &Tags) -> Result<(), AwsError>;
+    async fn create_role(&self, role: &NewRole) -> Result<(), AwsError>;
+    /// Sets the policy that bounds what a role may do, by its ARN.
+    async fn set_boundary(&self, role: &str, policy_arn: &str) -> Result<(), AwsError>;
     /// Sets who may assume a role.
     async fn set_trust(&self, role: &str, trust: &str) -> Result<(), AwsError>;
     /// Sets tags on a role.

@@ -1,8 +1,16 @@
-//! DLM lifecycle policies: what one says, which one is ours, and how ours is written.
+//! DLM lifecycle policies: what one says, which one is ours, and what ours should say.
 
 #![allow(async_fn_in_trait)] // Called through generics alone; nothing needs the futures' bounds named.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cron;
+mod definition;
+mod desired;
+
+pub use definition::{
+    CLOUD, CopyRule, CreateRule, Exclusions, Extent, FastRestoreRule, Parameters, PolicyDefinition,
+    PolicySchedule, Rules, Script, ShareRule,
+};
+pub use desired::DesiredPolicy;
 
 use jiff::Timestamp;
 
@@ -10,7 +18,7 @@ use crate::Tags;
 use crate::aws::AwsError;
 use crate::ids::PolicyId;
 use crate::schedule::Schedule;
-use crate::settings::{Settings, Tag};
+use crate::settings::Settings;
 
 /// The tag key that marks what this project made or adopted.
 pub const MANAGED_BY: &str = "managed-by";
@@ -87,105 +95,6 @@ pub struct LifecyclePolicy {
     pub tags: Tags,
 }
 
-/// What a policy does: everything that makes DLM act one way or another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicyDefinition {
-    /// The role that DLM assumes.
-    pub execution_role_arn: String,
-    /// `VOLUME` or `INSTANCE`.
-    pub resource_types: BTreeSet<String>,
-    /// Where the resources are: `CLOUD`, `OUTPOST` or `LOCAL_ZONE`.
-    pub resource_locations: BTreeSet<String>,
-    /// DLM takes a resource that has any of them.
-    pub target_tags: BTreeSet<Tag>,
-    /// One to four.
-    pub schedules: Vec<PolicySchedule>,
-    /// Settings that this project never makes, by their path in the API; empty in a policy as it
-    /// should be.
-    pub other: BTreeMap<String, String>,
-    /// Members that an update has to name.
-    pub sticky: BTreeSet<StickyMember>,
-}
-
-/// A member of the policy's details that an update which leaves it out leaves as it is (or, of a
-/// policy that was edited in the console, is refused): to be reset, it must be named.
-///
-/// Source: CloudFormation reference, `AWS::DLM::LifecyclePolicy PolicyDetails`, `Parameters`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StickyMember {
-    /// `Parameters`
-    Parameters,
-    /// `Exclusions`
-    Exclusions,
-    /// `CopyTags` of the details, not of a schedule
-    CopyTags,
-    /// `ExtendDeletion`
-    ExtendDeletion,
-    /// `CrossRegionCopyTargets`
-    CrossRegionCopyTargets,
-}
-
-/// One schedule of a policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicySchedule {
-    /// Its name.
-    pub name: String,
-    /// Whether snapshots get the volume's tags.
-    pub copy_tags: bool,
-    /// What snapshots get besides.
-    pub tags_to_add: BTreeSet<Tag>,
-    /// Hours between runs; `None` under a cron expression.
-    pub interval_hours: Option<i32>,
-    /// Times of day in UTC.
-    pub times: Vec<String>,
-    /// Snapshots kept of each volume; `None` where they are kept by age.
-    pub retain_count: Option<i32>,
-    /// Settings that this project never makes, by their path in the API.
-    pub other: BTreeMap<String, String>,
-}
-
-/// The policy as it should be. Always enabled, always for volumes, always with all their tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredPolicy {
-    /// What people call it.
-    pub description: String,
-    /// The role that DLM assumes.
-    pub execution_role_arn: String,
-    /// DLM takes a volume that has any of them.
-    pub target_tags: BTreeSet<Tag>,
-    /// The only schedule's name.
-    pub schedule_name: String,
-    /// When it runs.
-    pub schedule: Schedule,
-    /// Snapshots kept of each volume.
-    pub retain_count: i32,
-    /// What snapshots get besides the volume's tags.
-    pub tags_to_add: BTreeSet<Tag>,
-}
-
-impl DesiredPolicy {
-    /// What DLM shows of a policy that is so.
-    pub fn definition(&self) -> PolicyDefinition {
-        PolicyDefinition {
-            execution_role_arn: self.execution_role_arn.clone(),
-            resource_types: BTreeSet::from(["VOLUME".to_owned()]),
-            resource_locations: BTreeSet::from(["CLOUD".to_owned()]),
-            target_tags: self.target_tags.clone(),
-            schedules: vec![PolicySchedule {
-                name: self.schedule_name.clone(),
-                copy_tags: true,
-                tags_to_add: self.tags_to_add.clone(),
-                interval_hours: Some(self.schedule.interval_hours),
-                times: vec![self.schedule.start_time.to_string()],
-                retain_count: Some(self.retain_count),
-                other: BTreeMap::new(),
-            }],
-            other: BTreeMap::new(),
-            sticky: BTreeSet::new(),
-        }
-    }
-}
-
 /// Reading DLM's policies.
 pub trait Policies {
     /// All policies of the Region; DLM doesn't page.
@@ -196,19 +105,20 @@ pub trait Policies {
 
 /// Writing DLM's policies.
 pub trait PolicyWriter {
-    /// Makes a policy. Tried once alone: DLM takes no client token, so that a repetition after a
-    /// lost answer would make a second policy, and every volume would be snapshotted twice.
+    /// Makes an enabled policy. Tried once alone: DLM takes no client token, so that a repetition
+    /// after a lost answer would make a second policy, and every volume would be snapshotted twice.
     async fn create_policy(
         &self,
-        policy: &DesiredPolicy,
+        description: &str,
+        definition: &PolicyDefinition,
         tags: &Tags,
     ) -> Result<PolicyId, AwsError>;
-    /// Puts a policy as it should be, but for its tags; `reset` members get their defaults.
+    /// Puts an enabled policy in the place of what was there, but for its tags.
     async fn update_policy(
         &self,
         id: &PolicyId,
-        policy: &DesiredPolicy,
-        reset: &BTreeSet<StickyMember>,
+        description: &str,
+        definition: &PolicyDefinition,
     ) -> Result<(), AwsError>;
     /// Sets tags on a policy.
     async fn tag_policy(&self, arn: &str, tags: &Tags) -> Result<(), AwsError>;
@@ -229,12 +139,12 @@ pub fn ours<'a>(policies: &'a [PolicySummary], settings: &Settings) -> Vec<&'a P
             .filter(|policy| policy.kind == PolicyKind::Snapshots)
     };
     let tagged: Vec<_> = candidates().filter(|policy| is_tagged(policy)).collect();
-    match tagged.is_empty() {
-        false => tagged,
-        true => candidates()
-            .filter(|policy| policy.description == settings.policy_description)
-            .collect(),
+    if !tagged.is_empty() {
+        return tagged;
     }
+    candidates()
+        .filter(|policy| policy.description == settings.policy_description)
+        .collect()
 }
 
 /// The policies that have our description but, beside one with our tag, aren't taken for ours: they
@@ -260,6 +170,25 @@ pub fn lookalikes<'a>(
         .filter(|policy| policy.kind == PolicyKind::Other)
         .filter(|policy| is_tagged(policy) || policy.description == settings.policy_description)
         .collect()
+}
+
+/// The place of our schedule among those of a policy of ours: the one of our name, else the only one,
+/// else one that runs when ours should, else the only one that begins when ours should. `None` where none
+/// of several is ours.
+pub fn our_schedule(
+    schedules: &[PolicySchedule],
+    name: &str,
+    schedule: &Schedule,
+) -> Option<usize> {
+    let position = |is_ours: &dyn Fn(&PolicySchedule) -> bool| schedules.iter().position(is_ours);
+    let only = |is_ours: &dyn Fn(&PolicySchedule) -> bool| {
+        let is_only = schedules.iter().filter(|of| is_ours(of)).count() == 1;
+        position(is_ours).filter(|_| is_only)
+    };
+    position(&|of| of.name == name)
+        .or_else(|| only(&|_| true))
+        .or_else(|| position(&|of| of.runs_as(schedule)))
+        .or_else(|| only(&|of| of.create.times == [schedule.start_time.to_string()]))
 }
 
 fn is_tagged(policy: &PolicySummary) -> bool {

@@ -9,9 +9,8 @@
 use jiff::Timestamp;
 
 use crate::Tags;
-use crate::discovery::is_discovery_key;
+use crate::discovery::{ETCD_PREFIX, is_discovery_key};
 use crate::ids::{ClusterName, MemberKey, RestoreId, VolumeId};
-use crate::schedule::Run;
 use crate::settings::Settings;
 
 /// What every tag of this project begins with.
@@ -25,19 +24,19 @@ pub const KEY_LENGTH_MAX: usize = 128;
 pub const SUSPENDED_BY: &str = "etcd-backup/suspended-by";
 
 const RESTORE_ID: &str = "etcd-backup/restore-id";
-const CLUSTER: &str = "etcd-backup/cluster";
+/// On a volume that a restore made or retired: the cluster that it is, or was, of.
+pub const CLUSTER: &str = "etcd-backup/cluster";
 const MEMBER: &str = "etcd-backup/member";
-const RUN: &str = "etcd-backup/run";
-const RUN_BY_HAND: &str = "by-hand";
-const MEMBER_COUNT: &str = "etcd-backup/member-count";
-const OPTIONS: &str = "etcd-backup/options";
+
+/// How many tags say what a volume made by a restore was made for.
+pub const ORIGIN_TAGS: usize = 3;
 
 const WAS_PREFIX: &str = "etcd-backup/was/";
 const RETIRED_BY: &str = "etcd-backup/retired-by";
 const RETIRED_AT: &str = "etcd-backup/retired-at";
 const REPLACED_BY: &str = "etcd-backup/replaced-by";
 
-/// What a volume made by a restore carries from the moment it exists.
+/// What a volume was made for, by the tags that it carries from the moment at which a restore makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The restore that made it.
@@ -46,53 +45,46 @@ pub struct Origin {
     pub cluster: ClusterName,
     /// The member it is for.
     pub member: MemberKey,
-    /// How many members the restore is of: when as many volumes are there, it has chosen for good.
-    pub member_count: usize,
-    /// The run whose snapshots were chosen; `None` when they were named by hand.
-    pub run: Option<Run>,
-    /// The options that the restore was asked for with, in the form that [`Origin`] need not
-    /// understand: equal options have equal texts.
-    pub options: String,
 }
 
 impl Origin {
-    /// The tags that say so.
-    pub fn tags(&self) -> Tags {
-        let run = self
-            .run
-            .map_or(RUN_BY_HAND.to_owned(), |run| run.to_string());
-        [
-            (RESTORE_ID, self.restore_id.to_string()),
-            (CLUSTER, self.cluster.to_string()),
-            (MEMBER, self.member.to_string()),
-            (MEMBER_COUNT, self.member_count.to_string()),
-            (RUN, run),
-            (OPTIONS, self.options.clone()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
-    }
-
-    /// Reads it back; `None` for a volume that no restore made, or whose tags were taken away.
+    /// Reads back what [`made_by`] gives; `None` for a volume that no restore made, or whose tags were
+    /// taken away.
     pub fn of(tags: &Tags) -> Option<Self> {
-        let run = match tags.get(RUN)?.as_str() {
-            RUN_BY_HAND => None,
-            run => Some(Run::recorded(run.parse().ok()?)),
-        };
         Some(Self {
             restore_id: tags.get(RESTORE_ID)?.as_str().into(),
             cluster: tags.get(CLUSTER)?.as_str().into(),
             member: tags.get(MEMBER)?.parse().ok()?,
-            member_count: tags.get(MEMBER_COUNT)?.parse().ok()?,
-            run,
-            options: tags.get(OPTIONS)?.clone(),
         })
     }
 }
 
-/// Whether a volume, or the volume that a snapshot's tags were copied from, was made by a restore.
-pub fn is_restored(tags: &Tags) -> bool {
-    tags.contains_key(RESTORE_ID)
+/// What a volume carries from the moment at which a restore makes it, to be found again if the record of
+/// its id was not written any more, and for a person to know it by.
+pub fn made_by(restore_id: &RestoreId, cluster: &ClusterName, member: &MemberKey) -> Tags {
+    [
+        (RESTORE_ID, restore_id.to_string()),
+        (CLUSTER, cluster.to_string()),
+        (MEMBER, member.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// Whether a volume carries what [`made_by`] gives.
+pub fn is_made_by(tags: &Tags, restore_id: &RestoreId, member: &MemberKey) -> bool {
+    let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
+    is(RESTORE_ID, restore_id.as_str()) && is(MEMBER, &member.to_string())
+}
+
+/// Whether EC2 counts a tag among the [`TAGS_MAX`].
+pub fn counts_as_tag(key: &str) -> bool {
+    !key.starts_with("aws:")
+}
+
+/// The restore that made a volume, or the volume that a snapshot's tags were copied from.
+pub fn restored_by(tags: &Tags) -> Option<RestoreId> {
+    Some(tags.get(RESTORE_ID)?.as_str().into())
 }
 
 /// The journal on a volume that a restore, or an undo, retired: what it was, and what came instead.
@@ -109,6 +101,40 @@ pub struct Retirement {
 }
 
 impl Retirement {
+    /// The tags that say so to a person, the most needed first: a volume may have no room for all of them.
+    /// A tag whose key is too long to be kept under another name is left out; the restore's record has it.
+    pub fn journal(&self, cluster: &ClusterName, member: &MemberKey) -> Vec<(String, String)> {
+        let replaced_by = self.replaced_by.as_ref().map(VolumeId::to_string);
+        let head = [
+            (RETIRED_BY, Some(self.restore_id.to_string())),
+            (REPLACED_BY, replaced_by),
+            (RETIRED_AT, Some(self.at.to_string())),
+            (MEMBER, Some(member.to_string())),
+            (CLUSTER, Some(cluster.to_string())),
+        ];
+        let head = head
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let mut was: Vec<_> = self.was.iter().collect();
+        // Name and the target tags can be guessed, the etcd tag can't.
+        was.sort_by_key(|(key, _)| (!key.starts_with(ETCD_PREFIX), !key.contains('/')));
+        let was = was
+            .into_iter()
+            .map(|(key, value)| (format!("{WAS_PREFIX}{key}"), value.clone()));
+        head.chain(was.filter(|(key, _)| key.chars().count() <= KEY_LENGTH_MAX))
+            .collect()
+    }
+
+    /// The tag by which a retired volume is known.
+    pub fn mark(restore_id: &RestoreId) -> (String, String) {
+        (RETIRED_BY.to_owned(), restore_id.to_string())
+    }
+
+    /// Whether a volume with these tags was retired.
+    pub fn is_on(tags: &Tags) -> bool {
+        tags.contains_key(RETIRED_BY)
+    }
+
     /// The tags that say so.
     pub fn tags(&self) -> Tags {
         let mut tags: Tags = self
@@ -141,9 +167,12 @@ impl Retirement {
 
     /// The keys of a journal, whole or not, that stands among these tags.
     pub fn keys(tags: &Tags) -> Vec<String> {
+        // A volume that a restore made carries its cluster and member for that.
+        let is_made = tags.contains_key(RESTORE_ID);
         let is_journal = |key: &&String| {
             key.starts_with(WAS_PREFIX)
                 || [RETIRED_BY, RETIRED_AT, REPLACED_BY].contains(&key.as_str())
+                || (!is_made && [CLUSTER, MEMBER].contains(&key.as_str()))
         };
         tags.keys().filter(is_journal).cloned().collect()
     }
@@ -167,25 +196,6 @@ mod tests {
             .unwrap()
     }
 
-    #[test]
-    fn an_origin_survives_the_round_trip() {
-        for run in [
-            None,
-            Some(settings().due_run("2026-11-22T07:30:00Z".parse().unwrap())),
-        ] {
-            let origin = Origin {
-                restore_id: "r-1f2e3d4c5b6a".into(),
-                cluster: "k8s.mycompany.tld".into(),
-                member: "main/a".parse().unwrap(),
-                member_count: 6,
-                run,
-                options: "masters=leave".to_owned(),
-            };
-            assert_eq!(Origin::of(&origin.tags()), Some(origin));
-        }
-        assert_eq!(Origin::of(&Tags::new()), None);
-    }
-
     fn retirement(by: &str, replaced_by: Option<&str>) -> Retirement {
         let tags: Tags = [
             ("KubernetesCluster", "k8s.mycompany.tld"),
@@ -205,11 +215,36 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_is_known_by_the_restore_and_the_member_that_it_was_made_for() {
+        let (id, key) = ("r-1f2e3d4c5b6a".into(), "main/a".parse().unwrap());
+        let tags = made_by(&id, &"k8s.mycompany.tld".into(), &key);
+        assert!(is_made_by(&tags, &id, &key));
+        assert!(!is_made_by(&tags, &id, &"main/b".parse().unwrap()));
+        assert!(!is_made_by(&tags, &"r-000000000000".into(), &key));
+        assert_eq!(restored_by(&tags), Some(id.clone()));
+        assert_eq!(tags.len(), ORIGIN_TAGS);
+        let origin = Origin {
+            restore_id: id,
+            cluster: "k8s.mycompany.tld".into(),
+            member: key,
+        };
+        assert_eq!(Origin::of(&tags), Some(origin));
+        assert_eq!(Origin::of(&Tags::new()), None);
+        assert_eq!(Retirement::keys(&tags), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_retirement_survives_the_round_trip_and_keeps_other_tags_out() {
         for (by, replaced_by) in [("r-1f2e3d4c5b6a", Some("vol-0n")), ("u-1f2e3d4c5b6a", None)] {
             let retirement = retirement(by, replaced_by);
             assert!(!retirement.was.contains_key("owner"));
             let mut written = retirement.tags();
+            let journal =
+                retirement.journal(&"k8s.mycompany.tld".into(), &"main/a".parse().unwrap());
+            let told: Tags = journal.iter().cloned().collect();
+            assert_eq!(Retirement::of(&told).as_ref(), Some(&retirement));
+            assert_eq!(Retirement::keys(&told).len(), journal.len());
+            assert_eq!(journal[0].0, RETIRED_BY);
             assert_eq!(
                 Retirement::keys(&written),
                 written.keys().cloned().collect::<Vec<_>>()

@@ -3,15 +3,19 @@
 //! Times are UTC, and every interval that DLM takes divides a day: runs form a fixed grid on which
 //! neither daylight saving nor the length of a month plays a part.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How long after its scheduled time a run is due: DLM starts creating within an hour and retries
 /// within it, and half an hour is left for EC2 to show what was made.
 pub const DUE_AFTER: SignedDuration = SignedDuration::from_mins(90);
+
+/// The shortest time for which a loss is told: two daily audits find it, whatever the interval.
+const LOSS_WINDOW_MIN: SignedDuration = SignedDuration::from_hours(48);
 
 /// The intervals, in hours, that DLM takes.
 ///
@@ -43,6 +47,13 @@ impl FromStr for StartTime {
     }
 }
 
+impl StartTime {
+    /// Minutes since midnight.
+    pub fn minute_of_day(self) -> u32 {
+        u32::from(self.hour) * 60 + u32::from(self.minute)
+    }
+}
+
 impl fmt::Display for StartTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02}:{:02}", self.hour, self.minute)
@@ -50,7 +61,7 @@ impl fmt::Display for StartTime {
 }
 
 /// A scheduled time. Its snapshots are those of the schedule started from then until the next run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Run(Timestamp);
 
@@ -87,6 +98,12 @@ impl Schedule {
         SignedDuration::from_hours(self.interval_hours.into())
     }
 
+    /// How long after its newest snapshot something without volumes counts as lost, and no longer as
+    /// given up: two intervals, and never less than two daily audits are apart.
+    pub fn loss_window(&self) -> SignedDuration {
+        LOSS_WINDOW_MIN.max(self.interval() * 2)
+    }
+
     /// The latest run at or before a moment: the run that a snapshot started then belongs to.
     pub fn run_of(&self, moment: Timestamp) -> Run {
         let interval = self.interval().as_secs();
@@ -95,6 +112,17 @@ impl Schedule {
         let second = moment.as_nanosecond().div_euclid(1_000_000_000) as i64;
         let since_run = (second - first).rem_euclid(interval);
         Run(Timestamp::from_second(second - since_run).unwrap_or(Timestamp::MIN))
+    }
+
+    /// The minutes of the day, in UTC, at which runs are.
+    pub fn minutes_of_day(&self) -> BTreeSet<u32> {
+        const MINUTES_A_DAY: u32 = 24 * 60;
+        let first = self.start_time.minute_of_day();
+        let interval = self.interval_hours.unsigned_abs().max(1) * 60;
+        let runs_a_day = MINUTES_A_DAY.div_ceil(interval);
+        (0..runs_a_day)
+            .map(|run| (first + run * interval) % MINUTES_A_DAY)
+            .collect()
     }
 
     /// The run before another.

@@ -1,11 +1,15 @@
 //! The functions' settings: environment variables, parsed and checked once at start.
 
+mod values;
+
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::Tags;
 use crate::ids::ClusterName;
 use crate::schedule::{INTERVALS_HOURS, Schedule, StartTime};
+
+pub use values::INITIALIZATION_RATES_MIBPS;
 
 /// How grave a finding is. Ordered: the gravest is the greatest.
 #[derive(
@@ -52,6 +56,35 @@ pub enum ExpectClusters {
     Named(Vec<ClusterName>),
 }
 
+/// How alerts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertFormat {
+    /// The same text for every subscriber.
+    Text,
+    /// Subscribers by https get what AWS's chat applications read, all others the text.
+    Chat,
+}
+
+/// The IAM policy that bounds what the role may do, whatever its own policies allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PermissionsBoundary {
+    /// A customer managed policy of whichever account this runs in: its name with its path, but
+    /// without the leading `/`, like `team/boundary`.
+    Name(String),
+    /// A policy of the account, or of AWS.
+    Arn(String),
+}
+
+impl PermissionsBoundary {
+    /// The policy's ARN in an account.
+    pub fn arn(&self, partition: &str, account: &str) -> String {
+        match self {
+            Self::Name(name) => format!("arn:{partition}:iam::{account}:policy/{name}"),
+            Self::Arn(arn) => arn.clone(),
+        }
+    }
+}
+
 /// The functions' settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -75,6 +108,15 @@ pub struct Settings {
     pub alert_topic_arn: Option<String>,
     /// `ALERT_MIN_SEVERITY`: the mildest finding that is worth an alert.
     pub alert_min_severity: Severity,
+    /// `ALERT_FORMAT`: how alerts are written.
+    pub alert_format: AlertFormat,
+    /// `RESTORES_TABLE`: the name of the DynamoDB table that holds the records of restores.
+    pub restores_table: Option<String>,
+    /// `PERMISSIONS_BOUNDARY`: what bounds the role that converge makes.
+    pub permissions_boundary: Option<PermissionsBoundary>,
+    /// `VOLUME_INITIALIZATION_RATE`: how fast a restored volume is filled from its snapshot, in MiB/s,
+    /// where an event doesn't say; one of [`INITIALIZATION_RATES_MIBPS`].
+    pub volume_initialization_rate_mibps: Option<i32>,
     /// `EXPECT_CLUSTERS`: which clusters must have etcd volumes.
     pub expect_clusters: ExpectClusters,
 }
@@ -102,37 +144,44 @@ impl Settings {
     /// The first setting whose value isn't accepted.
     pub fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let variables = Variables(variable);
+        let target_tags = variables.parsed(
+            "TARGET_TAGS",
+            "k8s.io/role/master=1",
+            "1 to 50 different key=value, comma separated (keys up to 128 characters and not \
+             beginning with aws:, values up to 256)",
+            |text| values::tag_list(text).filter(|tags| (1..=50).contains(&tags.len())),
+        )?;
         Ok(Self {
             role_name: variables.text(
                 "ROLE_NAME",
                 "dlm-lifecycle-role",
                 "1 to 64 letters, digits or any of +=,.@_- (an IAM role name)",
-                |text| is_iam_name(text, 64),
+                |text| values::is_iam_name(text, 64),
             )?,
             role_policy_name: variables.text(
                 "ROLE_POLICY_NAME",
                 "dlm-policy",
                 "1 to 128 letters, digits or any of +=,.@_- (an IAM policy name)",
-                |text| is_iam_name(text, 128),
+                |text| values::is_iam_name(text, 128),
             )?,
             policy_description: variables.text(
                 "POLICY_DESCRIPTION",
                 "etcd data lifecycle policy",
                 "1 to 500 letters, digits, spaces, _ or -",
-                |text| is_dlm_text(text, 500),
+                |text| values::is_dlm_text(text, 500),
             )?,
             schedule_name: variables.text(
                 "SCHEDULE_NAME",
                 "Daily 2 week etcd snapshots",
                 "1 to 120 letters, digits, spaces, _ or -",
-                |text| is_dlm_text(text, 120),
+                |text| values::is_dlm_text(text, 120),
             )?,
             schedule: Schedule {
                 interval_hours: variables.parsed(
                     "INTERVAL_HOURS",
                     "24",
                     "1, 2, 3, 4, 6, 8, 12 or 24",
-                    |text| whole_number(text).filter(|hours| INTERVALS_HOURS.contains(hours)),
+                    |text| values::whole_number(text).filter(|hours| INTERVALS_HOURS.contains(hours)),
                 )?,
                 start_time: variables.parsed(
                     "START_TIME",
@@ -145,40 +194,61 @@ impl Settings {
                 "RETAIN_COUNT",
                 "14",
                 "a whole number from 1 to 1000",
-                |text| whole_number(text).filter(|count| (1..=1000).contains(count)),
-            )?,
-            target_tags: variables.parsed(
-                "TARGET_TAGS",
-                "k8s.io/role/master=1",
-                "1 to 50 different key=value, comma separated (keys up to 128 characters and not \
-                 beginning with aws:, values up to 256)",
-                |text| tag_list(text).filter(|tags| (1..=50).contains(&tags.len())),
+                |text| values::whole_number(text).filter(|count| (1..=1000).contains(count)),
             )?,
             tags_to_add: variables.parsed(
                 "TAGS_TO_ADD",
                 "SnapshotCreator=DLM",
-                "up to 45 key=value with different keys, comma separated (keys up to 128 characters \
-                 and not beginning with aws:, values up to 256), or nothing",
-                |text| tag_list(text).filter(|tags| tags.len() <= 45 && keys_differ(tags)),
+                "up to 45 key=value with different keys, comma separated (keys up to 128 characters, \
+                 none of them Name, KubernetesCluster or one of TARGET_TAGS, none beginning with k8s.io/, \
+                 kubernetes.io/, etcd-backup/, aws: or dlm:, as masters, kops, DLM or this project read \
+                 those; values up to 256), or nothing",
+                |text| values::tags_to_add(text, &target_tags),
             )?,
             alert_topic_arn: variables.parsed(
                 "ALERT_TOPIC_ARN",
                 "",
                 "the ARN of an SNS topic, or nothing",
-                alert_topic,
+                values::alert_topic,
             )?,
             alert_min_severity: variables.parsed(
                 "ALERT_MIN_SEVERITY",
                 "warning",
                 "critical, warning or info",
-                severity,
+                values::severity,
+            )?,
+            alert_format: variables.parsed(
+                "ALERT_FORMAT",
+                "text",
+                "text or chat",
+                values::alert_format,
+            )?,
+            restores_table: variables.parsed(
+                "RESTORES_TABLE",
+                "",
+                "the name of a DynamoDB table (3 to 255 letters, digits or any of _.-), or nothing",
+                values::table_name,
+            )?,
+            permissions_boundary: variables.parsed(
+                "PERMISSIONS_BOUNDARY",
+                "",
+                "the name of an IAM policy of this account, with its path (like team/boundary), or the \
+                 ARN of one, or nothing",
+                values::permissions_boundary,
+            )?,
+            volume_initialization_rate_mibps: variables.parsed(
+                "VOLUME_INITIALIZATION_RATE",
+                "",
+                "a whole number from 100 to 300 (MiB/s), or nothing",
+                values::initialization_rate_mibps,
             )?,
             expect_clusters: variables.parsed(
                 "EXPECT_CLUSTERS",
                 "",
                 "cluster names, comma separated, or none, or nothing",
-                expect_clusters,
+                values::expect_clusters,
             )?,
+            target_tags,
         })
     }
 
@@ -229,190 +299,5 @@ impl Variables<'_> {
     }
 }
 
-fn is_iam_name(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b))
-}
-
-/// DLM's pattern for descriptions and schedule names.
-fn is_dlm_text(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b" _-".contains(&b))
-}
-
-/// Digits alone: `+7`, ` 7` and `7.0` are typing errors more likely than numbers.
-fn whole_number(text: &str) -> Option<i32> {
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
-fn tag_list(text: &str) -> Option<Vec<Tag>> {
-    if text.is_empty() {
-        return Some(Vec::new());
-    }
-    let tags = text
-        .split(',')
-        .map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            let (key, value) = (key.trim(), value.trim());
-            let fits = (1..=128).contains(&key.chars().count())
-                && value.chars().count() <= 256
-                && !key.to_ascii_lowercase().starts_with("aws:");
-            fits.then(|| Tag {
-                key: key.to_owned(),
-                value: value.to_owned(),
-            })
-        })
-        .collect::<Option<Vec<_>>>()?;
-    let different: std::collections::BTreeSet<_> = tags.iter().collect();
-    (different.len() == tags.len()).then_some(tags)
-}
-
-fn keys_differ(tags: &[Tag]) -> bool {
-    let keys: std::collections::BTreeSet<_> = tags.iter().map(|tag| &tag.key).collect();
-    keys.len() == tags.len()
-}
-
-fn alert_topic(text: &str) -> Option<Option<String>> {
-    match text.split(':').collect::<Vec<_>>()[..] {
-        [""] => Some(None),
-        ["arn", partition, "sns", region, account, topic]
-            if [partition, region, account, topic]
-                .iter()
-                .all(|part| !part.is_empty()) =>
-        {
-            Some(Some(text.to_owned()))
-        }
-        _ => None,
-    }
-}
-
-fn severity(text: &str) -> Option<Severity> {
-    [Severity::Critical, Severity::Warning, Severity::Info]
-        .into_iter()
-        .find(|severity| severity.name() == text)
-}
-
-fn expect_clusters(text: &str) -> Option<ExpectClusters> {
-    match text.trim() {
-        "" => Some(ExpectClusters::Any),
-        "none" => Some(ExpectClusters::None),
-        names => names
-            .split(',')
-            .map(|name| {
-                let name = name.trim();
-                let fits = !name.is_empty()
-                    && name != "none"
-                    && name
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-                fits.then(|| ClusterName::from(name))
-            })
-            .collect::<Option<_>>()
-            .map(ExpectClusters::Named),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(variable: &str, value: &str) -> Result<Settings, SettingError> {
-        Settings::from_variables(&|name| (name == variable).then(|| value.to_owned()))
-    }
-
-    #[test]
-    fn without_variables_the_defaults_hold() {
-        insta::assert_debug_snapshot!(Settings::from_variables(&|_| None).unwrap(), @r#"
-        Settings {
-            role_name: "dlm-lifecycle-role",
-            role_policy_name: "dlm-policy",
-            policy_description: "etcd data lifecycle policy",
-            schedule_name: "Daily 2 week etcd snapshots",
-            schedule: Schedule {
-                interval_hours: 24,
-                start_time: StartTime {
-                    hour: 6,
-                    minute: 0,
-                },
-            },
-            retain_count: 14,
-            target_tags: [
-                Tag {
-                    key: "k8s.io/role/master",
-                    value: "1",
-                },
-            ],
-            tags_to_add: [
-                Tag {
-                    key: "SnapshotCreator",
-                    value: "DLM",
-                },
-            ],
-            alert_topic_arn: None,
-            alert_min_severity: Warning,
-            expect_clusters: Any,
-        }
-        "#);
-    }
-
-    #[test]
-    fn bad_values_name_variable_value_and_what_is_accepted() {
-        for (variable, value) in [
-            ("ROLE_NAME", ""),
-            ("ROLE_NAME", "a role"),
-            ("ROLE_POLICY_NAME", "a/b"),
-            ("POLICY_DESCRIPTION", "etcd: daily"),
-            ("SCHEDULE_NAME", "Täglich"),
-            ("INTERVAL_HOURS", "5"),
-            ("INTERVAL_HOURS", "+6"),
-            ("START_TIME", "6:00"),
-            ("RETAIN_COUNT", "0"),
-            ("RETAIN_COUNT", "1001"),
-            ("RETAIN_COUNT", "99999999999999999999"),
-            ("TARGET_TAGS", ""),
-            ("TARGET_TAGS", "k8s.io/role/master"),
-            ("TARGET_TAGS", "aws:x=1"),
-            ("TARGET_TAGS", "a=1,a=1"),
-            ("TAGS_TO_ADD", "a=1,a=2"),
-            ("ALERT_TOPIC_ARN", "my-topic"),
-            ("ALERT_MIN_SEVERITY", "Critical"),
-            ("EXPECT_CLUSTERS", "a,,b"),
-            ("EXPECT_CLUSTERS", "a,none"),
-        ] {
-            let error = with(variable, value).unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("{variable}=\"{value}\": expected ")),
-                "{error}"
-            );
-            assert!(!error.contains('\n'), "{error}");
-        }
-        insta::assert_snapshot!(
-            with("RETAIN_COUNT", "a\nb").unwrap_err(),
-            @r#"RETAIN_COUNT="a\nb": expected a whole number from 1 to 1000"#
-        );
-    }
-
-    #[test]
-    fn lists_are_split_at_commas_and_values_keep_their_equals_signs() {
-        let settings = with(
-            "TARGET_TAGS",
-            "k8s.io/role/master=1, k8s.io/role/control-plane=a=b",
-        )
-        .unwrap();
-        assert_eq!(settings.target_tags[1].key, "k8s.io/role/control-plane");
-        assert_eq!(settings.target_tags[1].value, "a=b");
-        assert!(with("TAGS_TO_ADD", "").unwrap().tags_to_add.is_empty());
-        assert_eq!(
-            with("EXPECT_CLUSTERS", "a.tld, b.tld")
-                .unwrap()
-                .expect_clusters,
-            ExpectClusters::Named(vec!["a.tld".into(), "b.tld".into()])
-        );
-    }
-}
+mod tests;

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::Tags;
 use crate::ids::{SnapshotId, VolumeId};
-use crate::settings::Settings;
 
 /// The tag in which DLM writes the name of the schedule that made a snapshot.
 ///
@@ -31,6 +30,8 @@ pub struct Snapshot {
     pub size_gib: i32,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The ARN of the KMS key that it is encrypted with.
+    pub kms_key_id: Option<String>,
     /// Whether it is in the archive tier: it must be restored from there before a volume can be made.
     pub archived: bool,
     /// All its tags.
@@ -55,17 +56,5 @@ impl Snapshot {
     /// Whether a volume can be made from it.
     pub fn is_usable(&self) -> bool {
         self.state == SnapshotState::Completed && !self.archived
-    }
-
-    /// Whether the schedule made it: by DLM's own tags, or by all of the tags that the schedule adds
-    /// (as after a change of the schedule's name).
-    pub fn is_managed(&self, settings: &Settings) -> bool {
-        let by_schedule = self.tags.get(DLM_SCHEDULE_NAME) == Some(&settings.schedule_name);
-        let by_tags_added = !settings.tags_to_add.is_empty()
-            && settings
-                .tags_to_add
-                .iter()
-                .all(|tag| self.tags.get(&tag.key) == Some(&tag.value));
-        by_schedule || by_tags_added
     }
 }

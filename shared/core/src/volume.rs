@@ -1,6 +1,7 @@
 //! An EBS volume as this project sees it.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::Tags;
 use crate::ids::{InstanceId, SnapshotId, VolumeId, ZoneName};
@@ -22,6 +23,8 @@ pub struct Volume {
     pub performance: Performance,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The ARN of the KMS key that it is encrypted with.
+    pub kms_key_id: Option<String>,
     /// The snapshot it was made from; `None` for a volume made blank.
     pub made_from: Option<SnapshotId>,
     /// The instances it is attached to (none, or one: etcd volumes are not multi-attach).
@@ -31,13 +34,15 @@ pub struct Volume {
 }
 
 /// A volume's type and provisioned performance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Performance {
     /// `gp3`, `gp2`, `io1`, `io2`, …
     pub volume_type: String,
     /// Provisioned I/O operations per second; `None` where the type takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iops: Option<i32>,
     /// Provisioned throughput in MiB/s; gp3 alone takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throughput: Option<i32>,
 }
 
@@ -48,6 +53,8 @@ pub struct Attachment {
     pub instance: InstanceId,
     /// The device name it is attached as: `/dev/xvdu`.
     pub device: String,
+    /// Since when, as EC2 tells.
+    pub attached_at: Option<Timestamp>,
     /// Whether the volume is deleted with the instance.
     pub delete_on_termination: bool,
 }

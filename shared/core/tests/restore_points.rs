@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::fleet::Fleet;
+use etcd_backup_core::provenance::Makers;
 use etcd_backup_core::restore_point::{self, RunSnapshots};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -50,24 +51,26 @@ fn snapshot(index: usize, (member, run, second, state): Taken) -> Snapshot {
         started: first + SignedDuration::from_hours(24 * run) + SignedDuration::from_secs(second),
         size_gib: 20,
         encrypted: false,
+        kms_key_id: None,
         archived: false,
         tags: Tags::from(tags),
     }
 }
 
-fn runs(taken: &[Taken]) -> Vec<RunSnapshots> {
+fn with_runs<T>(taken: &[Taken], read: impl Fn(Vec<RunSnapshots>) -> T) -> T {
     let settings = Settings::from_variables(&|_| None).unwrap();
     let snapshots = taken
         .iter()
         .enumerate()
         .map(|(index, taken)| snapshot(index, *taken))
         .collect();
-    let fleet = Fleet::new(Vec::new(), snapshots, &settings);
+    let makers = Makers::new([], &[], &settings);
+    let fleet = Fleet::new(Vec::new(), snapshots, &makers);
     let etcd_clusters: BTreeSet<_> = ["main", "events"].map(Into::into).into();
-    match fleet.clusters.get(&CLUSTER.into()) {
-        Some(cluster) => restore_point::runs(cluster, &etcd_clusters, &settings.schedule),
-        None => Vec::new(),
-    }
+    let cluster = fleet.clusters.get(&CLUSTER.into());
+    let runs =
+        cluster.map(|cluster| restore_point::runs(cluster, &etcd_clusters, &settings.schedule));
+    read(runs.unwrap_or_default())
 }
 
 proptest! {
@@ -82,42 +85,47 @@ proptest! {
             }
             seen_of.insert(MEMBERS[*member].0);
         }
-        let runs = runs(&taken);
-        prop_assert_eq!(runs.len(), usable.len(), "each run that left anything is told once");
-        for (run, expected) in runs.iter().rev().zip(usable.values()) {
-            // An etcd cluster of which nothing is known at all has no members to be missed.
-            let needed = MEMBERS.iter().filter(|(etcd_cluster, _)| seen_of.contains(etcd_cluster));
-            prop_assert_eq!(run.is_complete(), expected.len() == needed.count());
-        }
+        // An etcd cluster of which nothing is known at all has no members to be missed.
+        let needed = MEMBERS.iter().filter(|(etcd_cluster, _)| seen_of.contains(etcd_cluster));
+        let needed = needed.count();
+        let complete = with_runs(&taken, |runs| -> Vec<bool> {
+            runs.iter().rev().map(RunSnapshots::is_complete).collect()
+        });
+        let expected: Vec<bool> = usable.values().map(|of_run| of_run.len() == needed).collect();
+        prop_assert_eq!(complete, expected, "each run that left anything is told once");
     }
 
     #[test]
     fn a_run_holds_its_own_snapshots_newest_run_first(taken in taken()) {
         let settings = Settings::from_variables(&|_| None).unwrap();
-        let runs = runs(&taken);
-        for pair in runs.windows(2) {
-            prop_assert!(pair[0].run > pair[1].run);
-        }
-        for run in &runs {
-            for snapshot in run.snapshots.values() {
-                prop_assert_eq!(settings.schedule.run_of(snapshot.started), run.run);
+        with_runs(&taken, |runs| {
+            for pair in runs.windows(2) {
+                prop_assert!(pair[0].run > pair[1].run);
             }
-            let (earliest, latest) = (run.earliest().unwrap(), run.latest().unwrap());
-            prop_assert_eq!(run.skew_seconds(), latest.duration_since(earliest).as_secs());
-            let lacks = |key| run.snapshots.get(key).is_none_or(|snapshot| !snapshot.is_usable());
-            prop_assert!(run.missing.iter().all(lacks));
-        }
+            for run in &runs {
+                for snapshot in run.snapshots.values() {
+                    prop_assert_eq!(settings.schedule.run_of(snapshot.started), run.run);
+                }
+                let (earliest, latest) = (run.earliest().unwrap(), run.latest().unwrap());
+                prop_assert_eq!(run.skew_seconds(), latest.duration_since(earliest).as_secs());
+                let lacks = |key| run.snapshots.get(key).is_none_or(|snapshot| !snapshot.is_usable());
+                prop_assert!(run.missing.iter().all(lacks));
+            }
+            Ok(())
+        })?;
     }
 
     #[test]
     fn more_snapshots_never_make_a_complete_run_incomplete(taken in taken(), more in taken()) {
-        let complete = |runs: Vec<RunSnapshots>| -> BTreeSet<_> {
-            runs.into_iter().filter(RunSnapshots::is_complete).map(|run| run.run).collect()
+        let complete = |taken: &[Taken]| -> BTreeSet<_> {
+            with_runs(taken, |runs| {
+                runs.into_iter().filter(RunSnapshots::is_complete).map(|run| run.run).collect()
+            })
         };
-        let before = complete(runs(&taken));
+        let before = complete(&taken);
         let known: BTreeSet<_> = taken.iter().map(|(member, ..)| MEMBERS[*member].0).collect();
         let of_known = more.into_iter().filter(|(member, ..)| known.contains(MEMBERS[*member].0));
-        let after = complete(runs(&taken.iter().copied().chain(of_known).collect::<Vec<_>>()));
+        let after = complete(&taken.iter().copied().chain(of_known).collect::<Vec<_>>());
         prop_assert!(before.is_subset(&after));
     }
 }

@@ -1,286 +1,184 @@
 //! What a policy does, to and from the SDK's `PolicyDetails`.
 //!
-//! Every member that makes DLM act otherwise is read: those that the project sets into fields of
-//! their own, all others as text under their path, so that none can drift unseen. Members that only
-//! event-based and default policies have are left out, but for those that could act here too.
+//! Invariant: every member of a policy that takes snapshots by schedules of its own is read, and
+//! written again as it was read. Members that only event-based policies have are left out: nothing of
+//! theirs is ever written. An absent member stays absent, and a 0 beside a count, which DLM shows where
+//! something isn't kept by age, is one that is absent.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod rules;
+
+use std::collections::BTreeSet;
 
 use aws_sdk_dlm::types::{
-    CreateRule, CrossRegionCopyRule, CrossRegionCopyTarget, Exclusions, FastRestoreRule,
-    IntervalUnitValues, LocationValues, Parameters, PolicyDetails, PolicyTypeValues,
-    ResourceLocationValues, ResourceTypeValues, RetainRule, RetentionArchiveTier, Schedule, Script,
-    ShareRule, Tag as SdkTag,
+    CreateRule as SdkCreateRule, CrossRegionCopyTarget, Exclusions as SdkExclusions,
+    IntervalUnitValues, Parameters as SdkParameters, PolicyDetails, PolicyTypeValues,
+    ResourceLocationValues, ResourceTypeValues, RetainRule, Schedule, Tag as SdkTag,
 };
 use etcd_backup_core::lifecycle_policy::{
-    DesiredPolicy, PolicyDefinition, PolicySchedule, StickyMember,
+    CLOUD, CreateRule, Exclusions, Extent, Parameters, PolicyDefinition, PolicySchedule,
 };
 use etcd_backup_core::settings::Tag;
 
-/// Settings by path; what is empty doesn't act and isn't put down.
-#[derive(Default)]
-struct Other(BTreeMap<String, String>);
-
-impl Other {
-    fn put(&mut self, path: &str, text: impl Into<String>) {
-        let text = text.into();
-        if !text.is_empty() {
-            self.0.insert(path.to_owned(), text);
-        }
-    }
-}
-
 /// What a policy does.
 pub(super) fn read(execution_role_arn: &str, details: &PolicyDetails) -> PolicyDefinition {
-    let mut other = Other::default();
-    let mut sticky = BTreeSet::new();
-    if let Some(parameters) = details.parameters() {
-        sticky.insert(StickyMember::Parameters);
-        let excluded = tags_text(parameters.exclude_data_volume_tags());
-        other.put(
-            "parameters.exclude_boot_volume",
-            when(parameters.exclude_boot_volume()),
-        );
-        other.put("parameters.exclude_data_volume_tags", excluded);
-    }
-    if let Some(exclusions) = details.exclusions() {
-        let types = exclusions.exclude_volume_types().join(", ");
-        other.put(
-            "exclusions.exclude_boot_volumes",
-            when(exclusions.exclude_boot_volumes()),
-        );
-        other.put("exclusions.exclude_volume_types", types);
-        other.put(
-            "exclusions.exclude_tags",
-            tags_text(exclusions.exclude_tags()),
-        );
-    }
-    let targets = details
-        .cross_region_copy_targets()
-        .iter()
-        .map(|target| target.target_region());
-    other.put("copy_tags", when(details.copy_tags()));
-    other.put("extend_deletion", when(details.extend_deletion()));
-    other.put("cross_region_copy_targets", words(targets));
-    // Unlike the parameters, these are named in an update only where they must be reset: DLM takes
-    // them for default policies alone.
-    for (path, member) in [
-        ("exclusions", StickyMember::Exclusions),
-        ("copy_tags", StickyMember::CopyTags),
-        ("extend_deletion", StickyMember::ExtendDeletion),
-        (
-            "cross_region_copy_targets",
-            StickyMember::CrossRegionCopyTargets,
-        ),
-    ] {
-        if other.0.keys().any(|key| key.starts_with(path)) {
-            sticky.insert(member);
-        }
-    }
+    let resource_types = details.resource_types().iter();
+    // A default policy has the other member.
+    let resource_types = resource_types.chain(details.resource_type());
+    let copy_targets = details.cross_region_copy_targets().iter();
     PolicyDefinition {
         execution_role_arn: execution_role_arn.to_owned(),
-        resource_types: details
-            .resource_types()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        resource_types: resource_types.map(ToString::to_string).collect(),
         resource_locations: locations(details.resource_locations()),
         target_tags: core_tags(details.target_tags()),
-        schedules: details.schedules().iter().map(schedule).collect(),
-        other: other.0,
-        sticky,
+        schedules: details.schedules().iter().map(core_schedule).collect(),
+        parameters: details.parameters().map(|parameters| Parameters {
+            exclude_boot_volume: parameters.exclude_boot_volume(),
+            no_reboot: parameters.no_reboot(),
+            exclude_data_volume_tags: core_tags(parameters.exclude_data_volume_tags()),
+        }),
+        exclusions: details.exclusions().map(|exclusions| Exclusions {
+            boot_volumes: exclusions.exclude_boot_volumes(),
+            volume_types: exclusions.exclude_volume_types().to_vec(),
+            tags: core_tags(exclusions.exclude_tags()),
+        }),
+        copy_tags: details.copy_tags(),
+        extend_deletion: details.extend_deletion(),
+        copy_targets: copy_targets
+            .filter_map(|target| target.target_region.clone())
+            .collect(),
     }
 }
 
-/// The details that make a policy act as it should.
-pub(super) fn written(policy: &DesiredPolicy, reset: &BTreeSet<StickyMember>) -> PolicyDetails {
-    let create_rule = CreateRule::builder()
-        .location(LocationValues::Cloud)
-        .interval(policy.schedule.interval_hours)
-        .interval_unit(IntervalUnitValues::Hours)
-        .times(policy.schedule.start_time.to_string());
-    let schedule = Schedule::builder()
-        .name(&policy.schedule_name)
-        .copy_tags(true)
-        .set_tags_to_add(Some(sdk_tags(&policy.tags_to_add)))
-        .create_rule(create_rule.build())
-        .retain_rule(RetainRule::builder().count(policy.retain_count).build());
-    let details = PolicyDetails::builder()
-        .policy_type(PolicyTypeValues::EbsSnapshotManagement)
-        .resource_types(ResourceTypeValues::Volume)
-        .resource_locations(ResourceLocationValues::Cloud)
-        .set_target_tags(Some(sdk_tags(&policy.target_tags)))
-        .schedules(schedule.build());
-    let details = reset.iter().fold(details, |details, member| match member {
-        StickyMember::Parameters => details.parameters(
-            Parameters::builder()
-                .exclude_boot_volume(false)
-                .set_exclude_data_volume_tags(Some(Vec::new()))
-                .build(),
-        ),
-        StickyMember::Exclusions => details.exclusions(
-            Exclusions::builder()
-                .exclude_boot_volumes(false)
-                .set_exclude_volume_types(Some(Vec::new()))
-                .set_exclude_tags(Some(Vec::new()))
-                .build(),
-        ),
-        StickyMember::CopyTags => details.copy_tags(false),
-        StickyMember::ExtendDeletion => details.extend_deletion(false),
-        StickyMember::CrossRegionCopyTargets => {
-            details.set_cross_region_copy_targets(Some(Vec::<CrossRegionCopyTarget>::new()))
-        }
+/// The details that make a policy do so.
+pub(super) fn written(definition: &PolicyDefinition) -> PolicyDetails {
+    let resource_types = definition.resource_types.iter();
+    let resource_types = resource_types.map(|kind| ResourceTypeValues::from(kind.as_str()));
+    let locations = definition.resource_locations.iter();
+    let locations = locations.map(|place| ResourceLocationValues::from(place.as_str()));
+    let copy_targets = definition.copy_targets.iter().map(|region| {
+        CrossRegionCopyTarget::builder()
+            .target_region(region)
+            .build()
     });
-    details.build()
+    PolicyDetails::builder()
+        .policy_type(PolicyTypeValues::EbsSnapshotManagement)
+        .set_resource_types(Some(resource_types.collect()))
+        .set_resource_locations(Some(locations.collect()))
+        .set_target_tags(Some(sdk_tags(&definition.target_tags)))
+        .set_schedules(Some(
+            definition.schedules.iter().map(sdk_schedule).collect(),
+        ))
+        .set_parameters(definition.parameters.as_ref().map(sdk_parameters))
+        .set_exclusions(definition.exclusions.as_ref().map(sdk_exclusions))
+        .set_copy_tags(definition.copy_tags)
+        .set_extend_deletion(definition.extend_deletion)
+        .set_cross_region_copy_targets(unless_empty(copy_targets.collect()))
+        .build()
 }
 
-fn schedule(schedule: &Schedule) -> PolicySchedule {
-    let mut other = Other::default();
-    other.put("variable_tags", tags_text(schedule.variable_tags()));
-    other.put(
-        "cross_region_copy_rules",
-        each(schedule.cross_region_copy_rules(), copy_text),
-    );
-    other.put("share_rules", each(schedule.share_rules(), share_text));
-    if let Some(rule) = schedule.fast_restore_rule() {
-        other.put("fast_restore_rule", fast_restore_text(rule));
-    }
-    if let Some(rule) = schedule.deprecate_rule() {
-        other.put(
-            "deprecate_rule",
-            amount(rule.count(), rule.interval(), rule.interval_unit()),
-        );
-    }
-    if let Some(rule) = schedule.archive_rule() {
-        let tier = rule
-            .retain_rule()
-            .and_then(|rule| rule.retention_archive_tier());
-        other.put(
-            "archive_rule",
-            format!(
-                "archive, keep {}",
-                tier.map(archive_text).unwrap_or_default()
-            ),
-        );
-    }
-    let (mut interval_hours, mut times) = (None, Vec::new());
-    if let Some(rule) = schedule.create_rule() {
-        interval_hours = rule.interval();
-        times = rule.times().to_vec();
-        other.put(
-            "create_rule.cron_expression",
-            rule.cron_expression().unwrap_or_default(),
-        );
-        other.put("create_rule.scripts", each(rule.scripts(), script_text));
-        if let Some(unit) = rule
-            .interval_unit()
-            .filter(|unit| **unit != IntervalUnitValues::Hours)
-        {
-            other.put("create_rule.interval_unit", unit.as_str());
-        }
-        if let Some(place) = rule
-            .location()
-            .filter(|place| **place != LocationValues::Cloud)
-        {
-            other.put("create_rule.location", place.as_str());
-        }
-    }
-    let retain = schedule.retain_rule();
-    if let Some(rule) = retain {
-        other.put(
-            "retain_rule.interval",
-            amount(None, rule.interval(), rule.interval_unit()),
-        );
-    }
+/// A policy that the console made or changed wants its parameters named, if only with their defaults.
+///
+/// Source: DLM API reference, `PolicyDetails`, `Parameters`.
+fn sdk_parameters(parameters: &Parameters) -> SdkParameters {
+    let is_for_images = parameters.no_reboot.is_some();
+    let excludes_boot_volume = parameters.exclude_boot_volume;
+    SdkParameters::builder()
+        .set_exclude_boot_volume(excludes_boot_volume.or((!is_for_images).then_some(false)))
+        .set_no_reboot(parameters.no_reboot)
+        .set_exclude_data_volume_tags(Some(sdk_tags(&parameters.exclude_data_volume_tags)))
+        .build()
+}
+
+fn sdk_exclusions(exclusions: &Exclusions) -> SdkExclusions {
+    SdkExclusions::builder()
+        .set_exclude_boot_volumes(exclusions.boot_volumes)
+        .set_exclude_volume_types(unless_empty(exclusions.volume_types.clone()))
+        .set_exclude_tags(unless_empty(sdk_tags(&exclusions.tags)))
+        .build()
+}
+
+fn core_schedule(schedule: &Schedule) -> PolicySchedule {
     PolicySchedule {
         name: schedule.name().unwrap_or_default().to_owned(),
         copy_tags: schedule.copy_tags() == Some(true),
         tags_to_add: core_tags(schedule.tags_to_add()),
-        interval_hours,
-        times,
-        // DLM's documents know 0 only as "not by count".
-        retain_count: retain
-            .and_then(RetainRule::count)
-            .filter(|count| *count != 0),
-        other: other.0,
+        create: schedule.create_rule().map(core_create).unwrap_or_default(),
+        retain: schedule
+            .retain_rule()
+            .map(|rule| extent(rule.count(), rule.interval(), rule.interval_unit()))
+            .unwrap_or_default(),
+        rules: rules::read(schedule),
     }
+}
+
+fn sdk_schedule(schedule: &PolicySchedule) -> Schedule {
+    let retain = &schedule.retain;
+    let retain = RetainRule::builder()
+        .set_count(retain.count)
+        .set_interval(retain.interval)
+        .set_interval_unit(unit(retain));
+    let written = Schedule::builder()
+        .name(&schedule.name)
+        .copy_tags(schedule.copy_tags)
+        .set_tags_to_add(Some(sdk_tags(&schedule.tags_to_add)))
+        .create_rule(sdk_create(&schedule.create))
+        .retain_rule(retain.build());
+    rules::write(&schedule.rules, written).build()
+}
+
+fn core_create(rule: &SdkCreateRule) -> CreateRule {
+    let is_hourly = matches!(rule.interval_unit(), None | Some(IntervalUnitValues::Hours));
+    CreateRule {
+        interval_hours: rule.interval().filter(|hours| is_hourly && *hours != 0),
+        times: rule.times().to_vec(),
+        cron_expression: rule
+            .cron_expression()
+            .filter(|expression| !expression.is_empty())
+            .map(str::to_owned),
+        location: rule.location().map(|place| place.as_str().to_owned()),
+        scripts: rule.scripts().iter().map(rules::core_script).collect(),
+    }
+}
+
+fn sdk_create(rule: &CreateRule) -> SdkCreateRule {
+    SdkCreateRule::builder()
+        .set_location(rule.location.as_deref().map(Into::into))
+        .set_interval(rule.interval_hours)
+        .set_interval_unit(rule.interval_hours.map(|_| IntervalUnitValues::Hours))
+        .set_times(unless_empty(rule.times.clone()))
+        .set_cron_expression(rule.cron_expression.clone())
+        .set_scripts(unless_empty(
+            rule.scripts.iter().map(rules::sdk_script).collect(),
+        ))
+        .build()
 }
 
 /// Policies older than the member are in the Region itself.
 fn locations(locations: &[ResourceLocationValues]) -> BTreeSet<String> {
     match locations {
-        [] => BTreeSet::from([ResourceLocationValues::Cloud.to_string()]),
+        [] => BTreeSet::from([CLOUD.to_owned()]),
         some => some.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn fast_restore_text(rule: &FastRestoreRule) -> String {
-    let zones = [rule.availability_zones(), rule.availability_zone_ids()]
-        .concat()
-        .join(", ");
-    format!(
-        "{} in {zones}",
-        amount(rule.count(), rule.interval(), rule.interval_unit())
-    )
+fn extent(count: Option<i32>, interval: Option<i32>, unit: Option<&impl AsRef<str>>) -> Extent {
+    let interval = interval.filter(|interval| *interval != 0);
+    Extent {
+        count: count.filter(|count| *count != 0),
+        interval,
+        unit: unit
+            .filter(|_| interval.is_some())
+            .map(|unit| unit.as_ref().to_owned()),
+    }
 }
 
-fn copy_text(rule: &CrossRegionCopyRule) -> String {
-    let keep = rule
-        .retain_rule()
-        .map(|rule| amount(None, rule.interval(), rule.interval_unit()));
-    let to = rule.target().or(rule.target_region()).unwrap_or_default();
-    format!("to {to}, keep {}", keep.unwrap_or_default())
+/// The unit of an extent's interval, as the SDK has it.
+fn unit<U: for<'a> From<&'a str>>(extent: &Extent) -> Option<U> {
+    extent.unit.as_deref().map(U::from)
 }
 
-fn share_text(rule: &ShareRule) -> String {
-    format!("with {}", rule.target_accounts().join(", "))
-}
-
-fn script_text(script: &Script) -> String {
-    let stages: Vec<_> = script.stages().iter().map(|stage| stage.as_str()).collect();
-    format!(
-        "{} {}",
-        stages.join("+"),
-        script.execution_handler().unwrap_or_default()
-    )
-    .trim()
-    .to_owned()
-}
-
-fn archive_text(tier: &RetentionArchiveTier) -> String {
-    amount(tier.count(), tier.interval(), tier.interval_unit())
-}
-
-/// A count, or an interval with its unit; nothing where both are absent or 0.
-fn amount(count: Option<i32>, interval: Option<i32>, unit: Option<&impl AsRef<str>>) -> String {
-    let unit = unit.map(AsRef::as_ref).unwrap_or("intervals");
-    let count = count
-        .filter(|count| *count != 0)
-        .map(|count| count.to_string());
-    let interval = interval
-        .filter(|interval| *interval != 0)
-        .map(|interval| format!("{interval} {unit}"));
-    words([count.as_deref(), interval.as_deref()].into_iter())
-}
-
-fn each<T>(rules: &[T], text: impl Fn(&T) -> String) -> String {
-    rules.iter().map(text).collect::<Vec<_>>().join("; ")
-}
-
-fn words<'a>(words: impl Iterator<Item = Option<&'a str>>) -> String {
-    words.flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn when(switch: Option<bool>) -> &'static str {
-    if switch == Some(true) { "true" } else { "" }
-}
-
-fn tags_text(tags: &[SdkTag]) -> String {
-    let tags: Vec<_> = core_tags(tags)
-        .iter()
-        .map(|tag| format!("{}={}", tag.key, tag.value))
-        .collect();
-    tags.join(", ")
+fn unless_empty<T>(members: Vec<T>) -> Option<Vec<T>> {
+    (!members.is_empty()).then_some(members)
 }
 
 fn core_tags(tags: &[SdkTag]) -> BTreeSet<Tag> {

@@ -115,6 +115,17 @@ impl PolicyDocument {
         &self.version
     }
 
+    /// Whether it allows an action on everything, without conditions, in so many words.
+    pub fn allows_everywhere(&self, action: &str) -> bool {
+        self.permissions.contains(&Permission {
+            effect: "Allow".to_owned(),
+            principal: None,
+            action: Some(Scope::Each(FoldedCase(action.to_owned()))),
+            resource: Some(Scope::Each("*".to_owned())),
+            conditions: BTreeSet::new(),
+        })
+    }
+
     /// All that the document states, in words.
     pub fn in_words(&self) -> String {
         let nothing = Self {
