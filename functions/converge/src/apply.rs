@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::AwsError;
-use etcd_backup_core::iam::{RoleWriter, Roles, version_to_delete};
+use etcd_backup_core::iam::{NewRole, RoleWriter, Roles, version_to_delete};
 use etcd_backup_core::ids::PolicyId;
 use etcd_backup_core::lifecycle_policy::{
-    DesiredPolicy, Policies, PolicyWriter, SCHEDULE_SINCE, ours,
+    Policies, PolicyDefinition, PolicyWriter, SCHEDULE_SINCE, ours,
 };
 use etcd_backup_core::settings::Settings;
 
@@ -77,8 +77,9 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
     async fn take(&self, step: &Step) -> Result<Option<PolicyId>, AwsError> {
         let aws = self.aws;
         match step {
-            Step::CreateRole { name, trust, tags } => self.create_role(name, trust, tags).await?,
+            Step::CreateRole(role) => self.create_role(role).await?,
             Step::SetTrust { role, trust } => aws.set_trust(role, trust).await?,
+            Step::SetBoundary { role, policy_arn } => aws.set_boundary(role, policy_arn).await?,
             Step::TagRole { role, tags } => aws.tag_role(role, tags).await?,
             Step::CreateRolePolicy {
                 name,
@@ -94,8 +95,13 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
             Step::SetRolePolicy { arn, document } => self.set_role_policy(arn, document).await?,
             Step::TagRolePolicy { arn, tags } => aws.tag_managed_policy(arn, tags).await?,
             Step::Attach { role, policy_arn } => self.attach(role, policy_arn).await?,
-            Step::CreatePolicy { policy, tags } => {
-                return self.create_policy(policy, tags).await.map(Some);
+            Step::CreatePolicy {
+                description,
+                definition,
+                tags,
+            } => {
+                let made = self.create_policy(description, definition, tags).await;
+                return made.map(Some);
             }
             Step::TagPolicy { arn, tags } => aws.tag_policy(arn, tags).await?,
             Step::UpdatePolicy(update) => self.update_policy(update).await?,
@@ -122,11 +128,14 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
 
     /// A role that is there though the plan saw none was made by this call, its answer lost, or a
     /// moment ago by another: either way it becomes what it should be.
-    async fn create_role(&self, name: &str, trust: &str, tags: &Tags) -> Result<(), AwsError> {
-        match self.aws.create_role(name, trust, tags).await {
+    async fn create_role(&self, role: &NewRole) -> Result<(), AwsError> {
+        match self.aws.create_role(role).await {
             Err(error) if error.is(PRESENT) => {
-                self.aws.set_trust(name, trust).await?;
-                self.aws.tag_role(name, tags).await
+                self.aws.set_trust(&role.name, &role.trust).await?;
+                if let Some(boundary) = &role.permissions_boundary {
+                    self.aws.set_boundary(&role.name, boundary).await?;
+                }
+                self.aws.tag_role(&role.name, &role.tags).await
             }
             result => result,
         }
@@ -169,7 +178,8 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
     /// where DLM said that it did nothing.
     async fn create_policy(
         &self,
-        policy: &DesiredPolicy,
+        description: &str,
+        definition: &PolicyDefinition,
         tags: &Tags,
     ) -> Result<PolicyId, AwsError> {
         let mut pauses = self.patience.pauses();
@@ -177,7 +187,7 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
             if let Some(made) = self.made_meanwhile().await? {
                 return Ok(made);
             }
-            match self.aws.create_policy(policy, tags).await {
+            match self.aws.create_policy(description, definition, tags).await {
                 Err(error) if !error.certainly_refused => return self.look_for_policy(error).await,
                 Err(error) if self.passes(&error) && pauses.again().await => {}
                 result => return result,
@@ -242,7 +252,7 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
         loop {
             match self
                 .aws
-                .update_policy(&update.id, &update.policy, &update.reset)
+                .update_policy(&update.id, &update.description, &update.definition)
                 .await
             {
                 Err(error) if update.obstacle.is_none() && self.passes(&error) => {

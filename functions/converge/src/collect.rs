@@ -30,6 +30,17 @@ pub struct Actual {
     pub lookalikes: Vec<PolicyId>,
 }
 
+/// What else the role is used for, which decides whether it may go.
+#[derive(Clone, Debug, Default)]
+pub struct RoleUses {
+    /// Other people's DLM policies of this Region that act with it.
+    pub policies: Vec<PolicyId>,
+    /// The policies that it has of its own, by name.
+    pub inline: Vec<String>,
+    /// The instance profiles that it is in, by name.
+    pub instance_profiles: Vec<String>,
+}
+
 /// Reads what there is.
 ///
 /// # Errors
@@ -102,4 +113,32 @@ async fn dlm(aws: &impl Policies, settings: &Settings) -> Result<Actual, AwsErro
         lookalikes: ids(lookalikes(&summaries, settings)),
         ..Actual::default()
     })
+}
+
+/// Reads what else the role is used for, beside our own policies.
+///
+/// # Errors
+///
+/// The first call that AWS refused.
+pub async fn role_uses<A: Roles + Policies>(
+    aws: &A,
+    role: &Role,
+    own: &[LifecyclePolicy],
+) -> Result<RoleUses, AwsError> {
+    let mut uses = RoleUses {
+        inline: aws.inline_policies(&role.name).await?,
+        instance_profiles: aws.instance_profiles(&role.name).await?,
+        ..RoleUses::default()
+    };
+    for summary in aws.policies().await? {
+        if own.iter().any(|policy| policy.id == summary.id) {
+            continue;
+        }
+        let policy = aws.policy(&summary.id).await?;
+        let uses_role = |policy: &LifecyclePolicy| policy.definition.execution_role_arn == role.arn;
+        if policy.as_ref().is_some_and(uses_role) {
+            uses.policies.push(summary.id);
+        }
+    }
+    Ok(uses)
 }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::schedule::{DUE_AFTER, Schedule};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -92,24 +93,27 @@ impl Request {
         self.physical_id.as_deref() != Some(NEVER_MADE)
     }
 
-    /// The answer when all went well.
-    pub fn success(&self, answer: Option<&Answer>, reason: &str) -> Response {
-        let data = answer.map_or(json!({}), |answer| {
-            json!({
-                "PolicyId": answer.policy_id,
-                "RoleArn": answer.role_arn,
-                "Outcome": answer.outcome,
-            })
+    /// The answer when backups are as they should be, with what else of the stack follows from when
+    /// they are made.
+    pub fn converged(&self, answer: &Answer, schedule: &Schedule) -> Response {
+        let data = json!({
+            "PolicyId": answer.policy_id,
+            "RoleArn": answer.role_arn,
+            "Outcome": answer.outcome,
+            "AuditSchedule": audit_schedule(schedule),
+            "RestorePointAgeHoursMax": restore_point_age_hours_max(schedule).to_string(),
         });
-        let id = self.physical_id.clone();
         Response {
             data,
-            ..self.response(
-                "SUCCESS",
-                reason,
-                id.unwrap_or_else(|| PHYSICAL_ID.to_owned()),
-            )
+            ..self.done(&answer.text)
         }
+    }
+
+    /// The answer when all went well.
+    pub fn done(&self, reason: &str) -> Response {
+        let id = self.physical_id.clone();
+        let id = id.unwrap_or_else(|| PHYSICAL_ID.to_owned());
+        self.response("SUCCESS", reason, id)
     }
 
     /// The answer when it didn't.
@@ -131,6 +135,20 @@ impl Request {
             echo: self.echo.clone(),
         }
     }
+}
+
+/// When the audit runs: daily, as soon as the day's first run is due.
+fn audit_schedule(schedule: &Schedule) -> String {
+    const MINUTES_A_DAY: i64 = 24 * 60;
+    let start = i64::from(schedule.start_time.minute_of_day());
+    let due = (start + DUE_AFTER.as_mins()) % MINUTES_A_DAY;
+    format!("cron({} {} * * ? *)", due % 60, due / 60)
+}
+
+/// When a latest restore point is too old: one run may be missed, and each takes its time.
+fn restore_point_age_hours_max(schedule: &Schedule) -> i32 {
+    const A_RUN_TAKES_HOURS: i32 = 2;
+    2 * schedule.interval_hours + A_RUN_TAKES_HOURS
 }
 
 fn wanted(event: &Value) -> Result<Wanted, String> {
@@ -157,13 +175,11 @@ fn wanted(event: &Value) -> Result<Wanted, String> {
 
 /// Cut at a character, so that the whole body stays within CloudFormation's bound.
 fn shortened(reason: &str) -> String {
-    match reason.len() <= REASON_BYTES_MAX {
-        true => reason.to_owned(),
-        false => {
-            let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-            format!("{}… (the function's log has the rest)", &reason[..end])
-        }
+    if reason.len() <= REASON_BYTES_MAX {
+        return reason.to_owned();
     }
+    let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+    format!("{}… (the function's log has the rest)", &reason[..end])
 }
 
 #[cfg(test)]
@@ -223,12 +239,27 @@ mod tests {
         let error = Diagnostic::new(ErrorType::AwsError, "no");
         let id = |response: Response| response.physical_resource_id;
         let first = request(&json!({}));
-        assert_eq!(id(first.success(None, "")), PHYSICAL_ID);
+        assert_eq!(id(first.done("")), PHYSICAL_ID);
         assert_eq!(id(first.failure(&error)), NEVER_MADE);
         let later = request(&json!({"PhysicalResourceId": PHYSICAL_ID}));
         assert_eq!(id(later.failure(&error)), PHYSICAL_ID);
         assert!(later.was_made());
         assert!(!request(&json!({"PhysicalResourceId": NEVER_MADE})).was_made());
+    }
+
+    #[test]
+    fn the_audit_and_the_oldest_age_follow_from_when_runs_are() {
+        let of = |interval_hours: i32, start_time: &str| {
+            let schedule = Schedule {
+                interval_hours,
+                start_time: start_time.parse().unwrap(),
+            };
+            let hours = restore_point_age_hours_max(&schedule);
+            format!("{} {hours}", audit_schedule(&schedule))
+        };
+        assert_eq!(of(24, "06:00"), "cron(30 7 * * ? *) 50");
+        assert_eq!(of(12, "22:45"), "cron(15 0 * * ? *) 26");
+        assert_eq!(of(1, "00:00"), "cron(30 1 * * ? *) 4");
     }
 
     #[test]

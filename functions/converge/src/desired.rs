@@ -1,10 +1,14 @@
 //! What there should be.
 
+use std::collections::BTreeSet;
+
 use etcd_backup_core::Tags;
 use etcd_backup_core::deployment::Deployment;
 use etcd_backup_core::lifecycle_policy::{DesiredPolicy, MANAGED_BY, MANAGED_BY_VALUE};
 use etcd_backup_core::settings::Settings;
 use serde_json::json;
+
+use crate::role_policy;
 
 /// On the role: followed by a Region that has a stack which uses it.
 pub const USED_IN_PREFIX: &str = "etcd-backup/used-in/";
@@ -18,8 +22,8 @@ pub struct Desired {
     pub trust: String,
     /// The IAM policy's name.
     pub role_policy_name: String,
-    /// What the IAM policy allows.
-    pub role_policy: String,
+    /// The ARN of the policy that bounds the role, where one is set.
+    pub permissions_boundary: Option<String>,
     /// The tags on all that is made.
     pub tags: Tags,
     /// The tags on the role.
@@ -40,7 +44,10 @@ impl Desired {
             role_name: settings.role_name.clone(),
             trust: trust(partition, account),
             role_policy_name: settings.role_policy_name.clone(),
-            role_policy: role_policy(partition),
+            permissions_boundary: settings
+                .permissions_boundary
+                .as_ref()
+                .map(|boundary| boundary.arn(partition, account)),
             tags: tags.clone(),
             role_tags: tags,
             policy: DesiredPolicy {
@@ -87,6 +94,11 @@ impl Desired {
         role_policy_arn.starts_with(&self.iam_arns())
     }
 
+    /// What the IAM policy allows: what DLM always needs, and some actions more.
+    pub fn role_policy(&self, actions: &BTreeSet<&'static str>) -> String {
+        role_policy::document(&self.deployment.partition, actions)
+    }
+
     /// The DLM policy under a role.
     pub fn policy(&self, role_arn: &str) -> DesiredPolicy {
         DesiredPolicy {
@@ -128,33 +140,6 @@ fn trust(partition: &str, account: &str) -> String {
                 "ArnLike": {"aws:SourceArn": format!("arn:{partition}:dlm:*:{account}:policy/*")},
             },
         }],
-    })
-    .to_string()
-}
-
-/// What DLM needs to take, tag and delete snapshots, and no more.
-fn role_policy(partition: &str) -> String {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": [
-                    "ec2:CreateSnapshot",
-                    "ec2:CreateSnapshots",
-                    "ec2:DeleteSnapshot",
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeVolumes",
-                    "ec2:DescribeSnapshots",
-                ],
-                "Resource": "*",
-            },
-            {
-                "Effect": "Allow",
-                "Action": "ec2:CreateTags",
-                "Resource": format!("arn:{partition}:ec2:*::snapshot/*"),
-            },
-        ],
     })
     .to_string()
 }

@@ -12,14 +12,16 @@ mod alert;
 mod answer;
 mod apply;
 mod collect;
+mod concern;
 mod custom_resource;
 mod desired;
 mod event;
 mod patience;
 mod plan;
+mod role_policy;
 
 use etcd_backup_aws::function::Invocation;
-use etcd_backup_core::aws::{Alerts, Responder};
+use etcd_backup_core::aws::{Alerts, AllMasters, Responder, Storage};
 use etcd_backup_core::deployment::Deployment;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::iam::{RoleWriter, Roles};
@@ -29,6 +31,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use crate::answer::Answer;
+use crate::collect::RoleUses;
 use crate::custom_resource::{Response, Wanted};
 use crate::desired::Desired;
 use crate::event::{Action, PolicyError, Request};
@@ -57,7 +60,7 @@ pub async fn handle<A>(
     invocation: Invocation,
 ) -> Result<Answered, Diagnostic>
 where
-    A: Roles + RoleWriter + Policies + PolicyWriter + Alerts + Responder,
+    A: Roles + RoleWriter + Policies + PolicyWriter + Storage + AllMasters + Alerts + Responder,
 {
     if let Some(request) = custom_resource::Request::of(&invocation.event) {
         let response = for_stack(aws, settings, &invocation, &request).await;
@@ -79,7 +82,16 @@ where
     let desired = Desired::new(settings, &deployment);
     let converged = converge(aws, settings, &desired, request.action, now, patience).await;
     let answer = match request.policy_error {
-        Some(error) => tell(aws, settings, &deployment, &error, converged).await,
+        Some(error) if concern::is_concern(aws, settings, &error).await => {
+            tell(aws, settings, &deployment, &error, converged).await
+        }
+        Some(error) => {
+            tracing::info!(
+                policy_id = error.policy_id,
+                "in state ERROR, but takes no etcd volume"
+            );
+            converged
+        }
         None => converged,
     };
     answer.map(Answered::Converge)
@@ -123,21 +135,24 @@ where
         Wanted::Converge => {
             let now = invocation.now;
             let answer = converge(aws, settings, &desired, Action::Apply, now, patience).await?;
-            Ok(request.success(Some(&answer), &answer.text))
+            Ok(request.converged(&answer, &settings.schedule))
         }
         Wanted::Delete if request.was_made() => {
             let actual = collect::collect(aws, settings, &desired).await?;
-            let mut plan = plan::teardown(&desired, &actual);
+            let uses = match &actual.role {
+                Some(role) => collect::role_uses(aws, role, &actual.policies).await?,
+                None => RoleUses::default(),
+            };
+            let mut plan = plan::teardown(&desired, &actual, &uses);
             let answer = Answer::new(Action::Apply, plan.clone());
             // Listed as always, taken in reverse: nothing goes before what needs it.
             plan.changes.reverse();
             apply::apply(aws, settings, &plan, patience).await?;
-            Ok(request.success(Some(&answer), &answer.text))
+            Ok(request.done(&answer.text))
         }
-        Wanted::Delete | Wanted::Keep => Ok(request.success(
-            None,
-            "The lifecycle policy, its role and all snapshots are kept.",
-        )),
+        Wanted::Delete | Wanted::Keep => {
+            Ok(request.done("The lifecycle policy, its role and all snapshots are kept."))
+        }
     }
 }
 

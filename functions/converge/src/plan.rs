@@ -5,14 +5,17 @@
 
 mod decide;
 mod differences;
+mod kept;
 mod teardown;
+#[cfg(test)]
+mod world;
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use etcd_backup_core::Tags;
+use etcd_backup_core::iam::NewRole;
 use etcd_backup_core::ids::PolicyId;
-use etcd_backup_core::lifecycle_policy::{DesiredPolicy, StickyMember};
+use etcd_backup_core::lifecycle_policy::PolicyDefinition;
 use serde::Serialize;
 
 pub use decide::decide;
@@ -91,13 +94,11 @@ impl fmt::Display for Resource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Make the role.
-    CreateRole {
-        name: String,
-        trust: String,
-        tags: Tags,
-    },
+    CreateRole(NewRole),
     /// Set who may assume the role.
     SetTrust { role: String, trust: String },
+    /// Set the policy that bounds the role.
+    SetBoundary { role: String, policy_arn: String },
     /// Set tags on the role.
     TagRole { role: String, tags: Tags },
     /// Make the IAM policy.
@@ -113,7 +114,11 @@ pub enum Step {
     /// Attach the IAM policy to the role.
     Attach { role: String, policy_arn: String },
     /// Make the DLM policy.
-    CreatePolicy { policy: DesiredPolicy, tags: Tags },
+    CreatePolicy {
+        description: String,
+        definition: PolicyDefinition,
+        tags: Tags,
+    },
     /// Set tags on the DLM policy.
     TagPolicy { arn: String, tags: Tags },
     /// Put the DLM policy as it should be.
@@ -137,10 +142,10 @@ pub struct PolicyUpdate {
     pub id: PolicyId,
     /// Its ARN.
     pub arn: String,
-    /// What it becomes.
-    pub policy: DesiredPolicy,
-    /// The members that get their defaults.
-    pub reset: BTreeSet<StickyMember>,
+    /// What people call it then.
+    pub description: String,
+    /// What it does then: all of it, as an update replaces all.
+    pub definition: PolicyDefinition,
     /// The schedule changes: since when, and what was recorded before.
     pub schedule_since: Option<ScheduleSince>,
     /// Why DLM is going to refuse, where that is known, and what to do about it.

@@ -1,18 +1,25 @@
 //! The decision: what has to change so that there is what there should be. Pure and synchronous.
 
-use etcd_backup_core::iam::{ManagedPolicy, Role};
+use std::collections::BTreeSet;
+
+use etcd_backup_core::iam::{NewRole, Role};
 use etcd_backup_core::ids::PolicyId;
 use etcd_backup_core::lifecycle_policy::{
     DesiredPolicy, LifecyclePolicy, PolicyState, SCHEDULE_SINCE,
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Change, Plan, PolicyUpdate, Resource, ScheduleSince, Step, differences};
+use super::{Change, Plan, PolicyUpdate, Resource, ScheduleSince, Step, differences, kept};
 use crate::collect::Actual;
 use crate::desired::Desired;
+use crate::role_policy;
 
 /// How old a role must be for DLM's refusal to assume it to mean something else than its youth.
 const ROLE_SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(2);
+/// How many schedules DLM lets one policy have.
+///
+/// Source: DLM API reference, `PolicyDetails`.
+const SCHEDULES_MAX: usize = 4;
 
 /// Decides what has to change.
 pub fn decide(desired: &Desired, actual: &Actual, now: Timestamp) -> Plan {
@@ -22,7 +29,7 @@ pub fn decide(desired: &Desired, actual: &Actual, now: Timestamp) -> Plan {
     };
     let mut changes = Vec::new();
     changes.extend(role_change(desired, actual.role.as_ref()));
-    changes.extend(role_policy_change(desired, actual.role_policy.as_ref()));
+    changes.extend(role_policy_change(desired, actual));
     changes.extend(attachment_change(desired, actual));
     let is_young = actual
         .role
@@ -40,7 +47,15 @@ pub fn decide(desired: &Desired, actual: &Actual, now: Timestamp) -> Plan {
         Step::UpdatePolicy(update) => update.obstacle.clone(),
         _ => None,
     });
-    let warnings = warnings(actual).into_iter().chain(obstacles).collect();
+    let mut warnings = warnings(actual);
+    if let Some(policy) = actual.policies.first() {
+        warnings.extend(kept::warnings(
+            policy,
+            &desired.policy(&role_arn),
+            &desired.role_name,
+        ));
+    }
+    warnings.extend(obstacles);
     Plan {
         policy_id: actual.policies.first().map(|policy| policy.id.clone()),
         role_arn,
@@ -53,11 +68,12 @@ pub fn decide(desired: &Desired, actual: &Actual, now: Timestamp) -> Plan {
 fn role_change(desired: &Desired, role: Option<&Role>) -> Option<Change> {
     let name = desired.role_name.clone();
     let Some(role) = role else {
-        let step = Step::CreateRole {
+        let step = Step::CreateRole(NewRole {
             name: name.clone(),
             trust: desired.trust.clone(),
+            permissions_boundary: desired.permissions_boundary.clone(),
             tags: desired.role_tags.clone(),
-        };
+        });
         return Some(Change::create(Resource::IamRole, name, step));
     };
     let mut change = Change::update(Resource::IamRole, name);
@@ -66,6 +82,15 @@ fn role_change(desired: &Desired, role: Option<&Role>) -> Option<Change> {
         role: role.name.clone(),
         trust: desired.trust.clone(),
     });
+    if let Some(boundary) = &desired.permissions_boundary {
+        let actual = role.permissions_boundary.as_deref();
+        change.differ(differences::boundaries(actual, boundary), || {
+            Step::SetBoundary {
+                role: role.name.clone(),
+                policy_arn: boundary.clone(),
+            }
+        });
+    }
     change.differ(differences::tags(&role.tags, &desired.role_tags), || {
         Step::TagRole {
             role: role.name.clone(),
@@ -75,21 +100,25 @@ fn role_change(desired: &Desired, role: Option<&Role>) -> Option<Change> {
     change.unless_empty()
 }
 
-fn role_policy_change(desired: &Desired, policy: Option<&ManagedPolicy>) -> Option<Change> {
+fn role_policy_change(desired: &Desired, actual: &Actual) -> Option<Change> {
     let name = desired.role_policy_name.clone();
-    let Some(policy) = policy else {
+    let definitions = actual.policies.iter().map(|policy| &policy.definition);
+    let needed: BTreeSet<_> = definitions.flat_map(role_policy::needed_by).collect();
+    let Some(policy) = &actual.role_policy else {
         let step = Step::CreateRolePolicy {
             name: name.clone(),
-            document: desired.role_policy.clone(),
+            document: desired.role_policy(&needed),
             tags: desired.tags.clone(),
         };
         return Some(Change::create(Resource::IamPolicy, name, step));
     };
+    let allowed = role_policy::allowed_by(&policy.document);
+    let wanted = desired.role_policy(&(&needed | &allowed));
     let mut change = Change::update(Resource::IamPolicy, name);
-    let document = differences::documents("document", &policy.document, &desired.role_policy);
+    let document = differences::documents("document", &policy.document, &wanted);
     change.differ(document, || Step::SetRolePolicy {
         arn: policy.arn.clone(),
-        document: desired.role_policy.clone(),
+        document: wanted.clone(),
     });
     change.differ(differences::tags(&policy.tags, &desired.tags), || {
         Step::TagRolePolicy {
@@ -133,7 +162,8 @@ fn policy_change(
         let mut tags = desired.tags.clone();
         tags.insert(SCHEDULE_SINCE.to_owned(), to_the_second(now));
         let step = Step::CreatePolicy {
-            policy: wanted,
+            definition: wanted.definition(),
+            description: wanted.description,
             tags,
         };
         return Some(Change::create(Resource::DlmPolicy, name, step));
@@ -147,7 +177,7 @@ fn policy_change(
         }
     });
     change.differ(differences::policies(policy, &wanted), || {
-        Step::UpdatePolicy(policy_update(desired, policy, wanted.clone(), now))
+        Step::UpdatePolicy(policy_update(desired, policy, &wanted, now))
     });
     change.unless_empty()
 }
@@ -155,20 +185,20 @@ fn policy_change(
 fn policy_update(
     desired: &Desired,
     policy: &LifecyclePolicy,
-    wanted: DesiredPolicy,
+    wanted: &DesiredPolicy,
     now: Timestamp,
 ) -> PolicyUpdate {
-    let schedule_changes = differences::schedule_changes(policy, &wanted);
+    let schedule_changes = differences::schedule_changes(policy, wanted);
     PolicyUpdate {
         id: policy.id.clone(),
         arn: desired.policy_arn(policy.id.as_str()),
-        obstacle: obstacle(policy, &wanted),
-        reset: policy.definition.sticky.clone(),
+        obstacle: obstacle(policy, wanted),
+        description: wanted.description.clone(),
+        definition: wanted.within(&policy.definition),
         schedule_since: schedule_changes.then(|| ScheduleSince {
             now: to_the_second(now),
             before: policy.tags.get(SCHEDULE_SINCE).cloned(),
         }),
-        policy: wanted,
     }
 }
 
@@ -185,12 +215,14 @@ fn to_the_second(moment: Timestamp) -> String {
 /// Source: EBS user guide, "Modify Amazon Data Lifecycle Manager policies"; DLM API reference,
 /// `UpdateLifecyclePolicy`.
 fn obstacle(policy: &LifecyclePolicy, wanted: &DesiredPolicy) -> Option<String> {
-    let what = if policy.definition.resource_types != wanted.definition().resource_types {
+    let (actual, wanted_definition) = (&policy.definition, wanted.within(&policy.definition));
+    let own = wanted.own_schedule(&actual.schedules);
+    let what = if actual.resource_types != wanted_definition.resource_types {
         "be for another type of resource"
-    } else if differences::kept_schedule(policy, wanted)
-        .is_some_and(|schedule| schedule.retain_count.is_none())
-    {
+    } else if own.is_some_and(|own| actual.schedules[own].retain.count.is_none()) {
         "keep by count what it kept by age"
+    } else if wanted_definition.schedules.len() > SCHEDULES_MAX {
+        "have a fifth schedule, and none of its four is this project's by name or time"
     } else {
         return None;
     };

@@ -1,25 +1,18 @@
 //! What differs between what there is and what there should be, field by field, for people to read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::iam::PolicyDocument;
 use etcd_backup_core::lifecycle_policy::{
-    DesiredPolicy, LifecyclePolicy, PolicySchedule, PolicyState,
+    DesiredPolicy, Extent, LifecyclePolicy, PolicySchedule, PolicyState,
 };
 use etcd_backup_core::settings::Tag;
 use serde::Serialize;
 
 /// Stands for a value that isn't there.
 const NONE: &str = "(none)";
-/// What of another schedule means that the history has another shape.
-const RUNS: [&str; 3] = [
-    "create_rule.cron_expression",
-    "create_rule.interval_unit",
-    "retain_rule.interval",
-];
-
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
@@ -102,10 +95,18 @@ pub(super) fn tags(actual: &Tags, desired: &Tags) -> Vec<Difference> {
     differences.0
 }
 
-/// How a DLM policy differs from what it should be, but for its tags.
+/// How a permissions boundary differs from the one that should be set.
+pub(super) fn boundaries(actual: Option<&str>, desired: &str) -> Vec<Difference> {
+    let mut differences = Differences::default();
+    differences.compare("permissions_boundary", actual.unwrap_or_default(), desired);
+    differences.0
+}
+
+/// How a DLM policy differs from what the settings say of it, but for its tags. What they don't say is
+/// no difference.
 pub(super) fn policies(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> Vec<Difference> {
     let mut differences = Differences::default();
-    let (actual, wanted) = (&policy.definition, desired.definition());
+    let (actual, wanted) = (&policy.definition, desired.within(&policy.definition));
     differences.compare("description", &policy.description, &desired.description);
     differences.compare("state", policy.state.name(), PolicyState::Enabled.name());
     differences.compare(
@@ -133,46 +134,25 @@ pub(super) fn policies(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> Vec
         &wanted.target_tags,
         tag_list,
     );
-    others(&mut differences, "", &actual.other);
     let none = PolicySchedule::default();
-    let kept = kept_schedule(policy, desired).unwrap_or(&none);
-    for wanted in &wanted.schedules {
-        schedules(&mut differences, kept, wanted);
-    }
-    if actual.schedules.len() > wanted.schedules.len() {
-        let names = |all: &Vec<PolicySchedule>| list(all.iter().map(|schedule| &schedule.name));
-        differences.compare_as("schedules", &actual.schedules, &wanted.schedules, names);
-    }
+    let own = desired.own_schedule(&actual.schedules);
+    let before = own.map_or(&none, |own| &actual.schedules[own]);
+    // One that is added comes last.
+    let after = &wanted.schedules[own.unwrap_or(actual.schedules.len())];
+    schedules(&mut differences, before, after);
     differences.0
 }
 
 /// Whether runs before now were made, or kept, otherwise than runs from now on.
 pub(super) fn schedule_changes(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> bool {
-    let shape = |schedule: &PolicySchedule| {
-        let others = RUNS.map(|path| schedule.other.get(path).cloned());
-        let PolicySchedule {
-            name,
-            interval_hours,
-            times,
-            retain_count,
-            ..
-        } = schedule.clone();
-        (name, interval_hours, times, retain_count, others)
-    };
-    let wanted = desired.definition();
-    kept_schedule(policy, desired).map(shape) != wanted.schedules.first().map(shape)
-}
-
-/// The schedule to compare with: of the desired name, else the first.
-pub(super) fn kept_schedule<'a>(
-    policy: &'a LifecyclePolicy,
-    desired: &DesiredPolicy,
-) -> Option<&'a PolicySchedule> {
     let schedules = &policy.definition.schedules;
-    schedules
-        .iter()
-        .find(|schedule| schedule.name == desired.schedule_name)
-        .or(schedules.first())
+    let Some(own) = desired.own_schedule(schedules) else {
+        return true;
+    };
+    let own = &schedules[own];
+    own.name != desired.schedule_name
+        || !own.runs_as(&desired.schedule)
+        || own.retain != Extent::count(desired.retain_count)
 }
 
 fn schedules(differences: &mut Differences, actual: &PolicySchedule, desired: &PolicySchedule) {
@@ -184,44 +164,55 @@ fn schedules(differences: &mut Differences, actual: &PolicySchedule, desired: &P
         &desired.tags_to_add,
         tag_list,
     );
-    let (times, numbers) = (
-        |texts: &Vec<String>| list(texts),
-        |one: &Option<i32>| number(*one),
-    );
-    let interval = "schedule.create_rule.interval";
+    let numbers = |one: &Option<i32>| number(*one);
+    let (create, create_desired) = (&actual.create, &desired.create);
     differences.compare_as(
-        interval,
-        &actual.interval_hours,
-        &desired.interval_hours,
+        "schedule.create_rule.interval",
+        &create.interval_hours,
+        &create_desired.interval_hours,
         numbers,
     );
     differences.compare_as(
         "schedule.create_rule.times",
-        &actual.times,
-        &desired.times,
-        times,
+        &create.times,
+        &create_desired.times,
+        |times| list(times),
+    );
+    differences.compare(
+        "schedule.create_rule.cron_expression",
+        create.cron_expression.as_deref().unwrap_or_default(),
+        create_desired
+            .cron_expression
+            .as_deref()
+            .unwrap_or_default(),
+    );
+    differences.compare(
+        "schedule.create_rule.location",
+        create.location(),
+        create_desired.location(),
     );
     let count = "schedule.retain_rule.count";
-    differences.compare_as(count, &actual.retain_count, &desired.retain_count, numbers);
-    others(differences, "schedule.", &actual.other);
-}
-
-/// Settings that should be absent, or have the value that DLM takes for an absent one.
-fn others(differences: &mut Differences, prefix: &str, actual: &BTreeMap<String, String>) {
-    for (path, value) in actual {
-        let desired = match path.as_str() {
-            "create_rule.interval_unit" => "HOURS",
-            "create_rule.location" => "CLOUD",
-            _ => NONE,
-        };
-        differences.compare(format!("{prefix}{path}"), value.as_str(), desired);
-    }
+    differences.compare_as(count, &actual.retain.count, &desired.retain.count, numbers);
+    let age = |extent: &Extent| match extent.interval {
+        Some(_) => Extent {
+            count: None,
+            ..extent.clone()
+        }
+        .to_string(),
+        None => String::new(),
+    };
+    differences.compare(
+        "schedule.retain_rule.interval",
+        age(&actual.retain).as_str(),
+        age(&desired.retain).as_str(),
+    );
 }
 
 fn or_none(text: String) -> String {
-    match text.is_empty() {
-        true => NONE.to_owned(),
-        false => text,
+    if text.is_empty() {
+        NONE.to_owned()
+    } else {
+        text
     }
 }
 

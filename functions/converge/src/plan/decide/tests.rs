@@ -3,57 +3,17 @@
 use std::collections::BTreeSet;
 
 use etcd_backup_core::deployment::Deployment;
-use etcd_backup_core::iam::AttachedPolicy;
-use etcd_backup_core::lifecycle_policy::{MANAGED_BY, PolicySchedule, StickyMember};
+use etcd_backup_core::iam::{AttachedPolicy, ManagedPolicy};
+use etcd_backup_core::lifecycle_policy::{Extent, MANAGED_BY, Parameters, PolicySchedule};
 use etcd_backup_core::settings::{Settings, Tag};
 
+use super::super::world::{converged, desired};
 use super::*;
 
+mod iam;
+mod lifecycle_policy;
+
 const NOW: &str = "2026-11-22T05:30:00Z";
-
-fn desired() -> Desired {
-    let arn = "arn:aws:lambda:eu-west-2:123456789012:function:converge";
-    let settings = Settings::from_variables(&|_| None).unwrap();
-    Desired::new(&settings, &Deployment::of_function(arn).unwrap())
-}
-
-/// As Terraform leaves it: without the tag that records the schedule's age, and with the documents
-/// as IAM gives them back.
-fn converged() -> Actual {
-    let desired = desired();
-    let (role_arn, role_policy_arn) = (desired.role_arn(), desired.role_policy_arn());
-    let encoded = |document: &str| document.replace('{', "%7B").replace('"', "%22");
-    Actual {
-        role: Some(Role {
-            name: desired.role_name.clone(),
-            arn: role_arn.to_owned(),
-            created: "2026-01-01T00:00:00Z".parse().unwrap(),
-            trust: encoded(&desired.trust),
-            tags: desired.tags.clone(),
-        }),
-        attached: vec![AttachedPolicy {
-            name: desired.role_policy_name.clone(),
-            arn: role_policy_arn.clone(),
-        }],
-        role_policy: Some(ManagedPolicy {
-            arn: role_policy_arn,
-            document: encoded(&desired.role_policy),
-            tags: desired.tags.clone(),
-        }),
-        policies: vec![LifecyclePolicy {
-            id: "policy-0a".into(),
-            description: "etcd data lifecycle policy".to_owned(),
-            state: PolicyState::Enabled,
-            status_message: Some("ENABLED".to_owned()),
-            created: "2026-01-01T00:00:00Z".parse().unwrap(),
-            modified: None,
-            definition: desired.policy(role_arn).definition(),
-            tags: desired.tags.clone(),
-        }],
-        namesakes: Vec::new(),
-        lookalikes: Vec::new(),
-    }
-}
 
 fn plan(actual: &Actual) -> Plan {
     decide(&desired(), actual, NOW.parse().unwrap())
@@ -96,6 +56,14 @@ fn schedule(actual: &mut Actual) -> &mut PolicySchedule {
     &mut actual.policies[0].definition.schedules[0]
 }
 
+fn by_age() -> Extent {
+    Extent {
+        interval: Some(30),
+        unit: Some("DAYS".to_owned()),
+        ..Extent::default()
+    }
+}
+
 fn tag(key: &str, value: &str) -> Tag {
     Tag {
         key: key.to_owned(),
@@ -120,169 +88,13 @@ fn what_belongs_to_other_people_is_no_drift() {
     policy(&mut actual)
         .tags
         .extend([theirs(), (SCHEDULE_SINCE.to_owned(), NOW.to_owned())]);
-    policy(&mut actual)
-        .definition
-        .sticky
-        .insert(StickyMember::Parameters);
+    // As the console writes them into each policy.
+    policy(&mut actual).definition.parameters = Some(Parameters::default());
     actual.attached.push(AttachedPolicy {
         name: "theirs".to_owned(),
         arn: "arn:aws:iam::aws:policy/theirs".to_owned(),
     });
     assert_eq!(plan(&actual).changes, []);
-}
-
-#[test]
-fn every_drift_of_iam_is_told() {
-    let statement =
-        |document: &str| format!(r#"{{"Version":"2012-10-17","Statement":{document}}}"#);
-    let drifts = [
-        told(|actual| {
-            role(actual).trust = statement(
-                r#"{"Effect":"Allow","Principal":{"Service":"dlm.amazonaws.com"},"Action":"sts:AssumeRole"}"#,
-            )
-        }),
-        told(|actual| role(actual).trust = "?".to_owned()),
-        told(|actual| drop(role(actual).tags.remove(MANAGED_BY))),
-        told(|actual| {
-            let document = &mut role_policy(actual).document;
-            *document = document.replace("2012-10-17", "2008-10-17");
-        }),
-        told(|actual| {
-            let document = &mut role_policy(actual).document;
-            *document = document.replace("ec2:DeleteSnapshot", "ec2:DeleteVolume");
-        }),
-        told(|actual| {
-            drop(
-                role_policy(actual)
-                    .tags
-                    .insert(MANAGED_BY.to_owned(), "me".to_owned()),
-            )
-        }),
-    ];
-    insta::assert_snapshot!(drifts.join("\n"), @r#"
-    iam-role trust_policy: Allow sts:AssumeRole to Service dlm.amazonaws.com → Allow sts:AssumeRole to Service dlm.amazonaws.com if aws:SourceArn ArnLike arn:aws:dlm:*:123456789012:policy/* and aws:SourceAccount StringEquals 123456789012
-    iam-role trust_policy: (unreadable: not JSON) → Allow sts:AssumeRole to Service dlm.amazonaws.com if aws:SourceArn ArnLike arn:aws:dlm:*:123456789012:policy/* and aws:SourceAccount StringEquals 123456789012
-    iam-role tags.managed-by: (none) → etcd-backup
-    iam-policy document.version: 2008-10-17 → 2012-10-17
-    iam-policy document: Allow ec2:DeleteVolume on * → Allow ec2:DeleteSnapshot on *
-    iam-policy tags.managed-by: me → etcd-backup
-    "#);
-}
-
-#[test]
-fn every_drift_of_the_dlm_policy_is_told() {
-    let other = |path: &'static str, value: &'static str| {
-        move |actual: &mut Actual| {
-            schedule(actual)
-                .other
-                .insert(path.to_owned(), value.to_owned());
-        }
-    };
-    let drifts = [
-        told(|actual| policy(actual).description = "else".to_owned()),
-        told(|actual| policy(actual).state = PolicyState::Disabled),
-        told(|actual| policy(actual).state = PolicyState::Error),
-        told(|actual| policy(actual).definition.execution_role_arn = "arn".to_owned()),
-        told(|actual| {
-            policy(actual).definition.resource_types = BTreeSet::from(["INSTANCE".to_owned()])
-        }),
-        told(|actual| {
-            policy(actual).definition.resource_locations = BTreeSet::from(["OUTPOST".to_owned()])
-        }),
-        told(|actual| policy(actual).definition.target_tags.clear()),
-        told(|actual| {
-            policy(actual)
-                .definition
-                .target_tags
-                .extend([tag("a", "b")])
-        }),
-        // Reads like the two tags of which it isn't made.
-        told(|actual| {
-            policy(actual).definition.schedules[0].tags_to_add =
-                BTreeSet::from([tag("SnapshotCreator", "DLM, SnapshotCreator=DLM")])
-        }),
-        told(|actual| {
-            drop(policy(actual).definition.other.insert(
-                "parameters.exclude_boot_volume".to_owned(),
-                "true".to_owned(),
-            ))
-        }),
-        told(|actual| policy(actual).definition.schedules.clear()),
-        told(|actual| {
-            let another = PolicySchedule {
-                name: "Hourly".to_owned(),
-                ..schedule(actual).clone()
-            };
-            policy(actual).definition.schedules.insert(0, another);
-        }),
-        told(|actual| schedule(actual).name = "Weekly".to_owned()),
-        told(|actual| schedule(actual).copy_tags = false),
-        told(|actual| schedule(actual).tags_to_add.clear()),
-        told(|actual| schedule(actual).interval_hours = Some(12)),
-        told(|actual| schedule(actual).times = vec!["07:00".to_owned()]),
-        told(|actual| schedule(actual).retain_count = Some(7)),
-        told(other("create_rule.cron_expression", "cron(0 6 * * ? *)")),
-        told(other("create_rule.interval_unit", "DAYS")),
-        told(other("create_rule.location", "OUTPOST_LOCAL")),
-        told(other("share_rules", "with 999999999999")),
-        told(|actual| drop(policy(actual).tags.remove(MANAGED_BY))),
-    ];
-    insta::assert_snapshot!(drifts.join("\n"), @r#"
-    dlm-policy description: else → etcd data lifecycle policy
-    dlm-policy state: DISABLED → ENABLED
-    dlm-policy state: ERROR → ENABLED
-    dlm-policy execution_role_arn: arn → arn:aws:iam::123456789012:role/dlm-lifecycle-role
-    dlm-policy resource_types: INSTANCE → VOLUME
-    dlm-policy resource_locations: OUTPOST → CLOUD
-    dlm-policy target_tags: (none) → k8s.io/role/master=1
-    dlm-policy target_tags: a=b, k8s.io/role/master=1 → k8s.io/role/master=1
-    dlm-policy schedule.tags_to_add: SnapshotCreator=DLM, SnapshotCreator=DLM → SnapshotCreator=DLM
-    dlm-policy parameters.exclude_boot_volume: true → (none)
-    dlm-policy schedule.name: (none) → Daily 2 week etcd snapshots
-    dlm-policy schedule.copy_tags: false → true
-    dlm-policy schedule.tags_to_add: (none) → SnapshotCreator=DLM
-    dlm-policy schedule.create_rule.interval: (none) → 24
-    dlm-policy schedule.create_rule.times: (none) → 06:00
-    dlm-policy schedule.retain_rule.count: (none) → 14
-    dlm-policy schedules: Hourly, Daily 2 week etcd snapshots → Daily 2 week etcd snapshots
-    dlm-policy schedule.name: Weekly → Daily 2 week etcd snapshots
-    dlm-policy schedule.copy_tags: false → true
-    dlm-policy schedule.tags_to_add: (none) → SnapshotCreator=DLM
-    dlm-policy schedule.create_rule.interval: 12 → 24
-    dlm-policy schedule.create_rule.times: 07:00 → 06:00
-    dlm-policy schedule.retain_rule.count: 7 → 14
-    dlm-policy schedule.create_rule.cron_expression: cron(0 6 * * ? *) → (none)
-    dlm-policy schedule.create_rule.interval_unit: DAYS → HOURS
-    dlm-policy schedule.create_rule.location: OUTPOST_LOCAL → CLOUD
-    dlm-policy schedule.share_rules: with 999999999999 → (none)
-    dlm-policy tags.managed-by: (none) → etcd-backup
-    "#);
-}
-
-#[test]
-fn the_schedule_is_dated_when_it_changes_and_at_no_other_time() {
-    let dated = |breaking: fn(&mut Actual)| {
-        let mut actual = converged();
-        breaking(&mut actual);
-        let step = plan(&actual).changes[0].steps.pop().unwrap();
-        let Step::UpdatePolicy(update) = step else {
-            panic!("{step:?}")
-        };
-        update.schedule_since.is_some()
-    };
-    assert!(dated(|actual| schedule(actual).name.push('x')));
-    assert!(dated(|actual| schedule(actual).interval_hours = Some(12)));
-    assert!(dated(
-        |actual| schedule(actual).times = vec!["07:00".to_owned()]
-    ));
-    assert!(dated(|actual| schedule(actual).retain_count = Some(7)));
-    assert!(dated(|actual| policy(actual).definition.schedules.clear()));
-    assert!(!dated(|actual| schedule(actual).copy_tags = false));
-    assert!(!dated(|actual| policy(actual).state = PolicyState::Disabled));
-    assert!(!dated(|actual| policy(actual)
-        .definition
-        .target_tags
-        .clear()));
 }
 
 #[test]
@@ -299,25 +111,17 @@ fn what_is_missing_is_made_where_it_belongs() {
     role(&mut actual).arn = "arn:aws:iam::123456789012:role/team/dlm-lifecycle-role".to_owned();
     actual.policies.clear();
     let step = plan(&actual).changes[0].steps.pop().unwrap();
-    let Step::CreatePolicy { policy, tags } = step else {
+    let Step::CreatePolicy {
+        definition, tags, ..
+    } = step
+    else {
         panic!("{step:?}")
     };
     assert_eq!(
-        policy.execution_role_arn,
+        definition.execution_role_arn,
         "arn:aws:iam::123456789012:role/team/dlm-lifecycle-role"
     );
     assert_eq!(tags[SCHEDULE_SINCE], NOW);
-}
-
-#[test]
-fn a_role_settles_two_minutes_after_it_was_made() {
-    let settling = |created: &str| {
-        let mut actual = converged();
-        role(&mut actual).created = created.parse().unwrap();
-        plan(&actual).role_settling
-    };
-    assert!(settling("2026-11-22T05:28:01Z"));
-    assert!(!settling("2026-11-22T05:28:00Z"));
 }
 
 #[test]
@@ -325,7 +129,7 @@ fn people_are_warned_of_what_converge_leaves_alone() {
     let mut actual = converged();
     policy(&mut actual).state = PolicyState::Error;
     policy(&mut actual).status_message = Some("no permission".to_owned());
-    schedule(&mut actual).retain_count = None;
+    schedule(&mut actual).retain = by_age();
     let mut younger = actual.policies[0].clone();
     younger.id = "policy-0b".into();
     actual.policies.push(younger);
@@ -346,7 +150,7 @@ fn other_partitions_have_their_own_arns() {
     let desired = Desired::new(&settings, &Deployment::of_function(arn).unwrap());
     for text in [
         &desired.trust,
-        &desired.role_policy,
+        &desired.role_policy(&BTreeSet::new()),
         &desired.role_policy_arn(),
         &desired.policy_arn("policy-0a"),
     ] {

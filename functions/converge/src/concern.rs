@@ -1,0 +1,94 @@
+//! Whether a policy that Lifecycle Manager gave up on is any of this project's business: one of ours, or
+//! one that snapshots an etcd volume. About other teams' policies it says nothing.
+//!
+//! Invariant: what can't be told is a concern. Only what is known to be a stranger's is passed over.
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::aws::{AllMasters, AwsError, Filter, Storage, TaggedMaster};
+use etcd_backup_core::discovery::ETCD_PREFIX;
+use etcd_backup_core::ids::PolicyId;
+use etcd_backup_core::lifecycle_policy::{LifecyclePolicy, Policies, namesakes, ours};
+use etcd_backup_core::settings::Settings;
+use etcd_backup_core::volume::Volume;
+
+use crate::event::PolicyError;
+
+/// A policy that isn't ours, and what it might take.
+struct Suspect {
+    policy: LifecyclePolicy,
+    /// All etcd volumes of the Region.
+    volumes: Vec<Volume>,
+    /// All masters, where the policy goes by instances.
+    masters: Vec<TaggedMaster>,
+}
+
+/// Whether the policy is any of this project's business.
+pub async fn is_concern<A>(aws: &A, settings: &Settings, error: &PolicyError) -> bool
+where
+    A: Policies + Storage + AllMasters,
+{
+    // The event doesn't always say which policy it is about.
+    let Some(id) = &error.policy_id else {
+        return true;
+    };
+    match suspect(aws, settings, &id.as_str().into()).await {
+        Ok(Some(suspect)) => suspect.takes_etcd(),
+        Ok(None) => true,
+        Err(error) => {
+            tracing::warn!(policy_id = %id, "whether the policy takes etcd volumes is unknown: {error}");
+            true
+        }
+    }
+}
+
+/// Reads the policy and what it might take; `None` where it is ours, or is gone.
+async fn suspect<A>(
+    aws: &A,
+    settings: &Settings,
+    id: &PolicyId,
+) -> Result<Option<Suspect>, AwsError>
+where
+    A: Policies + Storage + AllMasters,
+{
+    let summaries = aws.policies().await?;
+    let mut own = ours(&summaries, settings);
+    own.extend(namesakes(&summaries, settings));
+    if own.iter().any(|policy| policy.id == *id) {
+        return Ok(None);
+    }
+    let Some(policy) = aws.policy(id).await? else {
+        return Ok(None);
+    };
+    let etcd = Filter::new("tag-key", [format!("{ETCD_PREFIX}*")]);
+    let volumes = aws.volumes(&[etcd]).await?;
+    let masters = if policy.definition.is_for_instances() {
+        aws.all_masters().await?
+    } else {
+        Vec::new()
+    };
+    Ok(Some(Suspect {
+        policy,
+        volumes,
+        masters,
+    }))
+}
+
+impl Suspect {
+    fn takes_etcd(&self) -> bool {
+        self.volumes.iter().any(|volume| {
+            let instance = self.instance_of(volume);
+            self.policy.definition.takes(&volume.tags, instance)
+        })
+    }
+
+    fn instance_of(&self, volume: &Volume) -> Option<&Tags> {
+        let is_holder = |master: &&TaggedMaster| {
+            let mut attachments = volume.attachments.iter();
+            attachments.any(|attachment| attachment.instance == master.id)
+        };
+        self.masters
+            .iter()
+            .find(is_holder)
+            .map(|master| &master.tags)
+    }
+}
