@@ -90,7 +90,7 @@ fn subject(report: &Report, deployment: &Deployment) -> String {
 fn body(report: &Report, deployment: &Deployment) -> String {
     let summary = &report.summary;
     let mut body = format!(
-        "etcd backups in account {}, Region {}, audited at {}.\n\
+        "etcd backups in account {}, Region {}, audited at {:.0}.\n\
          Due run {}: {} of {} etcd volumes have their snapshot.\n\
          Findings: {} critical, {} warning, {} info.\n",
         deployment.account,
@@ -154,7 +154,9 @@ fn heading(name: Option<&ClusterName>, cluster: Option<&ClusterReport>) -> Strin
                 "It can't be restored as a whole: there is no restore point.".to_owned()
             }
             (count, Some(latest)) => {
-                format!("It can be restored: the latest of {count} restore points is of {latest}.")
+                format!(
+                    "It can be restored: the latest of {count} restore points is of {latest:.0}."
+                )
             }
         };
         let _ = writeln!(heading, "{can}");

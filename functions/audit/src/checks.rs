@@ -1,22 +1,39 @@
 //! The checks: pure functions from what is there to what is wrong, one module per subject.
 
 pub mod clusters;
+pub mod generations;
 pub mod members;
 pub mod orphans;
 pub mod policy;
 pub mod restores;
+pub mod retired;
 pub mod runs;
 pub mod snapshots;
+pub mod tag_room;
 pub mod volumes;
+
+use std::collections::BTreeMap;
 
 use etcd_backup_core::fleet::{Cluster, Fleet};
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName};
 use etcd_backup_core::lifecycle_policy::LifecyclePolicy;
+use etcd_backup_core::restore_point::{History, RunSnapshots};
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use jiff::Timestamp;
 
 use crate::inventory::Inventory;
+
+/// What the snapshots of each cluster tell, by its name.
+pub type Histories<'a> = BTreeMap<&'a ClusterName, History<'a>>;
+
+/// The histories of all clusters: most checks ask them, so they are worked out once.
+pub fn histories<'a>(fleet: &'a Fleet, settings: &Settings) -> Histories<'a> {
+    let clusters = fleet.clusters.iter();
+    clusters
+        .map(|(name, cluster)| (name, History::new(cluster, Vec::new(), &settings.schedule)))
+        .collect()
+}
 
 /// All that a check may look at.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +42,8 @@ pub struct Scope<'a> {
     pub inventory: &'a Inventory,
     /// The volumes and snapshots of the clusters asked for.
     pub fleet: &'a Fleet,
+    /// What those snapshots tell.
+    pub histories: &'a Histories<'a>,
     /// The policy that converge keeps.
     pub policy: Option<&'a LifecyclePolicy>,
     /// The clusters that the event asked for.
@@ -35,13 +54,21 @@ pub struct Scope<'a> {
     pub now: Timestamp,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// The latest run that is due.
     pub fn due_run(&self) -> Run {
         self.settings.due_run(self.now)
     }
 
-    /// Whether an etcd cluster has lost every volume, with not even a wrongly tagged one left.
+    /// All runs that left anything of the etcd clusters that a cluster uses, newest first.
+    pub fn runs(&self, name: &ClusterName, cluster: &Cluster) -> Vec<RunSnapshots<'a>> {
+        let etcd_clusters = cluster.current_etcd_clusters(&self.settings.schedule);
+        let history = self.histories.get(name);
+        history.map_or(Vec::new(), |history| history.runs(&etcd_clusters))
+    }
+
+    /// Whether an etcd cluster has lost every volume, with not even a wrongly tagged one left, nor one that
+    /// an unfinished restore holds out of the masters' sight.
     pub fn is_lost(
         &self,
         name: &ClusterName,
@@ -56,6 +83,11 @@ impl Scope<'_> {
                 .likely_member()
                 .is_some_and(|key| key.etcd_cluster == *etcd_cluster)
         });
-        !any_volume && !any_misfit
+        let in_exchange = || restores::in_exchange(self, name);
+        !any_volume
+            && !any_misfit
+            && !in_exchange()
+                .iter()
+                .any(|key| key.etcd_cluster == *etcd_cluster)
     }
 }

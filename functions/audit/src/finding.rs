@@ -3,10 +3,11 @@
 mod message;
 
 use etcd_backup_core::ids::{
-    ClusterName, EtcdClusterName, GroupName, MemberKey, MemberName, PolicyId, RestoreId,
-    SnapshotId, VolumeId,
+    ClusterName, EtcdClusterName, GroupName, InstanceId, MemberKey, MemberName, PolicyId,
+    RestoreId, SnapshotId, VolumeId,
 };
 use etcd_backup_core::lifecycle_policy::PolicyState;
+use etcd_backup_core::restore_record::Direction;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Severity;
 use jiff::Timestamp;
@@ -56,6 +57,9 @@ pub enum Kind {
         /// When it was started.
         #[serde(skip_serializing_if = "Option::is_none")]
         latest_snapshot_started: Option<Timestamp>,
+        /// The restore that is bringing it back, and isn't finished.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        restore_id: Option<RestoreId>,
     },
     /// The due run left no snapshot of the member.
     SnapshotMissing {
@@ -124,15 +128,45 @@ pub enum Kind {
         restore_id: RestoreId,
         /// The run it restores; absent where snapshots were named by hand.
         run: Option<Run>,
-        /// When its first volume was made.
-        began: Timestamp,
-        /// Its volumes that aren't tagged for discovery.
+        /// Whether it is the restore itself that is unfinished, or its undo or redo.
+        direction: Direction,
+        /// When that began; absent where no record tells.
+        began: Option<Timestamp>,
+        /// The volumes that masters are to find in the end, and don't yet.
         volume_ids: Vec<VolumeId>,
         /// The autoscaling groups whose launches it suspended.
         suspended_groups: Vec<GroupName>,
-        /// Whether it is its undo that is unfinished.
-        #[serde(rename = "undo")]
-        is_undo: bool,
+    },
+    /// A restore is done, or undone, and masters still write to the volumes that it took out of service.
+    MastersOnRetiredVolumes {
+        /// The restore.
+        restore_id: RestoreId,
+        /// Whether it was the restore itself that took them out of service, or its undo or redo.
+        direction: Direction,
+        /// The masters that have one attached.
+        instance_ids: Vec<InstanceId>,
+        /// The volumes.
+        volume_ids: Vec<VolumeId>,
+    },
+    /// The due run is excused by a change of the schedule, and the member has had no snapshot for long.
+    DueRunNotJudged {
+        /// The due run.
+        due_run: Run,
+        /// Since when the schedule is as it is.
+        schedule_since: Timestamp,
+        /// The member's newest managed snapshot.
+        latest_snapshot: Option<SnapshotId>,
+        /// When it was started.
+        latest_snapshot_started: Option<Timestamp>,
+    },
+    /// A member's volume was made blank some days ago, though there are snapshots of what was before.
+    VolumeRecreated {
+        /// When it was made.
+        began: Timestamp,
+        /// The newest snapshot of what was before.
+        snapshot_before: SnapshotId,
+        /// When that was started.
+        snapshot_before_started: Timestamp,
     },
     /// Expected runs between a member's oldest and newest snapshot left none.
     SnapshotGap {
@@ -165,6 +199,8 @@ pub enum Kind {
         count: usize,
         /// How many there should be.
         retain_count: i32,
+        /// Why the rest is still there.
+        cause: RetentionCause,
     },
     /// The latest snapshot lacks a tag that a restore needs, or that the policy adds.
     SnapshotTagWrong {
@@ -191,13 +227,43 @@ pub enum Kind {
     },
     /// Managed snapshots that nobody will delete.
     SnapshotsOrphaned {
-        /// How many.
-        count: usize,
-        /// The sizes of the volumes they were taken of, summed up: more than they cost.
-        size_gib: i64,
-        /// What would delete those of them that are past retention and that no restore may need.
-        commands: Vec<String>,
+        /// Those of etcd volumes, and of volumes that may have been one.
+        #[serde(flatten)]
+        orphans: Orphans,
+        /// Those of masters' root volumes, which no restore ever needs.
+        #[serde(skip_serializing_if = "Orphans::is_empty")]
+        root_volumes: Orphans,
     },
+}
+
+/// Snapshots that nobody will delete.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Orphans {
+    /// How many.
+    pub count: usize,
+    /// The sizes of the volumes they were taken of, summed up: more than they cost.
+    pub size_gib: i64,
+    /// What would delete those of them that no restore may need.
+    pub commands: Vec<String>,
+}
+
+impl Orphans {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Why DLM keeps more snapshots than it is asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetentionCause {
+    /// DLM deletes nothing for a policy that isn't enabled.
+    PolicyNotEnabled,
+    /// The policy says another number: converge has not run since the setting changed, or failed.
+    PolicyKeepsMore,
+    /// DLM tries and fails: its role may not delete, or something holds the snapshots.
+    DeletionFails,
 }
 
 impl Kind {
@@ -215,6 +281,9 @@ impl Kind {
             Self::NoRestorePoint { .. } => "no_restore_point",
             Self::VolumeTagWrong { .. } => "volume_tag_wrong",
             Self::RestoreUnfinished { .. } => "restore_unfinished",
+            Self::MastersOnRetiredVolumes { .. } => "masters_on_retired_volumes",
+            Self::DueRunNotJudged { .. } => "due_run_not_judged",
+            Self::VolumeRecreated { .. } => "volume_recreated",
             Self::SnapshotGap { .. } => "snapshot_gap",
             Self::SnapshotStuck { .. } => "snapshot_stuck",
             Self::RetentionShort { .. } => "retention_short",
@@ -236,8 +305,11 @@ impl Kind {
             | Self::MemberDuplicated { .. }
             | Self::PolicyMissing { .. }
             | Self::PolicyNotEnabled { .. }
-            | Self::NoRestorePoint { .. } => Severity::Critical,
+            | Self::NoRestorePoint { .. }
+            | Self::MastersOnRetiredVolumes { .. } => Severity::Critical,
             Self::VolumeTagWrong { .. }
+            | Self::DueRunNotJudged { .. }
+            | Self::VolumeRecreated { .. }
             | Self::SnapshotGap { .. }
             | Self::SnapshotStuck { .. }
             | Self::RetentionShort { .. }
@@ -247,14 +319,15 @@ impl Kind {
             // No master can come back while launches are suspended.
             Self::RestoreUnfinished {
                 suspended_groups, ..
-            } => match suspended_groups.is_empty() {
-                true => Severity::Warning,
-                false => Severity::Critical,
-            },
-            Self::PolicyDuplicated { ours, .. } => match ours {
-                true => Severity::Warning,
-                false => Severity::Info,
-            },
+            } => {
+                if suspended_groups.is_empty() {
+                    Severity::Warning
+                } else {
+                    Severity::Critical
+                }
+            }
+            Self::PolicyDuplicated { ours: true, .. } => Severity::Warning,
+            Self::PolicyDuplicated { ours: false, .. } => Severity::Info,
             Self::SnapshotsOrphaned { .. } => Severity::Info,
         }
     }

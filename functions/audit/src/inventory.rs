@@ -1,19 +1,32 @@
-//! What the audit reads of an account: one listing of volumes, one of snapshots, the DLM policies.
+//! What the audit reads of an account: one listing of volumes, one of snapshots, the DLM policies; of
+//! autoscaling groups and masters only where something there asks for them.
 
 use std::collections::BTreeSet;
 
-use etcd_backup_core::aws::{AwsError, Filter, Groups, Storage, SuspendedGroup};
+use etcd_backup_core::aws::{
+    AllMasters, AwsError, Filter, Groups, Storage, SuspendedGroup, TaggedMaster,
+};
 use etcd_backup_core::discovery::ETCD_PREFIX;
 use etcd_backup_core::fleet::{Fleet, snapshot_filters};
-use etcd_backup_core::ids::PolicyId;
+use etcd_backup_core::ids::{ClusterName, GroupName, PolicyId};
 use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, Policies, PolicyKind, PolicyState, PolicySummary, ours,
 };
+use etcd_backup_core::provenance::Makers;
+use etcd_backup_core::restore_table::RestoreTable;
 use etcd_backup_core::restore_tags::PREFIX;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::volume::Volume;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+
+use crate::recorded::RecordedRestores;
+
+/// How many clusters' records are read at the same time.
+const RECORDS_READ_AT_ONCE: usize = 16;
+/// How many values EC2 takes of one filter.
+const FILTER_VALUES_MAX: usize = 200;
 
 /// What an account holds.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +41,14 @@ pub struct Inventory {
     pub other_policies: Vec<LifecyclePolicy>,
     /// All policies there are.
     pub policy_ids: BTreeSet<PolicyId>,
-    /// Autoscaling groups whose launches a restore suspended; read only where a volume tells of one.
+    /// What is recorded of restores.
+    pub restores: RecordedRestores,
+    /// Autoscaling groups whose launches a restore suspended; read only where a record or a volume tells
+    /// of one.
     pub suspended_groups: Vec<SuspendedGroup>,
+    /// The masters of all clusters; read only where a policy may take volumes by their instances' tags,
+    /// or where a restore took a volume out of service.
+    pub masters: Vec<TaggedMaster>,
 }
 
 /// Reads an account.
@@ -38,14 +57,16 @@ pub struct Inventory {
 ///
 /// When any page of any listing can't be read.
 pub async fn collect(
-    aws: &(impl Storage + Policies + Groups),
+    aws: &(impl Storage + Policies + Groups + AllMasters + RestoreTable),
     settings: &Settings,
+    asked: Option<&[ClusterName]>,
 ) -> Result<Inventory, AwsError> {
     let (volume_filters, snapshot_filters) = (volume_filters(settings), snapshot_filters(settings));
-    let (volumes, snapshots, summaries) = tokio::try_join!(
+    let (volumes, snapshots, summaries, restores) = tokio::try_join!(
         aws.volumes(&volume_filters),
         aws.snapshots(&snapshot_filters),
         aws.policies(),
+        recorded_restores(aws, settings, asked),
     )?;
     let own: BTreeSet<&PolicyId> = ours(&summaries, settings)
         .into_iter()
@@ -57,18 +78,32 @@ pub async fn collect(
             && !own.contains(&policy.id)
     };
     let others = summaries.iter().filter(is_other).map(|policy| &policy.id);
+    let policies = details(aws, own.iter().copied()).await?;
+    let other_policies = details(aws, others).await?;
     let knows_of_restore = |volume: &Volume| volume.tags.keys().any(|key| key.starts_with(PREFIX));
-    let suspended_groups = match volumes.iter().any(knows_of_restore) {
-        true => aws.suspended_groups().await?,
-        false => Vec::new(),
+    let is_any_unfinished = restores.unfinished_ones().next().is_some();
+    let suspended_groups = if is_any_unfinished || volumes.iter().any(knows_of_restore) {
+        suspended_groups(aws, &restores).await?
+    } else {
+        Vec::new()
+    };
+    let mut all_policies = policies.iter().chain(&other_policies);
+    let masters = if all_policies.any(|policy| policy.definition.is_for_instances())
+        || restores.took_any_out_of_service()
+    {
+        aws.all_masters().await?
+    } else {
+        Vec::new()
     };
     Ok(Inventory {
-        policies: details(aws, own.iter().copied()).await?,
-        other_policies: details(aws, others).await?,
+        policies,
+        other_policies,
         policy_ids: summaries.iter().map(|policy| policy.id.clone()).collect(),
         volumes,
         snapshots,
+        restores,
         suspended_groups,
+        masters,
     })
 }
 
@@ -77,6 +112,68 @@ fn volume_filters(settings: &Settings) -> Vec<Filter> {
     let ours = [ETCD_PREFIX, PREFIX].map(|prefix| format!("{prefix}*"));
     let targets = settings.target_tags.iter().map(|tag| tag.key.clone());
     vec![Filter::new("tag-key", ours.into_iter().chain(targets))]
+}
+
+/// The records of the clusters asked for; without any, of all that have records. That is one query, and
+/// one for each of those clusters: what no restore ever touched costs nothing.
+async fn recorded_restores(
+    aws: &(impl Storage + RestoreTable),
+    settings: &Settings,
+    asked: Option<&[ClusterName]>,
+) -> Result<RecordedRestores, AwsError> {
+    let Some(table) = &settings.restores_table else {
+        return Ok(RecordedRestores::default());
+    };
+    let clusters = match asked {
+        Some(asked) => asked.to_vec(),
+        None => aws.clusters_with_records(table).await?,
+    };
+    let reads = clusters.into_iter().map(async |cluster| {
+        let stored = aws.records(table, &cluster).await?;
+        Ok((cluster, stored))
+    });
+    let mut restores = RecordedRestores::default();
+    let mut reads = stream::iter(reads).buffer_unordered(RECORDS_READ_AT_ONCE);
+    while let Some((cluster, stored)) = reads.try_next().await? {
+        restores.add(cluster, &stored);
+    }
+    let ids: BTreeSet<String> = restores
+        .unfinished_ones()
+        .flat_map(|record| record.volume_ids())
+        .map(ToString::to_string)
+        .collect();
+    for ids in Vec::from_iter(ids).chunks(FILTER_VALUES_MAX) {
+        let found = aws.volumes(&[Filter::new("volume-id", ids)]).await?;
+        let by_id = found.into_iter().map(|volume| (volume.id.clone(), volume));
+        restores.volumes.extend(by_id);
+    }
+    Ok(restores)
+}
+
+/// The groups that carry a restore's tag, and those that a record names and somebody took the tag off.
+async fn suspended_groups(
+    aws: &impl Groups,
+    restores: &RecordedRestores,
+) -> Result<Vec<SuspendedGroup>, AwsError> {
+    let mut groups = aws.suspended_groups().await?;
+    for record in restores.unfinished_ones() {
+        let is_untagged = |name: &&GroupName| groups.iter().all(|group| group.name != **name);
+        let untagged: Vec<_> = record
+            .held_groups
+            .iter()
+            .filter(is_untagged)
+            .cloned()
+            .collect();
+        if !untagged.is_empty() {
+            let suspended = aws.with_launches_suspended(&untagged).await?;
+            groups.extend(suspended.into_iter().map(|name| SuspendedGroup {
+                name,
+                cluster: Some(record.cluster.clone()),
+                by: record.id.clone(),
+            }));
+        }
+    }
+    Ok(groups)
 }
 
 async fn details<'a>(
@@ -96,12 +193,18 @@ impl Inventory {
         self.policies.iter().min_by_key(|policy| policy.created)
     }
 
+    /// All that can have made a snapshot.
+    pub fn makers(&self, settings: &Settings) -> Makers {
+        Makers::new(&self.policy_ids, &self.policies, settings)
+    }
+
     /// Volumes and snapshots sorted by cluster and member, without snapshots yet to come at `now`.
     pub fn fleet(&self, settings: &Settings, now: Timestamp) -> Fleet {
         let started = self
             .snapshots
             .iter()
             .filter(|snapshot| snapshot.started <= now);
-        Fleet::new(self.volumes.clone(), started.cloned().collect(), settings)
+        let makers = self.makers(settings);
+        Fleet::new(self.volumes.clone(), started.cloned().collect(), &makers)
     }
 }

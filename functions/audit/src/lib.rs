@@ -2,8 +2,9 @@
 //! one hasn't.
 //!
 //! Collect ([`inventory`]) → decide ([`report`], with one pure check per subject in [`checks`]) →
-//! show ([`text`], [`alert`], [`metrics`], [`widget`]) → act (one SNS message). What an account holds is read in four calls,
-//! pages aside; a page that can't be read fails the audit rather than showing half an account.
+//! show ([`text`], [`alert`], [`metrics`], [`widget`]) → act (one SNS message). What an account holds is
+//! read in four calls, pages aside, and two more where a restore left traces or a policy takes volumes by
+//! their instances; a page that can't be read fails the audit rather than showing half an account.
 
 pub mod alert;
 pub mod checks;
@@ -11,6 +12,7 @@ pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod metrics;
+pub mod recorded;
 pub mod report;
 pub mod text;
 pub mod widget;
@@ -18,9 +20,10 @@ pub mod widget;
 use std::time::Duration;
 
 use etcd_backup_aws::function::Invocation;
-use etcd_backup_core::aws::{Alerts, Groups, Storage};
+use etcd_backup_core::aws::{Alerts, AllMasters, Groups, Storage};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::lifecycle_policy::Policies;
+use etcd_backup_core::restore_table::RestoreTable;
 use etcd_backup_core::settings::Settings;
 use serde_json::Value;
 
@@ -37,7 +40,7 @@ const FINDINGS_LOGGED_MAX: usize = 100;
 /// `InvalidEvent` for an event that can't be taken; `AwsError` when a listing or the publishing of
 /// the alert fails.
 pub async fn handle(
-    aws: &(impl Storage + Policies + Groups + Alerts),
+    aws: &(impl Storage + Policies + Groups + AllMasters + RestoreTable + Alerts),
     settings: &Settings,
     invocation: Invocation,
 ) -> Result<Value, Diagnostic> {
@@ -45,7 +48,7 @@ pub async fn handle(
         Event::Audit(request) => audit(aws, settings, &request, &invocation).await,
         Event::Widget(request, appearance) => {
             let now = request.now.unwrap_or(invocation.now);
-            let inventory = inventory::collect(aws, settings).await?;
+            let inventory = inventory::collect(aws, settings, request.clusters.as_deref()).await?;
             let html = widget::answer(&inventory, settings, &request, appearance, now);
             Ok(Value::String(html))
         }
@@ -54,13 +57,13 @@ pub async fn handle(
 }
 
 async fn audit(
-    aws: &(impl Storage + Policies + Groups + Alerts),
+    aws: &(impl Storage + Policies + Groups + AllMasters + RestoreTable + Alerts),
     settings: &Settings,
     request: &Request,
     invocation: &Invocation,
 ) -> Result<Value, Diagnostic> {
     let now = request.now.unwrap_or(invocation.now);
-    let inventory = inventory::collect(aws, settings).await?;
+    let inventory = inventory::collect(aws, settings, request.clusters.as_deref()).await?;
     let mut report = Report::new(inventory, settings, request, now);
     write_metrics(&report, request, invocation.started.elapsed());
     if let Some(alert) = alert::alert(&report, settings, &invocation.deployment) {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::fleet::{Cluster, Fleet, Member};
 use etcd_backup_core::ids::ClusterName;
-use etcd_backup_core::restore_point;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::{Settings, Severity};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -12,7 +11,7 @@ use etcd_backup_core::volume::Volume;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::checks::{self, Scope};
+use crate::checks::{self, Histories, Scope};
 use crate::event::Request;
 use crate::finding::{Finding, Kind};
 use crate::inventory::Inventory;
@@ -142,7 +141,10 @@ impl Report {
         now: Timestamp,
     ) -> Self {
         let fleet = asked_fleet(&inventory, settings, request, now);
-        Self::of(&scope(&inventory, &fleet, settings, request, now))
+        let histories = checks::histories(&fleet, settings);
+        Self::of(&scope(
+            &inventory, &fleet, &histories, settings, request, now,
+        ))
     }
 
     /// Judges what is in scope.
@@ -203,6 +205,7 @@ pub fn asked_fleet(
 pub fn scope<'a>(
     inventory: &'a Inventory,
     fleet: &'a Fleet,
+    histories: &'a Histories<'a>,
     settings: &'a Settings,
     request: &'a Request,
     now: Timestamp,
@@ -210,6 +213,7 @@ pub fn scope<'a>(
     Scope {
         inventory,
         fleet,
+        histories,
         policy: inventory.policy(),
         asked: request.clusters.as_deref(),
         settings,
@@ -230,11 +234,13 @@ fn find(scope: &Scope) -> Vec<Finding> {
         checks::clusters::check_presence(scope),
         checks::clusters::check_restore_points(scope),
         checks::members::check(scope),
+        checks::generations::check(scope),
         checks::volumes::check(scope),
         checks::runs::check(scope),
         checks::snapshots::check(scope),
         checks::clusters::check_skew(scope),
         checks::restores::check(scope),
+        checks::retired::check(scope),
         checks::orphans::check(scope),
     ]
     .concat();
@@ -267,11 +273,7 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
         .map(|name| {
             let absent = Cluster::default();
             let cluster = scope.fleet.clusters.get(&name).unwrap_or(&absent);
-            let runs = restore_point::runs(
-                cluster,
-                &cluster.current_etcd_clusters(scope.settings.schedule.interval()),
-                &scope.settings.schedule,
-            );
+            let runs = scope.runs(&name, cluster);
             let counts = counts.get(&name).copied().unwrap_or_default();
             let points: Vec<_> = runs.iter().filter(|run| run.is_complete()).collect();
             ClusterReport {

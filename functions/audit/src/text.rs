@@ -14,7 +14,7 @@ impl fmt::Display for Report {
         let summary = &self.summary;
         writeln!(
             f,
-            "etcd backup audit at {}: {}",
+            "etcd backup audit at {:.0}: {}",
             self.audited_at,
             self.worst.name().to_uppercase()
         )?;
@@ -30,7 +30,7 @@ impl fmt::Display for Report {
                 cluster.cluster, cluster.volumes_covered, cluster.volumes, cluster.restore_points
             )?;
             match (cluster.latest_restore_point, cluster.skew_seconds) {
-                (Some(latest), Some(skew)) => writeln!(f, ", latest {latest} (skew {skew} s)")?,
+                (Some(latest), Some(skew)) => writeln!(f, ", latest {latest:.0} (skew {skew} s)")?,
                 _ => writeln!(f)?,
             }
         }

@@ -15,6 +15,7 @@ mod style;
 use etcd_backup_core::settings::Settings;
 use jiff::Timestamp;
 
+use crate::checks;
 use crate::event::{Appearance, Request};
 use crate::inventory::Inventory;
 use crate::report::{self, Report};
@@ -32,7 +33,8 @@ pub fn answer(
     now: Timestamp,
 ) -> String {
     let fleet = report::asked_fleet(inventory, settings, request, now);
-    let scope = report::scope(inventory, &fleet, settings, request, now);
+    let histories = checks::histories(&fleet, settings);
+    let scope = report::scope(inventory, &fleet, &histories, settings, request, now);
     let report = Report::of(&scope);
     let columns_max = html::columns_fitting(appearance.width_px);
     let calendar = Calendar::new(&scope, &report, columns_max);

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::{ClusterName, EtcdClusterName};
-use etcd_backup_core::restore_point;
+use etcd_backup_core::ids::{ClusterName, EtcdClusterName, RestoreId};
 use etcd_backup_core::settings::ExpectClusters;
 use etcd_backup_core::snapshot::Snapshot;
 use jiff::Timestamp;
 
-use super::{Scope, runs};
+use super::{Scope, restores, runs};
 use crate::finding::{Finding, Kind, Subject};
 
 /// How far apart a restore point's snapshots may be started; restore's own default as well.
@@ -24,7 +23,7 @@ pub fn check_presence(scope: &Scope) -> Vec<Finding> {
         .filter_map(|f| f.subject.cluster.clone())
         .collect();
     for name in wanted(scope) {
-        if !lost.contains(&name) && volume_count(scope, &name) == 0 {
+        if !lost.contains(&name) && !has_any(scope, &name) {
             findings.push(Finding::new(
                 Subject {
                     cluster: Some(name),
@@ -36,22 +35,32 @@ pub fn check_presence(scope: &Scope) -> Vec<Finding> {
     }
     let none_on_purpose = scope.settings.expect_clusters == ExpectClusters::None;
     let whole_account = scope.asked.is_none() && !none_on_purpose;
-    if findings.is_empty() && whole_account && scope.fleet.volume_count() == 0 {
+    let is_empty = || {
+        scope.fleet.volume_count() == 0
+            && !scope.fleet.clusters.keys().any(|name| has_any(scope, name))
+    };
+    if findings.is_empty() && whole_account && is_empty() {
         findings.push(Finding::new(Subject::default(), nothing()));
     }
     findings
+}
+
+/// Whether a cluster has etcd volumes, those among them that a restore holds at the moment.
+fn has_any(scope: &Scope, name: &ClusterName) -> bool {
+    volume_count(scope, name) > 0 || !restores::in_exchange(scope, name).is_empty()
 }
 
 fn nothing() -> Kind {
     Kind::NoEtcdVolumes {
         latest_snapshot: None,
         latest_snapshot_started: None,
+        restore_id: None,
     }
 }
 
 fn total_losses(scope: &Scope) -> Vec<Finding> {
-    let interval = scope.settings.schedule.interval();
-    let is_recent = |started: Timestamp| scope.now.duration_since(started) < interval * 2;
+    let window = scope.settings.schedule.loss_window();
+    let is_recent = |started: Timestamp| scope.now.duration_since(started) < window;
     let mut findings = Vec::new();
     for (name, cluster) in &scope.fleet.clusters {
         for etcd_cluster in cluster.etcd_clusters() {
@@ -64,12 +73,26 @@ fn total_losses(scope: &Scope) -> Vec<Finding> {
                     Kind::NoEtcdVolumes {
                         latest_snapshot: Some(newest.id.clone()),
                         latest_snapshot_started: Some(newest.started),
+                        restore_id: restore_of(scope, name, &etcd_cluster),
                     },
                 ));
             }
         }
     }
     findings
+}
+
+/// The restore that has begun to bring a lost etcd cluster back.
+fn restore_of(
+    scope: &Scope,
+    name: &ClusterName,
+    etcd_cluster: &EtcdClusterName,
+) -> Option<RestoreId> {
+    let record = restores::unfinished(scope, name)?;
+    let mut of_record = record.etcd_clusters();
+    of_record
+        .any(|of_record| of_record == etcd_cluster)
+        .then(|| record.id.clone())
 }
 
 fn newest_snapshot<'a>(
@@ -108,11 +131,9 @@ pub fn check_restore_points(scope: &Scope) -> Vec<Finding> {
     for (name, cluster) in &scope.fleet.clusters {
         for etcd_cluster in cluster.etcd_clusters() {
             let all_due = all_due(scope, cluster, &etcd_cluster);
-            let runs = restore_point::runs(
-                cluster,
-                &BTreeSet::from([etcd_cluster.clone()]),
-                &scope.settings.schedule,
-            );
+            let history = scope.histories.get(name);
+            let only = BTreeSet::from([etcd_cluster.clone()]);
+            let runs = history.map_or(Vec::new(), |history| history.runs(&only));
             if !all_due || runs.iter().any(|run| run.is_complete()) {
                 continue;
             }
@@ -140,13 +161,11 @@ fn all_due(scope: &Scope, cluster: &Cluster, etcd_cluster: &EtcdClusterName) -> 
 
 /// `restore_point_skewed`: how far apart the latest restore point's snapshots were started.
 pub fn check_skew(scope: &Scope) -> Vec<Finding> {
-    let schedule = &scope.settings.schedule;
     let skewed = scope.fleet.clusters.iter().filter_map(|(name, cluster)| {
         if cluster.volume_count() == 0 {
             return None;
         }
-        let etcd_clusters = cluster.current_etcd_clusters(schedule.interval());
-        let runs = restore_point::runs(cluster, &etcd_clusters, schedule);
+        let runs = scope.runs(name, cluster);
         let latest = runs.into_iter().find(|run| run.is_complete())?;
         let skew_seconds = latest.skew_seconds();
         let subject = Subject {

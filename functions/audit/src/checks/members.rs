@@ -5,7 +5,7 @@ use etcd_backup_core::fleet::{Cluster, Member};
 use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
 use etcd_backup_core::volume::Volume;
 
-use super::Scope;
+use super::{Scope, restores};
 use crate::finding::{Finding, Kind, Subject};
 
 /// How many volumes a finding names.
@@ -15,10 +15,14 @@ const IDS_NAMED_MAX: usize = 10;
 pub fn check(scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, cluster) in &scope.fleet.clusters {
+        let in_exchange = restores::in_exchange(scope, name);
         for (key, member) in &cluster.members {
             let subject = Subject::member(name, key);
             match &member.volumes[..] {
-                [] if member.is_named && !has_misfit(scope, name, key) => {
+                [] if member.is_named
+                    && !has_misfit(scope, name, key)
+                    && !in_exchange.contains(key) =>
+                {
                     findings.push(Finding::new(subject, missing(cluster, key, member)));
                 }
                 [] | [_] => {}

@@ -1,25 +1,40 @@
 //! Managed snapshots that nobody will delete.
 //!
-//! DLM counts per volume and policy: when the volume is deleted or loses the target tag, or the policy
-//! is deleted, what it kept stays for ever. Root volumes carry the target tag as well, so what they
-//! left when their masters were replaced counts too.
+//! DLM counts per volume, policy and schedule: when the volume is deleted or loses the target tag, when
+//! the policy is deleted or its schedule renamed, what was kept stays for ever. Masters' root volumes
+//! carry the target tag as well, so what they left when their masters were replaced counts too, apart.
+//!
+//! Invariant: what a restore may need is in no command. That is each etcd cluster's own latest restore
+//! point, the latest of the cluster as a whole, and the last snapshot of each member; of a snapshot whose
+//! tags don't tell whose it is, and whose volume is gone, nobody knows that it isn't a member's last.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_backup_core::discovery::cluster_of;
-use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::{ClusterName, SnapshotId, VolumeId};
-use etcd_backup_core::restore_point;
-use etcd_backup_core::snapshot::{DLM_POLICY_ID, Snapshot};
+use etcd_backup_core::discovery::{CLUSTER, Identity, NAME, cluster_of};
+use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId, VolumeId};
+use etcd_backup_core::provenance::{Maker, Makers};
+use etcd_backup_core::restore_point::{History, RunSnapshots};
+use etcd_backup_core::snapshot::{DLM_SCHEDULE_NAME, Snapshot};
 use etcd_backup_core::volume::Volume;
 
 use super::Scope;
-use crate::finding::{Finding, Kind, Subject};
+use crate::finding::{Finding, Kind, Orphans, Subject};
 
 /// How many ids a command holds.
 const IDS_PER_COMMAND: usize = 50;
 /// How many commands a finding holds; the count is exact.
 const COMMANDS_MAX: usize = 4;
+/// What kops tags a group's instances and root volumes with, and no etcd volume.
+const INSTANCE_GROUP: &str = "kops.k8s.io/instancegroup";
+
+/// What is orphaned of one cluster.
+#[derive(Default)]
+struct OfCluster<'a> {
+    /// Of etcd volumes, and of what may have been one.
+    of_etcd: Vec<&'a Snapshot>,
+    of_root_volumes: Vec<&'a Snapshot>,
+}
 
 /// `snapshots_orphaned`, one per cluster. Without a policy there is nothing that would delete any
 /// snapshot, which `policy_missing` says already.
@@ -27,31 +42,69 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
     if scope.policy.is_none() {
         return Vec::new();
     }
-    let targeted: BTreeSet<&VolumeId> = scope
-        .inventory
-        .volumes
-        .iter()
-        .filter(|volume| volume.exists() && scope.settings.targets(&volume.tags))
-        .map(|volume: &Volume| &volume.id)
-        .collect();
-    let mut orphans: BTreeMap<Option<ClusterName>, Vec<&Snapshot>> = BTreeMap::new();
-    for snapshot in scope
-        .inventory
-        .snapshots
-        .iter()
-        .filter(|s| is_in_scope(scope, s))
-    {
-        if is_orphaned(scope, &targeted, snapshot) {
-            orphans
-                .entry(cluster_of(&snapshot.tags))
-                .or_default()
-                .push(snapshot);
+    let targeted = targeted_volumes(scope);
+    let etcd_volumes = etcd_volumes(scope);
+    let mut by_cluster: BTreeMap<Option<ClusterName>, OfCluster> = BTreeMap::new();
+    let makers = scope.inventory.makers(scope.settings);
+    for (cluster, snapshot) in managed(scope, &makers) {
+        if targeted.contains(&snapshot.volume_id) && !is_of_what_is_gone(&makers, snapshot) {
+            continue;
+        }
+        let of_cluster = by_cluster.entry(cluster).or_default();
+        if is_of_root_volume(snapshot) && !etcd_volumes.contains(&snapshot.volume_id) {
+            of_cluster.of_root_volumes.push(snapshot);
+        } else {
+            of_cluster.of_etcd.push(snapshot);
         }
     }
-    orphans
+    if by_cluster.is_empty() {
+        return Vec::new();
+    }
+    let mut needed = needed_of_members(scope);
+    for of_cluster in by_cluster.values() {
+        needed.extend(last_of_unknown(&of_cluster.of_etcd));
+    }
+    by_cluster
         .into_iter()
-        .map(|(cluster, orphans)| finding(scope, cluster, &orphans))
+        .map(|(cluster, orphans)| finding(scope, cluster, &orphans, &needed))
         .collect()
+}
+
+/// The volumes that DLM takes, and so the ones of which it deletes.
+fn targeted_volumes<'a>(scope: &Scope<'a>) -> BTreeSet<&'a VolumeId> {
+    let volumes = scope.inventory.volumes.iter();
+    let targeted = volumes.filter(|volume| volume.exists() && scope.settings.targets(&volume.tags));
+    targeted.map(|volume: &Volume| &volume.id).collect()
+}
+
+/// The volumes that are etcd's, or were, whatever their snapshots' tags say.
+fn etcd_volumes<'a>(scope: &Scope<'a>) -> BTreeSet<&'a VolumeId> {
+    let clusters = scope.fleet.clusters.values();
+    let of_members = clusters.flat_map(Cluster::all_volumes);
+    let misfits = scope.fleet.misfits.values().flatten();
+    of_members
+        .map(|(_, volume)| &volume.id)
+        .chain(misfits.map(|misfit| &misfit.volume.id))
+        .collect()
+}
+
+/// All managed snapshots asked for, members' and others', with the cluster that each is of.
+fn managed<'a>(scope: &Scope<'a>, makers: &Makers) -> Vec<(Option<ClusterName>, &'a Snapshot)> {
+    let members = scope.fleet.clusters.iter().flat_map(|(name, cluster)| {
+        let members = cluster.members.values();
+        let snapshots = members.flat_map(|member| &member.snapshots);
+        snapshots.map(move |of_member| (Some(name.clone()), &of_member.snapshot))
+    });
+    let mut managed: Vec<(Option<ClusterName>, &Snapshot)> = members.collect();
+    let of_members: BTreeSet<&SnapshotId> = managed.iter().map(|(_, of)| &of.id).collect();
+    let all = scope.inventory.snapshots.iter();
+    let others: Vec<_> = all
+        .filter(|snapshot| !of_members.contains(&snapshot.id) && is_in_scope(scope, snapshot))
+        .filter(|snapshot| makers.manage(snapshot))
+        .map(|snapshot| (cluster_of(&snapshot.tags), snapshot))
+        .collect();
+    managed.extend(others);
+    managed
 }
 
 fn is_in_scope(scope: &Scope, snapshot: &Snapshot) -> bool {
@@ -59,35 +112,57 @@ fn is_in_scope(scope: &Scope, snapshot: &Snapshot) -> bool {
     let is_asked = scope
         .asked
         .is_none_or(|asked| cluster.is_some_and(|cluster| asked.contains(&cluster)));
-    is_asked
-        && snapshot.started <= scope.now
-        && snapshot.is_managed(scope.settings)
-        && !snapshot.volume_id.is_of_a_copy()
+    is_asked && snapshot.started <= scope.now
 }
 
-fn is_orphaned(scope: &Scope, targeted: &BTreeSet<&VolumeId>, snapshot: &Snapshot) -> bool {
-    let policy = snapshot.tags.get(DLM_POLICY_ID);
-    let policy_is_gone = policy.is_some_and(|id| {
-        !scope
-            .inventory
-            .policy_ids
-            .iter()
-            .any(|existing| existing.as_str() == id)
-    });
-    policy_is_gone || !targeted.contains(&snapshot.volume_id)
+/// Whether the policy that made a snapshot is gone, or has no schedule of that name any more. What a
+/// person took of a volume that DLM takes is theirs to delete.
+fn is_of_what_is_gone(makers: &Makers, snapshot: &Snapshot) -> bool {
+    match makers.maker(snapshot) {
+        Maker::FormerPolicy => true,
+        Maker::FormerSchedule => snapshot.tags.contains_key(DLM_SCHEDULE_NAME),
+        Maker::OurSchedule | Maker::ScheduleBesideOurs | Maker::Unnamed | Maker::Stranger => false,
+    }
 }
 
-fn finding(scope: &Scope, name: Option<ClusterName>, orphans: &[&Snapshot]) -> Finding {
-    let cluster = name
-        .as_ref()
-        .and_then(|name| scope.fleet.clusters.get(name));
-    let needed = cluster
-        .map(|cluster| needed(scope, cluster))
-        .unwrap_or_default();
-    let may_all_be_needed = cluster.is_some_and(has_volume_made_blank);
-    let deletable = orphans.iter().filter(|orphan| {
+/// kops tags a master's root volume like the master: the cluster, the role and the group's name, but no
+/// etcd cluster. A snapshot of which less is known may be of an etcd volume.
+fn is_of_root_volume(snapshot: &Snapshot) -> bool {
+    let tags = &snapshot.tags;
+    let (Some(name), Some(cluster)) = (tags.get(NAME), tags.get(CLUSTER)) else {
+        return false;
+    };
+    let is_a_groups = name.ends_with(&format!(".masters.{cluster}"));
+    Identity::of(tags).is_none()
+        && !name.contains(".etcd-")
+        && (is_a_groups || tags.contains_key(INSTANCE_GROUP))
+}
+
+fn finding(
+    scope: &Scope,
+    name: Option<ClusterName>,
+    found: &OfCluster,
+    needed: &BTreeSet<SnapshotId>,
+) -> Finding {
+    // While nobody has said yet whether a blank beginning was meant, all that was before may be needed.
+    let history = name.as_ref().and_then(|name| scope.histories.get(name));
+    let may_all_be_needed =
+        history.is_some_and(|history| history.recreated(scope.now).next().is_some());
+    let is_deletable = |orphan: &&&Snapshot| {
         !may_all_be_needed && is_past_retention(scope, orphan) && !needed.contains(&orphan.id)
-    });
+    };
+    let subject = Subject {
+        cluster: name,
+        ..Subject::default()
+    };
+    let kind = Kind::SnapshotsOrphaned {
+        orphans: orphans(&found.of_etcd, found.of_etcd.iter().filter(is_deletable)),
+        root_volumes: orphans(&found.of_root_volumes, found.of_root_volumes.iter()),
+    };
+    Finding::new(subject, kind)
+}
+
+fn orphans<'a>(all: &[&Snapshot], deletable: impl Iterator<Item = &'a &'a Snapshot>) -> Orphans {
     let ids: Vec<&str> = deletable.map(|orphan| orphan.id.as_str()).collect();
     let command = |ids: &[&str]| {
         format!(
@@ -95,24 +170,12 @@ fn finding(scope: &Scope, name: Option<ClusterName>, orphans: &[&Snapshot]) -> F
             ids.join(" ")
         )
     };
-    Finding::new(
-        Subject {
-            cluster: name,
-            ..Subject::default()
-        },
-        Kind::SnapshotsOrphaned {
-            count: orphans.len(),
-            size_gib: orphans
-                .iter()
-                .map(|orphan| i64::from(orphan.size_gib))
-                .sum(),
-            commands: ids
-                .chunks(IDS_PER_COMMAND)
-                .take(COMMANDS_MAX)
-                .map(command)
-                .collect(),
-        },
-    )
+    let commands = ids.chunks(IDS_PER_COMMAND).take(COMMANDS_MAX).map(command);
+    Orphans {
+        count: all.len(),
+        size_gib: all.iter().map(|orphan| i64::from(orphan.size_gib)).sum(),
+        commands: commands.collect(),
+    }
 }
 
 /// Whether DLM would have deleted the snapshot by now. Younger ones are history that was promised.
@@ -122,29 +185,72 @@ fn is_past_retention(scope: &Scope, snapshot: &Snapshot) -> bool {
     schedule.run_of(snapshot.started).at() < scope.due_run().at() - kept
 }
 
-/// Whether a member's volume was made blank though there are snapshots of another: `kops update` makes
-/// such volumes after a loss, and then the snapshots from before it are all that is left.
-fn has_volume_made_blank(cluster: &Cluster) -> bool {
-    cluster.members.values().any(|member| {
-        member
-            .volumes
-            .iter()
-            .filter(|volume| volume.made_from.is_none())
-            .any(|volume| {
-                let mut snapshots = member.snapshots.iter();
-                snapshots.any(|of_member| of_member.snapshot.volume_id != volume.id)
-            })
-    })
+/// What restores of the clusters, their etcd clusters or their members would begin with.
+fn needed_of_members(scope: &Scope) -> BTreeSet<SnapshotId> {
+    let clusters = scope.fleet.clusters.iter();
+    clusters
+        .flat_map(|(name, cluster)| {
+            let members = cluster.members.values();
+            let last = members.flat_map(|member| last_of(snapshots(member)));
+            let last: Vec<SnapshotId> = last.collect();
+            last.into_iter()
+                .chain(of_restore_points(scope, name, cluster))
+        })
+        .collect()
 }
 
-/// The snapshots that the cluster's latest restore point is made of.
-fn needed(scope: &Scope, cluster: &Cluster) -> BTreeSet<SnapshotId> {
-    let schedule = &scope.settings.schedule;
-    let etcd_clusters = cluster.current_etcd_clusters(schedule.interval());
-    let runs = restore_point::runs(cluster, &etcd_clusters, schedule);
-    let latest = runs.into_iter().find(|run| run.is_complete());
-    let snapshots = latest
-        .into_iter()
-        .flat_map(|run| run.snapshots.into_values());
-    snapshots.map(|snapshot| snapshot.id).collect()
+fn of_restore_points(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> Vec<SnapshotId> {
+    let Some(history) = scope.histories.get(name) else {
+        return Vec::new();
+    };
+    let each = cluster.etcd_clusters().into_iter();
+    let each = each.map(|etcd_cluster| history.runs(&BTreeSet::from([etcd_cluster])));
+    each.chain([scope.runs(name, cluster)])
+        .flat_map(|runs| of_latest(history, &runs))
+        .collect()
+}
+
+/// The snapshots of the latest restore point of each generation: whether what came after a blank
+/// beginning is what should be there, only a person knows.
+fn of_latest(history: &History, runs: &[RunSnapshots]) -> Vec<SnapshotId> {
+    let generation = |(key, snapshot): (&&MemberKey, &&Snapshot)| {
+        let generations = history.generations(key)?;
+        Some(generations.of_snapshot(snapshot)?.number)
+    };
+    let mut known: BTreeSet<Vec<Option<usize>>> = BTreeSet::new();
+    let complete = runs.iter().filter(|run| run.is_complete());
+    complete
+        .filter(|run| known.insert(run.snapshots.iter().map(generation).collect()))
+        .flat_map(|run| run.snapshots.values())
+        .map(|snapshot| snapshot.id.clone())
+        .collect()
+}
+
+fn snapshots(member: &Member) -> impl DoubleEndedIterator<Item = &Snapshot> + Clone {
+    member.snapshots.iter().map(|of_member| &of_member.snapshot)
+}
+
+/// The last one, and the last that a volume can be made from; of snapshots sorted by their start.
+fn last_of<'a>(
+    snapshots: impl DoubleEndedIterator<Item = &'a Snapshot> + Clone,
+) -> impl Iterator<Item = SnapshotId> {
+    let last = snapshots.clone().next_back();
+    let usable = snapshots.rev().find(|snapshot| snapshot.is_usable());
+    last.into_iter().chain(usable).map(|of| of.id.clone())
+}
+
+/// The same of volumes that are gone and may have been a member's: no tag of the snapshots tells.
+fn last_of_unknown(orphans: &[&Snapshot]) -> Vec<SnapshotId> {
+    let mut by_volume: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
+    for orphan in orphans {
+        if Identity::of(&orphan.tags).and_then(Result::ok).is_none() {
+            by_volume.entry(&orphan.volume_id).or_default().push(orphan);
+        }
+    }
+    let mut last = Vec::new();
+    for mut snapshots in by_volume.into_values() {
+        snapshots.sort_by_key(|snapshot| snapshot.started);
+        last.extend(last_of(snapshots.into_iter()));
+    }
+    last
 }

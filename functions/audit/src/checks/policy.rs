@@ -1,8 +1,10 @@
 //! Whether DLM has a policy for the schedule, and acts on it.
 
+use etcd_backup_core::aws::TaggedMaster;
 use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, MANAGED_BY, MANAGED_BY_VALUE, PolicyState,
 };
+use etcd_backup_core::volume::Volume;
 
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject, not_enabled};
@@ -61,14 +63,21 @@ fn check_others(scope: &Scope) -> Vec<Finding> {
 }
 
 fn targets_etcd(scope: &Scope, policy: &LifecyclePolicy) -> bool {
-    let definition = &policy.definition;
     let clusters = scope.fleet.clusters.values();
     let mut volumes = clusters
         .flat_map(|cluster| cluster.members.values())
         .flat_map(|member| &member.volumes);
-    definition.resource_types.contains("VOLUME")
-        && volumes.any(|volume| {
-            let mut targets = definition.target_tags.iter();
-            targets.any(|tag| volume.tags.get(&tag.key) == Some(&tag.value))
-        })
+    volumes.any(|volume| takes(scope, policy, volume))
+}
+
+/// A policy for volumes goes by the volume's tags, one for instances by those of the instance that has
+/// it attached.
+fn takes(scope: &Scope, policy: &LifecyclePolicy, volume: &Volume) -> bool {
+    let is_attached_to = |master: &&TaggedMaster| {
+        let mut attachments = volume.attachments.iter();
+        attachments.any(|of| of.instance == master.id)
+    };
+    let master = scope.inventory.masters.iter().find(is_attached_to);
+    let instance = master.map(|master| &master.tags);
+    policy.definition.takes(&volume.tags, instance)
 }

@@ -1,4 +1,7 @@
 //! Which runs are expected of a member, and what the due one left.
+//!
+//! Nobody judges runs from before the schedule became what it is; but a schedule that keeps being changed
+//! must not hide that a member isn't backed up any more.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +17,8 @@ use crate::finding::{Finding, Kind, Subject};
 /// How far apart the policy's creation, by DLM's clock, and its record, by the function's, may be.
 const RECORDED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// `snapshot_missing`, `snapshot_failed`: of members that have a volume to be taken a snapshot of.
+/// `snapshot_missing`, `snapshot_failed`, `due_run_not_judged`: of members that have a volume to be taken
+/// a snapshot of.
 pub fn check(scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, cluster) in &scope.fleet.clusters {
@@ -22,7 +26,8 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             let Some(volume) = member.volumes.first() else {
                 continue;
             };
-            if let Some(kind) = due_snapshot(scope, member, judged_run(scope, member)) {
+            let judged = due_snapshot(scope, member, judged_run(scope, member));
+            if let Some(kind) = judged.or_else(|| not_judged(scope, member)) {
                 let subject = Subject::member(name, key).volume(&volume.id);
                 findings.push(Finding::new(subject, kind));
             }
@@ -71,6 +76,30 @@ fn due_snapshot(scope: &Scope, member: &Member, due_run: Run) -> Option<Kind> {
             }
         }),
     }
+}
+
+/// Where a change of the schedule excuses the due run. Counted from when the member's newest snapshot was
+/// started, or else from when there could have been one. The run after it may be running only now, so
+/// it is also asked that the run before the due one left nothing.
+fn not_judged(scope: &Scope, member: &Member) -> Option<Kind> {
+    let due_run = scope.due_run();
+    if !is_covered(scope, member, due_run) || is_judged(scope.policy, due_run) {
+        return None;
+    }
+    let latest = member.snapshots.last().map(|of_member| &of_member.snapshot);
+    let unbacked_since = match latest {
+        Some(latest) => latest.started,
+        None => scope.policy?.created.max(first_known_volume(member)?),
+    };
+    let schedule = scope.settings.schedule;
+    let is_old = scope.now.duration_since(unbacked_since) > schedule.interval() * 2
+        && unbacked_since < schedule.before(due_run).at();
+    is_old.then_some(Kind::DueRunNotJudged {
+        due_run,
+        schedule_since: schedule_since(scope.policy?)?,
+        latest_snapshot: latest.map(|snapshot| snapshot.id.clone()),
+        latest_snapshot_started: latest.map(|snapshot| snapshot.started),
+    })
 }
 
 /// The member's snapshots that a run left.

@@ -1,20 +1,22 @@
 //! Whether each member's history is whole, ends where it should, and carries the tags that a restore
 //! needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::discovery::{
     CLUSTER, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
 };
-use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::fleet::{Cluster, Member, MemberSnapshot};
 use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
-use etcd_backup_core::lifecycle_policy::LifecyclePolicy;
+use etcd_backup_core::lifecycle_policy::{
+    LifecyclePolicy, PolicySchedule, PolicyState, our_schedule,
+};
 use etcd_backup_core::schedule::Run;
-use etcd_backup_core::snapshot::{DLM_POLICY_ID, Snapshot, SnapshotState};
+use etcd_backup_core::snapshot::{DLM_POLICY_ID, DLM_SCHEDULE_NAME, Snapshot, SnapshotState};
 use jiff::SignedDuration;
 
 use super::{Scope, runs};
-use crate::finding::{Finding, Kind, Subject};
+use crate::finding::{Finding, Kind, RetentionCause, Subject};
 
 /// How long a snapshot may be pending: EC2 takes hours for large volumes, not a day for etcd's.
 const PENDING_MAX: SignedDuration = SignedDuration::from_hours(24);
@@ -106,39 +108,59 @@ fn short(scope: &Scope, member: &Member) -> Option<Kind> {
     })
 }
 
-/// A count that was lowered takes effect with the next run.
+/// A count that was lowered takes effect with the next run. DLM counts what carries the policy's id and
+/// the name of its schedule: what a former name left is nobody's to delete, and an orphan.
 fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
     let policy = scope.policy?;
     if !runs::is_judged(Some(policy), scope.due_run()) {
         return None;
     }
-    let retain_count = scope.settings.retain_count;
-    let volumes: BTreeSet<&VolumeId> = member
-        .snapshots
-        .iter()
-        .map(|of_member| &of_member.snapshot.volume_id)
-        .collect();
-    let most = volumes
-        .into_iter()
-        .map(|volume| count_by_policy(policy, member, volume))
-        .max()?;
+    let schedules = &policy.definition.schedules;
+    let settings = scope.settings;
+    let place = our_schedule(schedules, &settings.schedule_name, &settings.schedule)?;
+    let schedule = &schedules[place];
+    let mut by_volume: BTreeMap<&VolumeId, usize> = BTreeMap::new();
+    for MemberSnapshot { snapshot, .. } in &member.snapshots {
+        let tag = |key: &str| snapshot.tags.get(key).map(String::as_str);
+        let is_by_policy = tag(DLM_POLICY_ID) == Some(policy.id.as_str());
+        let is_by_schedule = tag(DLM_SCHEDULE_NAME).is_none_or(|name| name == schedule.name);
+        if is_by_policy && is_by_schedule {
+            *by_volume.entry(&snapshot.volume_id).or_default() += 1;
+        }
+    }
+    let most = by_volume.into_values().max()?;
+    let others = schedules.iter().filter(|other| other.name != schedule.name);
     // One more while DLM deletes.
-    (most > usize::try_from(retain_count).unwrap_or(0) + 1).then_some(Kind::RetentionExceeded {
+    let kept_max = scope.settings.retain_count + kept_by_others(others)? + 1;
+    (most > usize::try_from(kept_max).ok()?).then(|| Kind::RetentionExceeded {
         count: most,
-        retain_count,
+        retain_count: scope.settings.retain_count,
+        cause: retention_cause(scope, policy, schedule),
     })
 }
 
-fn count_by_policy(policy: &LifecyclePolicy, member: &Member, volume: &VolumeId) -> usize {
-    let snapshots = member.snapshots.iter().map(|of_member| &of_member.snapshot);
-    let by_policy = snapshots.filter(|snapshot| {
-        snapshot.volume_id == *volume
-            && snapshot
-                .tags
-                .get(DLM_POLICY_ID)
-                .is_some_and(|id| id == policy.id.as_str())
-    });
-    by_policy.count()
+/// Where schedules of one policy fall together there is one snapshot, kept for as long as any of them
+/// says: what further schedules keep may carry our schedule's name. `None` where one of them keeps by age,
+/// which has no number.
+///
+/// Source: Amazon EBS user guide, "Create Amazon Data Lifecycle Manager custom policy for EBS snapshots".
+fn kept_by_others<'a>(others: impl Iterator<Item = &'a PolicySchedule>) -> Option<i32> {
+    others.map(|schedule| schedule.retain.count).sum()
+}
+
+fn retention_cause(
+    scope: &Scope,
+    policy: &LifecyclePolicy,
+    schedule: &PolicySchedule,
+) -> RetentionCause {
+    let keeps_more = |count: i32| count > scope.settings.retain_count;
+    if policy.state != PolicyState::Enabled {
+        RetentionCause::PolicyNotEnabled
+    } else if schedule.retain.count.is_none_or(keeps_more) {
+        RetentionCause::PolicyKeepsMore
+    } else {
+        RetentionCause::DeletionFails
+    }
 }
 
 fn tag_wrong(

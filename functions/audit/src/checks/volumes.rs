@@ -1,4 +1,5 @@
-//! Whether each volume's tags let DLM, masters and kops find it, and don't contradict each other.
+//! Whether each volume's tags let DLM, masters and kops find it, don't contradict each other, and leave
+//! room for those that come on top.
 
 use etcd_backup_core::discovery::{
     CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
@@ -8,7 +9,7 @@ use etcd_backup_core::ids::{ClusterName, MemberName};
 use etcd_backup_core::settings::Tag;
 use etcd_backup_core::volume::Volume;
 
-use super::Scope;
+use super::{Scope, tag_room};
 use crate::finding::{Finding, Kind, Subject};
 
 /// `volume_not_targeted`, `volume_tag_wrong`.
@@ -19,7 +20,9 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             for volume in &member.volumes {
                 let subject = Subject::member(name, key).volume(&volume.id);
                 findings.extend(check_target(scope, subject.clone(), volume));
-                let problems = tag_problems(scope, cluster, volume);
+                let latest = member.snapshots.last().map(|of_member| &of_member.snapshot);
+                let mut problems = tag_problems(scope, cluster, volume);
+                problems.extend(tag_room::problems(scope.settings, volume, latest));
                 if !problems.is_empty() {
                     findings.push(Finding::new(subject, Kind::VolumeTagWrong { problems }));
                 }
@@ -33,12 +36,10 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             ..Subject::default()
         };
         findings.extend(check_target(scope, subject.clone(), &misfit.volume));
-        findings.push(Finding::new(
-            subject,
-            Kind::VolumeTagWrong {
-                problems: vec![misfit.problem.to_string()],
-            },
-        ));
+        let mut problems = vec![misfit.problem.to_string()];
+        let latest = misfit.snapshots.iter().max_by_key(|of| of.started);
+        problems.extend(tag_room::problems(scope.settings, &misfit.volume, latest));
+        findings.push(Finding::new(subject, Kind::VolumeTagWrong { problems }));
     }
     findings
 }

@@ -1,39 +1,84 @@
 //! Findings in words: what is wrong, what it means for a restore, what to do first.
+//!
+//! Times are whole seconds: `{:.0}`.
 
-use etcd_backup_core::ids::VolumeId;
+mod history;
+mod orphans;
+mod restores;
+
+use std::fmt::Display;
+
+use etcd_backup_core::ids::{MemberKey, PolicyId, RestoreId, SnapshotId, VolumeId};
+use etcd_backup_core::schedule::Run;
+use jiff::Timestamp;
 
 use super::{Kind, Subject};
 
 pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
-    let who = subject.within_cluster().unwrap_or_default();
+    let who = &subject.within_cluster().unwrap_or_default();
     let volume = subject.volume_id.as_ref().map_or("?", VolumeId::as_str);
     match kind {
-        Kind::NoEtcdVolumes { .. } => no_etcd_volumes(subject, kind),
+        Kind::NoEtcdVolumes {
+            latest_snapshot,
+            latest_snapshot_started,
+            restore_id,
+        } => {
+            let latest = latest_snapshot.as_ref().zip(*latest_snapshot_started);
+            no_etcd_volumes(subject, latest, restore_id.as_ref())
+        }
         Kind::SnapshotMissing {
             expected_after,
             latest_snapshot,
             latest_snapshot_started,
-        } => format!(
-            "The run of {expected_after} left no snapshot of {who} ({volume}); {}. \
-             Check that the volume carries a target tag and the DLM policy is enabled, or take a \
-             snapshot by hand now.",
-            match (latest_snapshot, latest_snapshot_started) {
-                (Some(id), Some(started)) => format!("its latest is {id} of {started}"),
-                _ => "it has none at all".to_owned(),
-            }
-        ),
+        } => {
+            let latest = latest_snapshot.as_ref().zip(*latest_snapshot_started);
+            history::missing(who, volume, *expected_after, latest)
+        }
         Kind::SnapshotFailed {
             run,
             snapshot_id,
             state_message,
-        } => format!(
-            "The snapshot {snapshot_id} of {who} ({volume}), made by the run of {run}, failed{}. \
-             A restore has to go back to the run before; take a snapshot by hand now.",
-            state_message
-                .as_ref()
-                .map(|text| format!(": {text}"))
-                .unwrap_or_default()
+        } => history::failed(who, volume, *run, snapshot_id, state_message.as_deref()),
+        Kind::DueRunNotJudged {
+            due_run,
+            schedule_since,
+            latest_snapshot,
+            latest_snapshot_started,
+        } => {
+            let latest = latest_snapshot.as_ref().zip(*latest_snapshot_started);
+            history::not_judged(who, volume, *due_run, *schedule_since, latest)
+        }
+        Kind::VolumeRecreated {
+            began,
+            snapshot_before,
+            snapshot_before_started,
+        } => volume_recreated(
+            subject,
+            volume,
+            *began,
+            snapshot_before,
+            *snapshot_before_started,
         ),
+        Kind::SnapshotGap { count, runs } => history::gap(who, *count, runs),
+        Kind::SnapshotStuck {
+            snapshot_id,
+            started,
+            ..
+        } => history::stuck(who, snapshot_id, *started),
+        Kind::RetentionShort {
+            count,
+            oldest_snapshot,
+            oldest_snapshot_started,
+        } => history::short(who, *count, oldest_snapshot, *oldest_snapshot_started),
+        Kind::RetentionExceeded {
+            count,
+            retain_count,
+            cause,
+        } => history::exceeded(who, *count, *retain_count, *cause),
+        Kind::SnapshotTagWrong {
+            snapshot_id,
+            problems,
+        } => history::tag_wrong(who, snapshot_id, problems),
         Kind::VolumeNotTargeted { target_tags } => format!(
             "{volume} of {who} has none of the target tags ({}), so it is never backed up. \
              Put the tag back on the volume.",
@@ -42,23 +87,11 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
         Kind::MemberMissing {
             named_by,
             latest_snapshot,
-        } => format!(
-            "{who} has no volume, though the etcd tag of {} names it as a member; {}. Find out what deleted the \
-             volume before anything makes a blank one in its place.",
-            join(named_by),
-            latest_snapshot
-                .as_ref()
-                .map_or("it has no snapshot".to_owned(), |id| format!(
-                    "its latest snapshot is {id}"
-                )),
-        ),
+        } => member_missing(who, named_by, latest_snapshot.as_ref()),
         Kind::MemberDuplicated { count, volume_ids } => format!(
             "{count} volumes ({}) claim to be {who}'s volume: a starting master may mount any of them. Find out \
              which one etcd uses and take the k8s.io/etcd tag off the others.",
-            match volume_ids.len() < *count {
-                true => format!("{}, …", join(volume_ids)),
-                false => join(volume_ids),
-            }
+            first_of(*count, volume_ids)
         ),
         Kind::PolicyMissing { description } => format!(
             "There is no DLM policy tagged managed-by=etcd-backup or described as \"{description}\": \
@@ -68,28 +101,27 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
             policy_id,
             state,
             status_message,
-        } => format!(
-            "The DLM policy {policy_id} is {state}{}: nothing is backed up and nothing is deleted. \
-             Run converge.",
-            status_message
-                .as_ref()
-                .map(|text| format!(" ({text})"))
-                .unwrap_or_default()
-        ),
-        Kind::NoRestorePoint { missing } => format!(
-            "Not one run left a completed snapshot of every member of {who}: it can't be restored. \
-             The latest due run lacks {}.",
-            match missing.is_empty() {
-                true => "everything".to_owned(),
-                false => join(missing),
-            }
-        ),
+        } => policy_not_enabled(policy_id, state, status_message.as_deref()),
+        Kind::NoRestorePoint { missing } => no_restore_point(who, missing),
         Kind::VolumeTagWrong { problems } => format!(
-            "{volume} has wrong tags ({}): masters and kops may not find it, or may take it \
-             for another's. Correct them.",
+            "{volume} has wrong tags, or too many ({}): masters and kops may not find it, may take it for \
+             another's, or it can't be backed up or restored. Correct them.",
             problems.join("; ")
         ),
-        Kind::RestoreUnfinished { .. } => restore_unfinished(kind),
+        Kind::RestoreUnfinished {
+            restore_id,
+            began,
+            volume_ids,
+            suspended_groups,
+            direction,
+            ..
+        } => restores::unfinished(restore_id, *direction, *began, volume_ids, suspended_groups),
+        Kind::MastersOnRetiredVolumes {
+            restore_id,
+            direction,
+            instance_ids,
+            volume_ids,
+        } => restores::masters_on_retired(restore_id, *direction, instance_ids, volume_ids),
         Kind::PolicyDuplicated {
             policy_id, others, ..
         } => format!(
@@ -97,155 +129,33 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
              and restore points may mix. Disable or delete what nobody needs.",
             join(others)
         ),
-        Kind::RestorePointSkewed { run, skew_seconds } => format!(
-            "The latest restore point, of the run of {run}, has snapshots started {} minutes apart: \
-             etcd may panic or lose entries when restored from it. Choose an older one with \"at\", \
-             and find out what held DLM up.",
-            skew_seconds / 60
-        ),
-        Kind::SnapshotsOrphaned { .. } => snapshots_orphaned(kind),
-        Kind::SnapshotGap { .. }
-        | Kind::SnapshotStuck { .. }
-        | Kind::RetentionShort { .. }
-        | Kind::RetentionExceeded { .. }
-        | Kind::SnapshotTagWrong { .. } => history(&who, kind),
+        Kind::RestorePointSkewed { run, skew_seconds } => restore_point_skewed(*run, *skew_seconds),
+        Kind::SnapshotsOrphaned {
+            orphans,
+            root_volumes,
+        } => orphans::message(orphans, root_volumes),
     }
 }
 
-fn history(who: &str, kind: &Kind) -> String {
-    match kind {
-        Kind::SnapshotGap { count, runs } => format!(
-            "{who} has no snapshot of {count} of the runs between its oldest and its newest{}: there \
-             is no going back to those. Nothing brings them back; find out what kept DLM from it.",
-            match runs.is_empty() {
-                true => String::new(),
-                false => format!(
-                    " ({}{})",
-                    join(runs),
-                    if *count > runs.len() { ", …" } else { "" }
+fn no_etcd_volumes(
+    subject: &Subject,
+    latest: Option<(&SnapshotId, Timestamp)>,
+    restore_id: Option<&RestoreId>,
+) -> String {
+    match (&subject.cluster, &subject.etcd_cluster, latest) {
+        (Some(cluster), Some(etcd_cluster), Some((id, started))) => format!(
+            "Every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
+             {started:.0}. Don't run kops update (it would make blank volumes); {}",
+            match restore_id {
+                Some(restore_id) => format!(
+                    "restore {restore_id} is bringing them back and isn't finished: send its event again."
+                ),
+                None => format!(
+                    "invoke restore with {{\"action\":\"plan\",\"cluster\":\"{cluster}\"}} and look at the \
+                     plan. If the cluster was deleted on purpose, this ends two intervals, or 48 hours if \
+                     that is longer, after its last snapshot."
                 ),
             }
-        ),
-        Kind::SnapshotStuck {
-            snapshot_id,
-            started,
-            ..
-        } => format!(
-            "The snapshot {snapshot_id} of {who}, started {started}, is still pending after a day: it \
-             can't be restored from. Take one by hand, and ask AWS about this one."
-        ),
-        Kind::RetentionShort {
-            count,
-            oldest_snapshot,
-            oldest_snapshot_started,
-        } => format!(
-            "The history of {who} ends too early: {count} expected runs inside retention are older \
-             than its oldest snapshot, {oldest_snapshot} of {oldest_snapshot_started}. Find out what \
-             deleted them, or kept DLM from taking them."
-        ),
-        Kind::RetentionExceeded {
-            count,
-            retain_count,
-        } => format!(
-            "DLM keeps {count} snapshots of the volume of {who}, though {retain_count} are asked for. \
-             Check that its role may delete snapshots, and that nothing has them locked or in use."
-        ),
-        Kind::SnapshotTagWrong {
-            snapshot_id,
-            problems,
-        } => format!(
-            "The latest snapshot of {who}, {snapshot_id}, has wrong tags ({}): a restore may not find \
-             it, or make a volume that masters don't find. Check the policy's copying of tags, and \
-             correct the snapshot's.",
-            problems.join("; ")
-        ),
-        _ => String::new(),
-    }
-}
-
-fn restore_unfinished(kind: &Kind) -> String {
-    let Kind::RestoreUnfinished {
-        restore_id,
-        began,
-        volume_ids,
-        suspended_groups,
-        is_undo,
-        ..
-    } = kind
-    else {
-        return String::new();
-    };
-    let suspended = match suspended_groups.is_empty() {
-        true => String::new(),
-        false => format!(
-            " Launches of {} are suspended meanwhile: no master can come back.",
-            join(suspended_groups)
-        ),
-    };
-    let untagged = match &volume_ids[..] {
-        [] => String::new(),
-        [only] => format!(": {only} is not tagged for masters to find"),
-        several => format!(": {} are not tagged for masters to find", join(several)),
-    };
-    let (what, event) = match is_undo {
-        true => (
-            "The undo of",
-            format!(
-                "{{\"action\":\"undo\",\"restore_id\":\"{restore_id}\"}} with the cluster's name"
-            ),
-        ),
-        false => ("Restore", "its event".to_owned()),
-    };
-    let way_out = match is_undo {
-        true => "",
-        false => ", or undo it",
-    };
-    format!(
-        "{what} {restore_id}, begun {began}, is unfinished{untagged}.{suspended} Send {event} again to go on \
-         with it{way_out}.",
-    )
-}
-
-fn snapshots_orphaned(kind: &Kind) -> String {
-    let Kind::SnapshotsOrphaned {
-        count,
-        size_gib,
-        commands,
-    } = kind
-    else {
-        return String::new();
-    };
-    format!(
-        "{count} snapshots (of volumes of {size_gib} GiB in sum) will be deleted by nobody, as their \
-         volume is gone or no longer targeted, or their policy is gone. {}",
-        match commands.is_empty() {
-            true =>
-                "Keep them for now: they are inside retention, or the cluster may have to be restored from \
-                 them.",
-            false => "The commands in the evidence delete those that are past retention.",
-        }
-    )
-}
-
-fn no_etcd_volumes(subject: &Subject, kind: &Kind) -> String {
-    let Kind::NoEtcdVolumes {
-        latest_snapshot,
-        latest_snapshot_started,
-    } = kind
-    else {
-        return String::new();
-    };
-    match (
-        &subject.cluster,
-        &subject.etcd_cluster,
-        latest_snapshot,
-        latest_snapshot_started,
-    ) {
-        (Some(cluster), Some(etcd_cluster), Some(id), Some(started)) => format!(
-            "Every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
-             {started}. Don't run kops update (it would make blank volumes); invoke restore with \
-             {{\"action\":\"plan\",\"cluster\":\"{cluster}\"}} and look at the plan. If the cluster \
-             was deleted on purpose, this ends two intervals after its last snapshot."
         ),
         (Some(cluster), ..) => format!(
             "{cluster} must have etcd volumes here and has none, nor a recent snapshot. Check the \
@@ -257,7 +167,81 @@ fn no_etcd_volumes(subject: &Subject, kind: &Kind) -> String {
     }
 }
 
-fn join<T: std::fmt::Display>(items: &[T]) -> String {
+fn member_missing(
+    who: &str,
+    named_by: &[VolumeId],
+    latest_snapshot: Option<&SnapshotId>,
+) -> String {
+    let latest = match latest_snapshot {
+        Some(id) => format!("its latest snapshot is {id}"),
+        None => "it has no snapshot".to_owned(),
+    };
+    format!(
+        "{who} has no volume, though the etcd tag of {} names it as a member; {latest}. Find out what deleted the \
+         volume before anything makes a blank one in its place.",
+        join(named_by),
+    )
+}
+
+fn volume_recreated(
+    subject: &Subject,
+    volume: &str,
+    began: Timestamp,
+    before: &SnapshotId,
+    started: Timestamp,
+) -> String {
+    let who = subject.within_cluster().unwrap_or_default();
+    let cluster = subject.cluster.as_ref().map_or("", |name| name.as_str());
+    // The next whole second: a time that is cut off would be before the snapshot.
+    let at = Timestamp::from_second(started.as_second() + 1).unwrap_or(started);
+    format!(
+        "{volume} of {who} was made blank at {began:.0}, though there are snapshots of what was there before, \
+         the latest {before} of {started:.0}. If the cluster was made anew on purpose, this ends 7 days later. \
+         If it was a loss, what is backed up since then began empty, and a restore goes back only when it is \
+         told to: look at the plan of {{\"action\":\"plan\",\"cluster\":\"{cluster}\",\"at\":\"{at}\"}}."
+    )
+}
+
+fn policy_not_enabled(policy_id: &PolicyId, state: &str, status_message: Option<&str>) -> String {
+    format!(
+        "The DLM policy {policy_id} is {state}{}: nothing is backed up and nothing is deleted. Run converge.",
+        status_message
+            .map(|text| format!(" ({text})"))
+            .unwrap_or_default()
+    )
+}
+
+fn no_restore_point(who: &str, missing: &[MemberKey]) -> String {
+    let missing = if missing.is_empty() {
+        "everything".to_owned()
+    } else {
+        join(missing)
+    };
+    format!(
+        "Not one run left a completed snapshot of every member of {who}: it can't be restored. \
+         The latest due run lacks {missing}."
+    )
+}
+
+fn restore_point_skewed(run: Run, skew_seconds: i64) -> String {
+    format!(
+        "The latest restore point, of the run of {run}, has snapshots started {} minutes apart: \
+         etcd may panic or lose entries when restored from it. Choose an older one with \"at\", \
+         and find out what held DLM up.",
+        skew_seconds / 60
+    )
+}
+
+fn join<T: Display>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(T::to_string).collect();
     items.join(", ")
+}
+
+/// Items, and a sign that there are more than are named.
+fn first_of<T: Display>(count: usize, named: &[T]) -> String {
+    if named.len() < count {
+        format!("{}, …", join(named))
+    } else {
+        join(named)
+    }
 }

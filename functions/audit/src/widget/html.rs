@@ -256,7 +256,7 @@ fn note(row: &Row) -> Markup {
 fn tooltip(cell: &Cell) -> String {
     let (run, state) = (cell.run, cell.state.name());
     match &cell.snapshot {
-        Some((id, started)) => format!("run of {run}: {state}, {id} started {started}"),
+        Some((id, started)) => format!("run of {run}: {state}, {id} started {started:.0}"),
         None => format!("run of {run}: {state}"),
     }
 }

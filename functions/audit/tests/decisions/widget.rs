@@ -1,14 +1,12 @@
 //! The dashboard widget, read as a browser reads it.
 
-mod world;
-
+use crate::world::{NOW, account, at, lose_snapshot, settings, settings_with, snapshot_of};
 use audit::event::Request;
 use audit::event::{Appearance, Theme};
 use audit::inventory::Inventory;
 use audit::widget;
 use etcd_backup_core::snapshot::SnapshotState;
 use scraper::{ElementRef, Html, Selector};
-use world::{NOW, account, at, lose_snapshot, settings, settings_with, snapshot_of};
 
 const CLUSTER: &str = "k8s.mycompany.tld";
 /// What a dashboard can show at once without being slow.

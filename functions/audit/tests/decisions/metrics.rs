@@ -1,15 +1,13 @@
 //! The metric lines, held against what CloudWatch says of its embedded metric format.
 
-mod world;
-
 use std::time::Duration;
 
+use crate::world::{NOW, account, at, lose_snapshot, settings};
 use audit::event::Request;
 use audit::inventory::Inventory;
 use audit::metrics;
 use audit::report::Report;
 use serde_json::Value;
-use world::{NOW, account, at, lose_snapshot, settings};
 
 const TOOK: Duration = Duration::from_millis(1234);
 
@@ -28,7 +26,7 @@ fn red() -> Inventory {
 /// What CloudWatch would refuse: by the schema, and by the rules that a schema can't say.
 fn faults(line: &str) -> Vec<String> {
     let line: Value = serde_json::from_str(line).unwrap();
-    let schema = include_str!("metrics/embedded_metric_format.schema.json");
+    let schema = include_str!("embedded_metric_format.schema.json");
     let schema = serde_json::from_str(schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut faults: Vec<String> = validator

@@ -1,0 +1,81 @@
+//! What a restore left behind.
+
+use etcd_backup_core::ids::{GroupName, InstanceId, RestoreId, VolumeId};
+use etcd_backup_core::restore_record::Direction;
+use jiff::Timestamp;
+
+use super::join;
+
+pub(super) fn unfinished(
+    restore_id: &RestoreId,
+    direction: Direction,
+    began: Option<Timestamp>,
+    volume_ids: &[VolumeId],
+    suspended_groups: &[GroupName],
+) -> String {
+    let Some(began) = began else {
+        return format!(
+            "Launches of {} are suspended in the name of {restore_id}, of which no unfinished record is left: \
+             no master can come back. See that masters would find the right volumes, then resume them: {}.",
+            join(suspended_groups),
+            resume_commands(suspended_groups)
+        );
+    };
+    let suspended = if suspended_groups.is_empty() {
+        String::new()
+    } else {
+        format!(
+            " Launches of {} are suspended meanwhile: no master can come back.",
+            join(suspended_groups)
+        )
+    };
+    let untagged = match volume_ids {
+        [] => String::new(),
+        [only] => format!(": {only} is not tagged for masters to find"),
+        several => format!(": {} are not tagged for masters to find", join(several)),
+    };
+    let what = what(restore_id, direction);
+    let way_on = match direction {
+        Direction::Restore => "Send its event again to go on with it, or undo it.".to_owned(),
+        Direction::Undo | Direction::Redo => format!(
+            "Send {{\"action\":\"{}\",\"restore_id\":\"{restore_id}\"}} with the cluster's name again to go on \
+             with it.",
+            direction.name()
+        ),
+    };
+    format!("{what}, begun {began:.0}, is unfinished{untagged}.{suspended} {way_on}")
+}
+
+pub(super) fn masters_on_retired(
+    restore_id: &RestoreId,
+    direction: Direction,
+    instance_ids: &[InstanceId],
+    volume_ids: &[VolumeId],
+) -> String {
+    let what = what(restore_id, direction);
+    let instances: Vec<&str> = instance_ids.iter().map(InstanceId::as_str).collect();
+    format!(
+        "{what} is done, but {} still run on volumes that it took out of service ({}): what etcd writes now \
+         is lost. Terminate all of them at once, never one after the other, so that new masters find the \
+         right volumes: aws ec2 terminate-instances --instance-ids {}",
+        join(instance_ids),
+        join(volume_ids),
+        instances.join(" ")
+    )
+}
+
+fn what(restore_id: &RestoreId, direction: Direction) -> String {
+    match direction {
+        Direction::Restore => format!("Restore {restore_id}"),
+        Direction::Undo | Direction::Redo => format!("The {} of {restore_id}", direction.name()),
+    }
+}
+
+fn resume_commands(groups: &[GroupName]) -> String {
+    let commands = groups.iter().map(|group| {
+        format!(
+            "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group}"
+        )
+    });
+    commands.collect::<Vec<_>>().join("; ")
+}
