@@ -6,41 +6,48 @@ use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::ids::{
     ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, ZoneName,
 };
+use etcd_backup_core::restore_record::{Direction, MastersOption};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// EC2's limit of a tag value's length in characters.
-const TAG_VALUE_LENGTH_MAX: usize = 256;
-/// What the options' text begins with where the event said `again`.
-const AGAIN_MARK: &str = "again ";
-/// What it goes on with.
-const MASTERS: &str = "masters=";
+/// MiB/s that EC2 fills volumes at.
+///
+/// Source: Amazon EBS user guide, "Initialize Amazon EBS volumes".
+const INITIALIZATION_RATES_MIB_S: std::ops::RangeInclusive<i32> = 100..=300;
+/// The longest DNS name.
+const CLUSTER_NAME_LENGTH_MAX: usize = 253;
 
-/// An event.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// An event. What is serialized of it are its options: what makes two events the same.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The cluster, by its kops name.
     pub cluster: ClusterName,
     /// What to do.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub action: Action,
+    /// What `plan` is about.
+    #[serde(default, skip_serializing)]
+    pub of: Option<Planned>,
+    /// The plan that is to be carried out, and no other.
+    #[serde(default, skip_serializing)]
+    pub plan_id: Option<String>,
     /// Only these etcd clusters; all in use where absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd_clusters: Option<BTreeSet<EtcdClusterName>>,
     /// Only these members (`a`, or `main/a`); wants `partial`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<BTreeSet<String>>,
     /// Says that one restored member beside newer peers is meant.
     #[serde(default)]
     pub partial: bool,
     /// The newest restore point at or before this time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// Snapshots by hand, by member.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<BTreeMap<MemberKey, SnapshotId>>,
     /// How far apart, in minutes, the members' snapshots may have been started.
     #[serde(default = "skew_minutes_max_default")]
@@ -48,17 +55,26 @@ pub struct Request {
     /// What to do with the masters.
     #[serde(default)]
     pub masters: MastersOption,
-    /// Restore although the live volumes were already made from the chosen snapshots.
+    /// In which order masters start.
     #[serde(default)]
+    pub start: StartOption,
+    /// Restore although this event's restore is finished.
+    #[serde(default, skip_serializing)]
     pub again: bool,
-    /// Type and performance of the new volumes.
-    #[serde(default)]
+    /// Type, performance and encryption of the new volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeOption>,
+    /// What mounts etcd volumes on the cluster's masters, where tags don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted_by: Option<MountedBy>,
+    /// Restore from a point that verify found damaged.
+    #[serde(default)]
+    pub allow_damaged: bool,
     /// Zones by member name.
     #[serde(default)]
     pub zones: BTreeMap<MemberName, ZoneName>,
-    /// The restore that `status` and `undo` are about; the newest where absent.
-    #[serde(default)]
+    /// The restore that `status`, `undo` and `redo` are about; the newest where absent.
+    #[serde(default, skip_serializing)]
     pub restore_id: Option<RestoreId>,
 }
 
@@ -69,40 +85,72 @@ pub enum Action {
     /// Bring the volumes back.
     #[default]
     Restore,
-    /// Say what `restore` would do; write nothing.
+    /// Say what `restore`, `undo` or `redo` would do; write nothing.
     Plan,
     /// Say which restore points there are.
     List,
-    /// Say how a restore stands; write nothing.
+    /// Say how far a restore is; write nothing.
     Status,
     /// Put back what a restore replaced.
     Undo,
+    /// Take an undo back.
+    Redo,
+    /// Say which restores there were.
+    History,
 }
 
-/// What to do with the masters.
+/// What a plan is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Planned {
+    /// A restore.
+    Restore,
+    /// An undo.
+    Undo,
+    /// A redo.
+    Redo,
+}
+
+/// In which order masters start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MastersOption {
-    /// Leave them to the operator.
+pub enum StartOption {
+    /// A quorum with the newest member first.
     #[default]
-    Leave,
-    /// Terminate them all before the exchange; their autoscaling groups bring new ones after it.
-    Replace,
+    Ordered,
+    /// All at once.
+    Together,
 }
 
-/// Type and performance of the new volumes; what is absent is as the old volume has it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// What mounts etcd volumes on masters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountedBy {
+    /// It looks for volumes when it starts.
+    EtcdManager,
+    /// It looks every minute, also on a running master.
+    Protokube,
+}
+
+/// What the new volumes are like; what is absent is as the old volume has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeOption {
     /// `gp3`, `io2`, …
-    #[serde(default, rename = "type")]
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub volume_type: Option<String>,
     /// I/O operations per second.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iops: Option<i32>,
     /// MiB/s.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throughput: Option<i32>,
+    /// The KMS key to encrypt with: an id, an ARN or an alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_id: Option<String>,
+    /// How fast the volume is filled from its snapshot, in MiB/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialization_rate: Option<i32>,
 }
 
 fn skew_minutes_max_default() -> u32 {
@@ -130,74 +178,137 @@ impl Request {
         }
     }
 
+    /// Which way the volumes go that the event is about, also where it only asks what would be done.
+    pub fn direction(&self) -> Direction {
+        match (self.action, self.of) {
+            (Action::Undo, _) | (Action::Plan, Some(Planned::Undo)) => Direction::Undo,
+            (Action::Redo, _) | (Action::Plan, Some(Planned::Redo)) => Direction::Redo,
+            _ => Direction::Restore,
+        }
+    }
+
+    /// Whether masters are, or would be, terminated for it.
+    pub fn replaces_masters(&self) -> bool {
+        self.masters == MastersOption::Replace
+    }
+
+    /// The options, defaults filled in: two events are the same if these are.
+    pub fn options(&self) -> Value {
+        // All of it is strings, numbers and maps with string keys.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// A short text that is equal for events that are the same, and ask for the same deed.
+    pub fn fingerprint(&self) -> String {
+        let input = format!("{} {}", self.direction().name(), self.options());
+        hex::encode(Sha256::digest(input))
+    }
+
+    /// Whether a member is among those asked for.
+    pub fn wants(&self, key: &MemberKey) -> bool {
+        self.members.as_ref().is_none_or(|members| {
+            members.contains(key.member.as_str()) || members.contains(&key.to_string())
+        })
+    }
+
     fn contradiction(&self) -> Option<String> {
-        let is_empty = |option: Option<usize>| option == Some(0);
-        if self.cluster.as_str().trim().is_empty() {
+        let name = self.cluster.as_str();
+        if name.trim().is_empty() {
             return Some(
                 "\"cluster\" is empty: name the cluster, like k8s.mycompany.tld".to_owned(),
             );
         }
-        for (name, length) in [
+        if !is_dns_name(name) {
+            return Some(format!(
+                "\"cluster\" is {name:?}, which is no DNS name: name one cluster as kops does, like \
+                 k8s.mycompany.tld"
+            ));
+        }
+        self.empty_option()
+            .or_else(|| self.option_of_another_action())
+            .or_else(|| self.options_that_contradict())
+            .or_else(|| self.volume.as_ref().and_then(VolumeOption::contradiction))
+    }
+
+    fn empty_option(&self) -> Option<String> {
+        let lengths = [
             (
                 "etcd_clusters",
                 self.etcd_clusters.as_ref().map(BTreeSet::len),
             ),
             ("members", self.members.as_ref().map(BTreeSet::len)),
             ("snapshots", self.snapshots.as_ref().map(BTreeMap::len)),
-        ] {
-            if is_empty(length) {
-                return Some(format!("\"{name}\" is empty: leave it out for all"));
-            }
-        }
-        if let Some(contradiction) = self.option_of_another_action() {
-            return Some(contradiction);
-        }
-        if self.at.is_some() && self.snapshots.is_some() {
-            return Some("\"at\" and \"snapshots\" contradict: give one of them".to_owned());
-        }
-        if self.members.is_some() && self.snapshots.is_some() {
-            return Some(
-                "\"members\" and \"snapshots\" contradict: \"snapshots\" names its members"
-                    .to_owned(),
-            );
-        }
-        if self.members.is_some() && !self.partial {
-            return Some(
+        ];
+        let mut empty = lengths.into_iter().filter(|(_, length)| *length == Some(0));
+        empty
+            .next()
+            .map(|(name, _)| format!("\"{name}\" is empty: leave it out for all"))
+    }
+
+    fn options_that_contradict(&self) -> Option<String> {
+        let contradictions = [
+            (
+                self.at.is_some() && self.snapshots.is_some(),
+                "\"at\" and \"snapshots\" contradict: give one of them",
+            ),
+            (
+                self.members.is_some() && self.snapshots.is_some(),
+                "\"members\" and \"snapshots\" contradict: \"snapshots\" names its members",
+            ),
+            (
+                self.members.is_some() && !self.partial,
                 "\"members\" without \"partial\": true: one restored member beside newer peers is \
-                 dangerous, so say that it is meant"
-                    .to_owned(),
-            );
-        }
-        self.volume.as_ref().and_then(VolumeOption::contradiction)
+                 dangerous, so say that it is meant",
+            ),
+            (
+                self.start == StartOption::Together && self.masters == MastersOption::Leave,
+                "\"start\" goes with \"masters\": \"replace\": masters that are left to you start as you \
+                 start them",
+            ),
+        ];
+        let found = contradictions
+            .into_iter()
+            .find(|(contradicts, _)| *contradicts);
+        found.map(|(_, message)| message.to_owned())
     }
 
     /// Each action has options of its own; one that it wouldn't heed is better refused.
     fn option_of_another_action(&self) -> Option<String> {
-        let (name, takes, taken) = match self.action {
-            Action::Restore | Action::Plan if self.restore_id.is_some() => {
-                return Some(
-                    "\"restore_id\" goes with \"status\" and \"undo\": a restore is gone on with by \
-                     sending its event again"
-                        .to_owned(),
-                );
-            }
-            // Whoever asks how their event stands may send it as it was, with "status" added.
-            Action::Restore | Action::Plan | Action::Status => return None,
-            Action::List => (
+        if self.of.is_some() && self.action != Action::Plan {
+            return Some("\"of\" goes with \"plan\" alone".to_owned());
+        }
+        let carries_out = matches!(self.action, Action::Restore | Action::Undo | Action::Redo);
+        if self.plan_id.is_some() && !carries_out && self.action != Action::Status {
+            return Some("\"plan_id\" goes with \"restore\", \"undo\" and \"redo\"".to_owned());
+        }
+        let (name, takes, taken) = match (self.action, self.direction()) {
+            // Whoever asks how far their event is may send it as it was, with "status" added.
+            (Action::Status, _) => return None,
+            (Action::List, _) => (
                 "list",
                 "\"cluster\" and \"etcd_clusters\"",
                 Self {
                     etcd_clusters: self.etcd_clusters.clone(),
-                    ..Self::bare(self)
+                    ..self.bare()
                 },
             ),
-            Action::Undo => (
-                "undo",
-                "\"cluster\", \"restore_id\" and \"masters\"",
+            (Action::History, _) => ("history", "\"cluster\"", self.bare()),
+            (_, Direction::Restore) if self.restore_id.is_some() => {
+                return Some(
+                    "\"restore_id\" goes with \"status\", \"undo\" and \"redo\": a restore is gone on with \
+                     by sending its event again"
+                        .to_owned(),
+                );
+            }
+            (_, Direction::Restore) => return None,
+            (_, direction @ (Direction::Undo | Direction::Redo)) => (
+                direction.name(),
+                "\"cluster\", \"restore_id\", \"masters\", \"mounted_by\" and \"plan_id\"",
                 Self {
                     restore_id: self.restore_id.clone(),
                     masters: self.masters,
-                    ..Self::bare(self)
+                    mounted_by: self.mounted_by,
+                    ..self.bare()
                 },
             ),
         };
@@ -209,145 +320,65 @@ impl Request {
         Self {
             cluster: self.cluster.clone(),
             action: self.action,
+            of: self.of,
+            plan_id: self.plan_id.clone(),
             etcd_clusters: None,
             members: None,
             partial: false,
             at: None,
             snapshots: None,
             skew_minutes_max: skew_minutes_max_default(),
-            masters: MastersOption::Leave,
+            masters: MastersOption::default(),
+            start: StartOption::default(),
             again: false,
             volume: None,
+            mounted_by: None,
+            allow_damaged: false,
             zones: BTreeMap::new(),
             restore_id: None,
         }
     }
-
-    /// Whether a member is among those asked for.
-    pub fn wants(&self, key: &MemberKey) -> bool {
-        self.members.as_ref().is_none_or(|members| {
-            members.contains(key.member.as_str()) || members.contains(&key.to_string())
-        })
-    }
-
-    /// The options as a tag's value: equal options have equal texts.
-    pub fn options_text(&self) -> String {
-        let mark = if self.again { AGAIN_MARK } else { "" };
-        format!("{mark}{}", self.options_without_again())
-    }
-
-    /// Whether a restore that wrote this text was asked for with the same options. `again` plays no
-    /// part: it decides whether a restore begins, not how one goes on.
-    pub fn has_options(&self, text: &str) -> bool {
-        text.strip_prefix(AGAIN_MARK).unwrap_or(text) == self.options_without_again()
-    }
-
-    /// Whether a restore that wrote this text was asked for with these options and `again`.
-    pub fn was_again(&self, text: &str) -> bool {
-        text.starts_with(AGAIN_MARK) && self.has_options(text)
-    }
-
-    fn options_without_again(&self) -> String {
-        // First and never shortened: how a restore stands is told from it too.
-        let masters = format!("{MASTERS}{}", self.masters.name());
-        let mut parts = vec![masters.clone()];
-        if let Some(names) = &self.etcd_clusters {
-            parts.push(format!("etcd_clusters={}", join(names)));
-        }
-        if let Some(members) = &self.members {
-            parts.push(format!("members={}", join(members)));
-        }
-        if self.partial {
-            parts.push("partial".to_owned());
-        }
-        if let Some(at) = self.at {
-            parts.push(format!("at={at}"));
-        }
-        if let Some(snapshots) = &self.snapshots {
-            parts.push(format!("snapshots={}", join_pairs(snapshots)));
-        }
-        if self.skew_minutes_max != skew_minutes_max_default() {
-            parts.push(format!("skew_minutes_max={}", self.skew_minutes_max));
-        }
-        if let Some(volume) = &self.volume {
-            let VolumeOption {
-                volume_type,
-                iops,
-                throughput,
-            } = volume;
-            let volume_type = volume_type.as_deref().unwrap_or("-");
-            let number = |number: &Option<i32>| number.map_or("-".to_owned(), |n| n.to_string());
-            parts.push(format!(
-                "volume={volume_type}/{}/{}",
-                number(iops),
-                number(throughput)
-            ));
-        }
-        if !self.zones.is_empty() {
-            parts.push(format!("zones={}", join_pairs(&self.zones)));
-        }
-        let text = parts.join(" ");
-        match AGAIN_MARK.len() + text.chars().count() <= TAG_VALUE_LENGTH_MAX {
-            true => text,
-            false => format!("{masters} sha256:{}", hex::encode(Sha256::digest(&text))),
-        }
-    }
 }
 
-impl MastersOption {
-    /// As an event has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Leave => "leave",
-            Self::Replace => "replace",
-        }
-    }
-
-    /// What a restore that wrote this text as its options does with the masters.
-    pub fn of_options(text: &str) -> Self {
-        let text = text.strip_prefix(AGAIN_MARK).unwrap_or(text);
-        let masters = text.strip_prefix(MASTERS).unwrap_or_default();
-        match masters.split(' ').next() == Some(Self::Replace.name()) {
-            true => Self::Replace,
-            false => Self::Leave,
-        }
-    }
+/// Letters, digits, dots, hyphens and underscores: none of them means anything to a filter of EC2's.
+fn is_dns_name(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let is_outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    name.len() <= CLUSTER_NAME_LENGTH_MAX
+        && name.chars().all(is_inner)
+        && is_outer(name.chars().next())
+        && is_outer(name.chars().next_back())
+        && !name.contains("..")
 }
 
 impl VolumeOption {
     fn contradiction(&self) -> Option<String> {
         let not_positive = |number: Option<i32>| number.is_some_and(|number| number <= 0);
-        if *self
-            == (Self {
-                volume_type: None,
-                iops: None,
-                throughput: None,
-            })
-        {
+        let is_empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
+        if *self == Self::default() {
             return Some(
-                "\"volume\" is empty: give type, iops or throughput, or leave it out".to_owned(),
+                "\"volume\" is empty: give type, iops, throughput, kms_key_id or initialization_rate, or \
+                 leave it out"
+                    .to_owned(),
             );
         }
-        if self.volume_type.as_ref().is_some_and(String::is_empty) {
-            return Some("\"volume\" has an empty \"type\"".to_owned());
+        if is_empty(&self.volume_type) || is_empty(&self.kms_key_id) {
+            return Some("\"volume\" has an empty \"type\" or \"kms_key_id\"".to_owned());
         }
-        (not_positive(self.iops) || not_positive(self.throughput)).then(|| {
-            "\"iops\" and \"throughput\" of \"volume\" are whole numbers above zero".to_owned()
+        if not_positive(self.iops) || not_positive(self.throughput) {
+            return Some(
+                "\"iops\" and \"throughput\" of \"volume\" are whole numbers above zero".to_owned(),
+            );
+        }
+        let rate = self.initialization_rate?;
+        (!INITIALIZATION_RATES_MIB_S.contains(&rate)).then(|| {
+            format!(
+                "\"initialization_rate\" of \"volume\" is in MiB/s, from {} to {}, not {rate}",
+                INITIALIZATION_RATES_MIB_S.start(),
+                INITIALIZATION_RATES_MIB_S.end()
+            )
         })
     }
-}
-
-fn join<T: std::fmt::Display>(items: &BTreeSet<T>) -> String {
-    let items: Vec<String> = items.iter().map(T::to_string).collect();
-    items.join(",")
-}
-
-fn join_pairs<K: std::fmt::Display, V: std::fmt::Display>(pairs: &BTreeMap<K, V>) -> String {
-    let pairs: Vec<String> = pairs
-        .iter()
-        .map(|(key, value)| format!("{key}:{value}"))
-        .collect();
-    pairs.join(",")
 }
 
 #[cfg(test)]
@@ -368,57 +399,61 @@ mod tests {
             assert!(request.is_ok(), "{}: {request:?}", path.display());
             decoded += 1;
         }
-        assert_eq!(decoded, 9);
+        assert_eq!(decoded, 15);
     }
 
     #[test]
     fn what_is_not_accepted_is_named() {
-        let message = |json: &str| decode(json).unwrap_err().to_string();
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","time":"x"}"#), @"InvalidEvent: the event is not accepted: unknown field `time`, expected one of `cluster`, `action`, `etcd_clusters`, `members`, `partial`, `at`, `snapshots`, `skew_minutes_max`, `masters`, `again`, `volume`, `zones`, `restore_id`");
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"destroy"}"#), @"InvalidEvent: the event is not accepted: unknown variant `destroy`, expected one of `restore`, `plan`, `list`, `status`, `undo`");
-        insta::assert_snapshot!(message("{}"), @"InvalidEvent: the event is not accepted: missing field `cluster`");
-        insta::assert_snapshot!(message(r#"{"cluster":" "}"#), @r#"InvalidEvent: "cluster" is empty: name the cluster, like k8s.mycompany.tld"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","members":["a"]}"#), @r#"InvalidEvent: "members" without "partial": true: one restored member beside newer peers is dangerous, so say that it is meant"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","at":"2026-11-22T07:30:00Z","snapshots":{"main/a":"snap-0a"}}"#), @r#"InvalidEvent: "at" and "snapshots" contradict: give one of them"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"InvalidEvent: the event is not accepted: "a" names no member: write <etcd cluster>/<member>, like main/a"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"list","again":true}"#), @r#"InvalidEvent: "list" takes "cluster" and "etcd_clusters" alone"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"iops":0}}"#), @r#"InvalidEvent: "iops" and "throughput" of "volume" are whole numbers above zero"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"undo","at":"2026-11-22T07:30:00Z"}"#), @r#"InvalidEvent: "undo" takes "cluster", "restore_id" and "masters" alone"#);
-        assert!(
-            decode(r#"{"cluster":"k8s","action":"status","at":"2026-11-22T07:30:00Z"}"#).is_ok()
-        );
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","restore_id":"r-0a"}"#), @r#"InvalidEvent: "restore_id" goes with "status" and "undo": a restore is gone on with by sending its event again"#);
-        assert!(message("[]").starts_with("InvalidEvent: "));
+        let message = |json: &str| decode(json).unwrap_err().message;
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","time":"x"}"#), @"the event is not accepted: unknown field `time`, expected one of `cluster`, `action`, `of`, `plan_id`, `etcd_clusters`, `members`, `partial`, `at`, `snapshots`, `skew_minutes_max`, `masters`, `start`, `again`, `volume`, `mounted_by`, `allow_damaged`, `zones`, `restore_id`");
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"destroy"}"#), @"the event is not accepted: unknown variant `destroy`, expected one of `restore`, `plan`, `list`, `status`, `undo`, `redo`, `history`");
+        insta::assert_snapshot!(message("{}"), @"the event is not accepted: missing field `cluster`");
+        insta::assert_snapshot!(message(r#"{"cluster":" "}"#), @r#""cluster" is empty: name the cluster, like k8s.mycompany.tld"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s.*"}"#), @r#""cluster" is "k8s.*", which is no DNS name: name one cluster as kops does, like k8s.mycompany.tld"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s.mycompany.tld "}"#), @r#""cluster" is "k8s.mycompany.tld ", which is no DNS name: name one cluster as kops does, like k8s.mycompany.tld"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","members":["a"]}"#), @r#""members" without "partial": true: one restored member beside newer peers is dangerous, so say that it is meant"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","at":"2026-11-22T07:30:00Z","snapshots":{"main/a":"snap-0a"}}"#), @r#""at" and "snapshots" contradict: give one of them"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"the event is not accepted: "a" names no member: write <etcd cluster>/<member>, like main/a"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","start":"together"}"#), @r#""start" goes with "masters": "replace": masters that are left to you start as you start them"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{}}"#), @r#""volume" is empty: give type, iops, throughput, kms_key_id or initialization_rate, or leave it out"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"iops":0}}"#), @r#""iops" and "throughput" of "volume" are whole numbers above zero"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"initialization_rate":50}}"#), @r#""initialization_rate" of "volume" is in MiB/s, from 100 to 300, not 50"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"undo","at":"2026-11-22T07:30:00Z"}"#), @r#""undo" takes "cluster", "restore_id", "masters", "mounted_by" and "plan_id" alone"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"plan","of":"redo","zones":{"a":"b"}}"#), @r#""redo" takes "cluster", "restore_id", "masters", "mounted_by" and "plan_id" alone"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"history","restore_id":"r-0a"}"#), @r#""history" takes "cluster" alone"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","of":"undo"}"#), @r#""of" goes with "plan" alone"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"plan","plan_id":"p-0"}"#), @r#""plan_id" goes with "restore", "undo" and "redo""#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","restore_id":"r-0a"}"#), @r#""restore_id" goes with "status", "undo" and "redo": a restore is gone on with by sending its event again"#);
+        let as_it_was = r#"{"cluster":"k8s","action":"status","at":"2026-11-22T07:30:00Z"}"#;
+        assert!(decode(as_it_was).is_ok());
+        assert!(message("[]").starts_with("the event is not a JSON object"));
     }
 
     #[test]
-    fn options_are_told_apart_and_fit_a_tag() {
-        let plain = decode(r#"{"cluster":"k8s"}"#).unwrap();
-        let again = decode(r#"{"cluster":"k8s","again":true}"#).unwrap();
-        let main = decode(r#"{"cluster":"k8s","etcd_clusters":["main"]}"#).unwrap();
-        assert_eq!(plain.options_text(), "masters=leave");
-        assert!(
-            plain.has_options(&again.options_text()) && again.has_options(&plain.options_text())
-        );
-        assert!(again.was_again(&again.options_text()) && !again.was_again(&plain.options_text()));
-        assert!(!main.has_options(&plain.options_text()));
-
-        let snapshots: Vec<String> = (0..20)
-            .map(|i| format!(r#""main/m{i}":"snap-0123456789abcdef{i}""#))
-            .collect();
-        let long = format!(
-            r#"{{"cluster":"k8s","masters":"replace","snapshots":{{{}}}}}"#,
-            snapshots.join(",")
-        );
-        let long = decode(&long).unwrap();
-        assert!(long.options_text().len() <= TAG_VALUE_LENGTH_MAX);
-        assert!(long.has_options(&long.options_text()));
-        for (request, masters) in [
-            (&plain, MastersOption::Leave),
-            (&again, MastersOption::Leave),
-            (&long, MastersOption::Replace),
+    fn events_are_the_same_when_their_options_are() {
+        let options = |json: &str| decode(json).unwrap().options();
+        let fingerprint = |json: &str| decode(json).unwrap().fingerprint();
+        let plain = r#"{"cluster":"k8s"}"#;
+        for same in [
+            r#"{"cluster":"k8s","action":"restore"}"#,
+            r#"{"cluster":"k8s","again":true}"#,
+            r#"{"cluster":"k8s","plan_id":"p-0"}"#,
+            r#"{"cluster":"k8s","masters":"leave","start":"ordered","skew_minutes_max":60,"zones":{}}"#,
+            r#"{"cluster":"k8s","partial":false,"allow_damaged":false}"#,
         ] {
-            assert_eq!(MastersOption::of_options(&request.options_text()), masters);
+            assert_eq!(options(same), options(plain), "{same}");
+            assert_eq!(fingerprint(same), fingerprint(plain), "{same}");
         }
+        for other in [
+            r#"{"cluster":"k8s","etcd_clusters":["main"]}"#,
+            r#"{"cluster":"k8s","masters":"replace"}"#,
+            r#"{"cluster":"k8s","at":"2026-11-22T07:30:00Z"}"#,
+            r#"{"cluster":"k8s","volume":{"initialization_rate":300}}"#,
+            r#"{"cluster":"k8s","mounted_by":"protokube"}"#,
+        ] {
+            assert_ne!(options(other), options(plain), "{other}");
+        }
+        let undo = fingerprint(r#"{"cluster":"k8s","action":"undo"}"#);
+        assert_ne!(undo, fingerprint(plain));
     }
 }

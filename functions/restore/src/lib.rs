@@ -1,49 +1,37 @@
 //! Brings a cluster's etcd volumes back from their snapshots when given its name, and undoes it.
 //!
-//! Collect ([`collect`]) → decide ([`attempt`] which restore, [`choice`] which snapshots, [`plan`] what
-//! becomes of each member, [`undo`] what goes back, [`exchange`] and [`masters`] in which order, [`step`]
-//! what is next) → show ([`show`], [`answer`], [`list`], [`next_steps`]) → act ([`execute`], [`act`]). All
-//! state lives in AWS: in the tags on the volumes and groups, and in the client tokens that volumes were
-//! made with.
+//! Collect ([`collect`]: what is there) → decide ([`decide`]: what it means and what is next) → show
+//! ([`show`]: how it is said) → act ([`act`]: what is done). What a restore means to do stands in its
+//! record, written before anything is done; what was done is read from AWS.
 
 pub mod act;
-pub mod answer;
-pub mod attempt;
-pub mod candidates;
-pub mod choice;
 pub mod collect;
+pub mod decide;
 pub mod event;
-pub mod exchange;
-pub mod execute;
-pub mod identity;
-pub mod limits;
-pub mod list;
-pub mod masters;
-pub mod next_steps;
-pub mod plan;
-pub mod refusal;
 pub mod show;
-pub mod step;
-pub mod tags;
-pub mod undo;
-pub mod zone;
 
 use etcd_backup_aws::function::Invocation;
-use etcd_backup_core::aws::{MasterWriter, Masters, Storage, VolumeWriter};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::restore_point;
+use etcd_backup_core::restore_record::{RestoreRecord, RestoreStage};
+use etcd_backup_core::restore_table::Tokens;
 use etcd_backup_core::settings::Settings;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::attempt::Attempt;
-use crate::collect::{Situation, ZoneEvidence};
+use crate::act::Stop;
+use crate::act::execution::{Execution, MARGIN, Seen, World};
+use crate::act::lease::{Lease, LeaseKey, RecordSlot, Taking};
+use crate::collect::inventory::{self, Inventory};
+use crate::collect::records::{Records, unreachable_table};
+use crate::decide::follow_up::Subject;
+use crate::decide::intent;
+use crate::decide::masters_find::MastersFind;
+use crate::decide::{Context, Decision, choice, masters, plan_id, turn};
 use crate::event::{Action, Request};
-use crate::execute::{Execution, Progress};
-use crate::list::ListAnswer;
-use crate::plan::Surroundings;
-use crate::show::Frame;
-use crate::step::Phase;
+use crate::show::answer;
+use crate::show::history::HistoryAnswer;
+use crate::show::list::ListAnswer;
 
 /// Handles one invocation.
 ///
@@ -52,83 +40,338 @@ use crate::step::Phase;
 /// A refusal that says what to do; nothing was changed then. `VolumeFailed`, `CandidatesWrong` and
 /// `AwsError` can come in the middle: the same event goes on.
 pub async fn handle(
-    aws: &(impl Storage + VolumeWriter + Masters + MasterWriter),
+    aws: &impl World,
     settings: &Settings,
+    table: &str,
     invocation: Invocation,
 ) -> Result<Value, Diagnostic> {
     let request = Request::decode(&invocation.event)?;
-    let situation = match collect::collect(aws, settings, &request).await {
-        Err(failure) if matches!(request.action, Action::Restore | Action::Undo) => {
-            return Err(act::tell_suspended(aws, &request.cluster, failure).await);
-        }
-        situation => situation?,
-    };
-    let request = match request.action {
-        Action::Undo => undo::named(request, &situation)?,
-        _ => request,
-    };
-    let frame = Frame {
-        request: &request,
+    let function = Function {
+        aws,
         settings,
-        region: &invocation.deployment.region,
-    };
-    let restore = match request.action {
-        Action::List => return answer(&list_points(&request, &situation, settings)?),
-        Action::Status => return answer(&show::status(frame, &situation)?),
-        Action::Undo => None,
-        Action::Restore | Action::Plan => {
-            Some(restore(aws, &request, &situation, settings, &invocation).await?)
-        }
-    };
-    let execution = Execution {
+        table,
+        invocation: &invocation,
         request: &request,
-        settings,
-        restore,
-        now: invocation.now,
-        deadline: invocation.deadline,
     };
-    let progress = match request.action {
-        Action::Plan => Progress {
-            work: execution.work(&situation)?,
-            phase: Phase::Planned,
-            fleet: situation.fleet_of_masters.clone(),
-        },
-        _ => execution.run(aws, situation.clone()).await?,
-    };
-    answer(&show::progress(frame, &progress, &situation))
+    match request.action {
+        Action::Restore | Action::Undo | Action::Redo => function.carry_out().await,
+        Action::List | Action::Plan | Action::Status | Action::History => function.look().await,
+    }
 }
 
-/// Which restore it is, and what planning it needs beside what is there.
-async fn restore(
-    aws: &impl Masters,
-    request: &Request,
-    situation: &Situation,
-    settings: &Settings,
-    invocation: &Invocation,
-) -> Result<(Attempt, Surroundings), Diagnostic> {
-    let attempt = Attempt::of(request, situation, settings, invocation.now)?;
-    let zones = match attempt.needs_zone_evidence(request, situation) {
-        true => collect::zone_evidence(aws, &situation.fleet_of_masters).await?,
-        false => ZoneEvidence::default(),
-    };
-    let surroundings = Surroundings {
-        region: invocation.deployment.region.clone(),
-        zones,
-    };
-    Ok((attempt, surroundings))
+/// All that an invocation goes by.
+struct Function<'a, Aws> {
+    aws: &'a Aws,
+    settings: &'a Settings,
+    table: &'a str,
+    invocation: &'a Invocation,
+    request: &'a Request,
 }
 
-fn list_points(
-    request: &Request,
-    situation: &Situation,
-    settings: &Settings,
-) -> Result<ListAnswer, Diagnostic> {
-    let etcd_clusters = choice::etcd_clusters(request, &situation.cluster, settings)?;
-    let runs = restore_point::runs(&situation.cluster, &etcd_clusters, &settings.schedule);
-    Ok(ListAnswer::new(&request.cluster, &runs))
+/// A record to be carried out, or that was, with what it was decided from.
+struct Work {
+    slot: RecordSlot,
+    record: RestoreRecord,
+    inventory: Inventory,
+    records: Records,
+    /// What masters' filters showed last, where they were asked since.
+    found: Option<MastersFind>,
 }
 
-fn answer(answer: &impl Serialize) -> Result<Value, Diagnostic> {
+/// What an event that changes something means.
+enum Decided {
+    /// There is something to do, or was.
+    Work(Box<Work>),
+    /// It was over before.
+    Over(Box<Work>),
+}
+
+impl<Aws: World> Function<'_, Aws> {
+    fn context(&self) -> Context<'_> {
+        Context {
+            settings: self.settings,
+            region: &self.invocation.deployment.region,
+            now: (self.invocation.clock)(),
+        }
+    }
+
+    async fn records(&self) -> Result<Records, Diagnostic> {
+        Records::read(self.aws, self.table, &self.request.cluster).await
+    }
+
+    /// The actions that write nothing.
+    async fn look(&self) -> Result<Value, Diagnostic> {
+        let records = self.records().await?;
+        if self.request.action == Action::History {
+            return json(&HistoryAnswer::new(&self.request.cluster, &records));
+        }
+        let inventory = inventory::read(self.aws, self.settings, self.request, &records).await?;
+        let answer = match self.request.action {
+            Action::List => self.list(&records, &inventory),
+            Action::Status => self.status(&records, &inventory),
+            _ => self.plan(&records, &inventory),
+        };
+        answer.map_err(|refusal| tell_held(refusal, &records, &inventory))
+    }
+
+    fn list(&self, records: &Records, inventory: &Inventory) -> Result<Value, Diagnostic> {
+        decide::refuse_unknown_cluster(self.request, inventory, self.context())?;
+        let cluster = &inventory.cluster;
+        let etcd_clusters = choice::etcd_clusters(self.request, cluster, self.settings)?;
+        let history = decide::history(records, inventory, self.context());
+        let runs = history.runs(&etcd_clusters);
+        let members = cluster.members.iter();
+        let members = members
+            .filter(|(_, member)| !member.volumes.is_empty())
+            .map(|(key, member)| (key, member.volumes.first().map(|volume| &volume.zone)));
+        let name = &self.request.cluster;
+        let find = MastersFind::new(name, members, &inventory.volumes);
+        json(&ListAnswer::new(name, &runs, &find))
+    }
+
+    fn status(&self, records: &Records, inventory: &Inventory) -> Result<Value, Diagnostic> {
+        let record = &intent::asked_for(self.request, records)?.record;
+        let subject = Subject {
+            record,
+            phase: record.stage(),
+            was_over: false,
+            plan_id: None,
+            found: None,
+        };
+        self.answer(subject, inventory, records)
+    }
+
+    fn plan(&self, records: &Records, inventory: &Inventory) -> Result<Value, Diagnostic> {
+        let decision = decide::decide(self.request, records, inventory, self.context())?;
+        let (record, was_over) = match decision {
+            Decision::Begin(record) | Decision::Turn(_, record) => (*record, false),
+            Decision::GoOn(known) => (known.record.clone(), false),
+            Decision::Repeat(known) => (known.record.clone(), true),
+        };
+        let plan_id = plan_id::plan_id(&record, inventory);
+        let subject = Subject {
+            record: &record,
+            phase: RestoreStage::Planned,
+            was_over,
+            plan_id: Some(&plan_id),
+            found: None,
+        };
+        self.answer(subject, inventory, records)
+    }
+
+    /// The actions that write. What is refused, or done already, is so before the lease is taken: nothing
+    /// at all is written then.
+    ///
+    /// An invocation whose lease was taken from it, as it was too slow, waits for the other one like any
+    /// that comes later.
+    async fn carry_out(&self) -> Result<Value, Diagnostic> {
+        loop {
+            let before = self.decided().await?;
+            let Decided::Work(work) = before else {
+                return self.over(before);
+            };
+            let lease = self.take_lease().await?;
+            let outcome = self.under(&lease, *work).await;
+            match outcome {
+                Ok(outcome) => {
+                    lease.release().await;
+                    return self.over(outcome);
+                }
+                Err(Stop::Failed(failure)) => {
+                    lease.release().await;
+                    return Err(failure);
+                }
+                Err(Stop::LeaseLost(lost)) => {
+                    tracing::warn!(cluster = self.request.cluster.as_str(), "{lost}");
+                    if Instant::now() + MARGIN >= self.invocation.deadline {
+                        return Err(lost.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answer when nothing is left to do, or no time.
+    fn over(&self, decided: Decided) -> Result<Value, Diagnostic> {
+        let (work, was_over) = match decided {
+            Decided::Work(work) => (work, false),
+            Decided::Over(work) => (work, true),
+        };
+        let subject = Subject {
+            record: &work.record,
+            phase: work.record.stage(),
+            was_over,
+            plan_id: None,
+            found: work.found.as_ref(),
+        };
+        self.answer(subject, &work.inventory, &work.records)
+    }
+
+    /// Reads all that the event is about, and decides what is to be done.
+    async fn decided(&self) -> Result<Decided, Diagnostic> {
+        let records = self.records().await?;
+        let read = inventory::read(self.aws, self.settings, self.request, &records).await;
+        let inventory = read.map_err(|error| tell_named(error, &records))?;
+        let decision = decide::decide(self.request, &records, &inventory, self.context())
+            .map_err(|refusal| tell_held(refusal, &records, &inventory))?;
+        let is_over = matches!(decision, Decision::Repeat(_));
+        let (slot, record) = match decision {
+            Decision::Begin(record) => (RecordSlot::free(records.next_number()), *record),
+            Decision::Turn(known, record) => (RecordSlot::of(&known.stored), *record),
+            Decision::GoOn(known) | Decision::Repeat(known) => {
+                (RecordSlot::of(&known.stored), known.record.clone())
+            }
+        };
+        let work = Box::new(Work {
+            slot,
+            record,
+            inventory,
+            records,
+            found: None,
+        });
+        Ok(if is_over {
+            Decided::Over(work)
+        } else {
+            Decided::Work(work)
+        })
+    }
+
+    async fn take_lease(&self) -> Result<Lease, Diagnostic> {
+        let cluster = &self.request.cluster;
+        let key = LeaseKey {
+            table: self.table.to_owned(),
+            cluster: cluster.clone(),
+        };
+        let tokens = Tokens::new(&self.invocation.id);
+        let fingerprint = self.request.fingerprint();
+        // Time to answer is left also where another invocation works until the end.
+        let deadline = self.invocation.deadline - MARGIN;
+        let taking = Lease::take(self.aws, key, tokens, &fingerprint, deadline).await;
+        let (holder, is_same) =
+            match taking.map_err(|error| unreachable_table(self.table, error))? {
+                Taking::Held(lease) => return Ok(lease),
+                Taking::OtherEvent(holder) => (holder, false),
+                Taking::TimeUp(holder) => (holder, true),
+            };
+        let what = holder
+            .restore_id
+            .map_or("another restore".to_owned(), |id| format!("restore {id}"));
+        let status =
+            format!("{{\"action\":\"status\",\"cluster\":\"{cluster}\"}} shows how far it is");
+        let refusal = Diagnostic::new(
+            ErrorType::RestoreInProgress,
+            if is_same {
+                format!(
+                    "another invocation of this event is still at work on {what} of {cluster}: {status}; \
+                     send the event again"
+                )
+            } else {
+                format!(
+                    "an invocation of another event is at work on {what} of {cluster} at this moment: \
+                     {status}; nothing was changed"
+                )
+            },
+        );
+        Err(self.tell_held_by_records(refusal).await)
+    }
+
+    /// Under the lease the records are read once more: where somebody else has worked meanwhile, everything
+    /// is read and decided anew.
+    async fn under(&self, lease: &Lease, before: Work) -> Result<Decided, Stop> {
+        let work = if self.records().await?.are_as(&before.records) {
+            before
+        } else {
+            match self.decided().await? {
+                Decided::Work(work) => *work,
+                over @ Decided::Over(_) => return Ok(over),
+            }
+        };
+        let record = work.record;
+        lease.name_restore(&record.id);
+        let mut execution = Execution {
+            aws: self.aws,
+            lease,
+            slot: work.slot,
+            mounted_by: self
+                .request
+                .mounted_by
+                .or_else(|| turn::mounted_by(&record)),
+            record,
+            inventory: work.inventory,
+            settings: self.settings,
+            clock: self.invocation.clock,
+            deadline: self.invocation.deadline,
+            seen: Seen::default(),
+        };
+        // Before anything is done; and where a turn is gone on with, so that no write of whoever was at
+        // work before succeeds any more.
+        execution.save().await?;
+        execution.run().await?;
+        Ok(Decided::Work(Box::new(Work {
+            slot: execution.slot,
+            record: execution.record,
+            inventory: execution.inventory,
+            records: work.records,
+            found: execution.seen.found,
+        })))
+    }
+
+    fn answer(
+        &self,
+        subject: Subject,
+        inventory: &Inventory,
+        records: &Records,
+    ) -> Result<Value, Diagnostic> {
+        let action = self.request.action;
+        json(&answer::answer(
+            action,
+            subject,
+            inventory,
+            records,
+            self.context(),
+        ))
+    }
+
+    async fn tell_held_by_records(&self, refusal: Diagnostic) -> Diagnostic {
+        match self.records().await {
+            Ok(records) => tell_named(refusal, &records),
+            Err(_) => refusal,
+        }
+    }
+}
+
+/// Nobody should have to wonder why no master comes back.
+fn tell_held(refusal: Diagnostic, records: &Records, inventory: &Inventory) -> Diagnostic {
+    let record = intent::unfinished(records).map(|known| &known.record);
+    let held = masters::held(record, &inventory.control_plane);
+    tell(refusal, &held, record)
+}
+
+/// The same where groups can't be looked at: by what the record names.
+fn tell_named(refusal: Diagnostic, records: &Records) -> Diagnostic {
+    let record = intent::unfinished(records).map(|known| &known.record);
+    let held = record.map_or(&[][..], |record| &record.held_groups);
+    tell(refusal, held, record)
+}
+
+fn tell(
+    refusal: Diagnostic,
+    held: &[etcd_backup_core::ids::GroupName],
+    record: Option<&RestoreRecord>,
+) -> Diagnostic {
+    if held.is_empty() {
+        return refusal;
+    }
+    let by = record.map_or("a restore".to_owned(), |record| {
+        format!("restore {}", record.id)
+    });
+    refusal.with(&format!(
+        "launches of {} are suspended by {by}, which isn't over",
+        decide::list::list(held)
+    ))
+}
+
+fn json(answer: &impl Serialize) -> Result<Value, Diagnostic> {
     serde_json::to_value(answer)
         .map_err(|error| Diagnostic::new(ErrorType::Internal, error.to_string()))
 }

@@ -1,0 +1,393 @@
+//! The choice of snapshots: one run for all members, or what a person named by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::discovery::{Identity, cluster_of};
+use etcd_backup_core::fleet::Cluster;
+use etcd_backup_core::ids::{EtcdClusterName, MemberKey, SnapshotId};
+use etcd_backup_core::restore_point::{History, RunSnapshots, skew_seconds};
+use etcd_backup_core::schedule::Run;
+use etcd_backup_core::settings::Settings;
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::verdict::Verdict;
+
+use super::list::list;
+use crate::collect::inventory::Inventory;
+use crate::event::{Action, Request};
+
+/// How many newer runs that aren't complete a choice warns of: with hourly runs, days are many.
+const NEWER_RUNS_WARNED_OF_MAX: usize = 5;
+
+/// The snapshots to restore from.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The run that left them; `None` when a person named them.
+    pub run: Option<Run>,
+    /// By member.
+    pub snapshots: BTreeMap<MemberKey, Snapshot>,
+    /// What the operator should know of the choice.
+    pub warnings: Vec<String>,
+}
+
+impl Choice {
+    /// A choice that needs no warning.
+    pub fn new(run: Option<Run>, snapshots: BTreeMap<MemberKey, Snapshot>) -> Self {
+        Self {
+            run,
+            snapshots,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Seconds between the earliest and the latest snapshot.
+    pub fn skew_seconds(&self) -> i64 {
+        skew_seconds(self.snapshots.values())
+    }
+}
+
+/// The etcd clusters that the event is about.
+///
+/// # Errors
+///
+/// `InvalidEvent` when it names one of which nothing is left.
+pub fn etcd_clusters(
+    request: &Request,
+    cluster: &Cluster,
+    settings: &Settings,
+) -> Result<BTreeSet<EtcdClusterName>, Diagnostic> {
+    let known = cluster.etcd_clusters();
+    let Some(asked) = &request.etcd_clusters else {
+        let current = cluster.current_etcd_clusters(&settings.schedule);
+        return match known.difference(&current).next() {
+            Some(stale) if request.action != Action::List => Err(lost_long_ago(&current, stale)),
+            _ => Ok(known),
+        };
+    };
+    match asked.iter().find(|name| !known.contains(name)) {
+        Some(unknown) => Err(Diagnostic::invalid_event(format!(
+            "\"etcd_clusters\" names {unknown}, of which nothing is left; there is {}",
+            list(known.iter())
+        ))),
+        None => Ok(asked.clone()),
+    }
+}
+
+/// Given up on purpose, or lost and not noticed: only the operator knows.
+fn lost_long_ago(current: &BTreeSet<EtcdClusterName>, stale: &EtcdClusterName) -> Diagnostic {
+    let names: Vec<String> = current.iter().map(|name| format!("\"{name}\"")).collect();
+    Diagnostic::new(
+        ErrorType::RestorePointDoubtful,
+        format!(
+            "{stale} has snapshots but no volume, and no snapshot as new as the others': say \
+             \"etcd_clusters\": [{}] to leave it out, or [\"{stale}\"] to bring it back from its own \
+             latest restore point",
+            names.join(", ")
+        ),
+    )
+}
+
+/// Chooses.
+///
+/// # Errors
+///
+/// `NoRestorePoint`, `SkewTooLarge`, `RestorePointDoubtful`, or `InvalidEvent` where the event names
+/// what isn't there or would leave members beside newer peers.
+pub fn choose(
+    request: &Request,
+    inventory: &Inventory,
+    history: &History,
+    settings: &Settings,
+) -> Result<Choice, Diagnostic> {
+    let mut choice = match &request.snapshots {
+        Some(named) => by_hand(request, inventory, named)?,
+        None => by_run(request, inventory, history, settings)?,
+    };
+    refuse_members_left_out(request, &inventory.cluster, &choice)?;
+    refuse_skew(request, &choice)?;
+    choice.warnings.extend(damaged(request, &choice)?);
+    Ok(choice)
+}
+
+fn by_run(
+    request: &Request,
+    inventory: &Inventory,
+    history: &History,
+    settings: &Settings,
+) -> Result<Choice, Diagnostic> {
+    let cluster = &inventory.cluster;
+    let etcd_clusters = etcd_clusters(request, cluster, settings)?;
+    refuse_unknown_members(request, cluster, &etcd_clusters)?;
+    let runs = history.runs(&etcd_clusters);
+    let is_eligible = |run: &RunSnapshots| {
+        let is_early = |at| run.earliest().is_some_and(|earliest| earliest <= at);
+        request.at.is_none_or(is_early)
+    };
+    let eligible: Vec<_> = runs.iter().filter(|run| is_eligible(run)).collect();
+    let is_wanted = |key: &MemberKey| request.wants(key);
+    let mut whole = eligible.iter().filter(|run| run.is_complete_of(is_wanted));
+    let Some(chosen) = whole.next() else {
+        return Err(no_restore_point(request, &eligible, &runs));
+    };
+    if request.at.is_none()
+        && let Some(doubt) = history.doubt(chosen, &runs, is_wanted)
+    {
+        let error_type = ErrorType::RestorePointDoubtful;
+        return Err(Diagnostic::new(error_type, doubt.to_string()));
+    }
+    let later = history.later_generations(chosen, &runs, is_wanted);
+    let wanted = chosen
+        .snapshots
+        .iter()
+        .filter(|(key, _)| request.wants(key))
+        .map(|(key, snapshot)| ((*key).clone(), (*snapshot).clone()));
+    let newer = eligible.iter().filter(|run| run.run > chosen.run);
+    let incomplete = newer.take(NEWER_RUNS_WARNED_OF_MAX).map(|run| {
+        format!(
+            "the newer run of {} is not complete, so an older one is used: it lacks {}",
+            run.run,
+            lacks(run)
+        )
+    });
+    Ok(Choice {
+        warnings: incomplete.chain(before_blank(later.keys())).collect(),
+        ..Choice::new(Some(chosen.run), wanted.collect())
+    })
+}
+
+/// What was written since a member's volume was made blank is not in what was there before.
+fn before_blank<'a>(members: impl Iterator<Item = &'a &'a MemberKey>) -> Option<String> {
+    let members: Vec<_> = members.collect();
+    (!members.is_empty()).then(|| {
+        format!(
+            "the restore point is of before volumes of {} were made blank: what was written to them since is \
+             not in it",
+            list(members)
+        )
+    })
+}
+
+fn refuse_unknown_members(
+    request: &Request,
+    cluster: &Cluster,
+    etcd_clusters: &BTreeSet<EtcdClusterName>,
+) -> Result<(), Diagnostic> {
+    let known: Vec<_> = cluster
+        .members
+        .keys()
+        .filter(|key| etcd_clusters.contains(&key.etcd_cluster))
+        .collect();
+    let is_known = |name: &&String| {
+        known
+            .iter()
+            .any(|key| key.member.as_str() == name.as_str() || key.to_string() == **name)
+    };
+    let mut asked = request.members.iter().flatten();
+    match asked.find(|name| !is_known(name)) {
+        Some(unknown) => Err(Diagnostic::invalid_event(format!(
+            "\"members\" names {unknown}, which is no member; there is {}",
+            list(known.iter())
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn no_restore_point(
+    request: &Request,
+    eligible: &[&RunSnapshots],
+    runs: &[RunSnapshots],
+) -> Diagnostic {
+    let cluster = &request.cluster;
+    let message = match (eligible.first(), runs.last()) {
+        (Some(newest), _) => format!(
+            "no run left a completed snapshot of every member of {cluster}; the newest, of {}, \
+             lacks {}. See {{\"action\":\"list\",\"cluster\":\"{cluster}\"}}; \"etcd_clusters\", \"at\" or \"snapshots\" chooses",
+            newest.run,
+            lacks(newest)
+        ),
+        (None, Some(oldest)) => format!(
+            "no run of {cluster} fits; the oldest left anything at {}",
+            oldest
+                .earliest()
+                .map_or("an unknown time".to_owned(), |at| at.to_string())
+        ),
+        (None, None) => {
+            format!("{cluster} has no managed snapshot; \"snapshots\" names others by hand")
+        }
+    };
+    Diagnostic::new(ErrorType::NoRestorePoint, message)
+}
+
+fn by_hand(
+    request: &Request,
+    inventory: &Inventory,
+    named: &BTreeMap<MemberKey, SnapshotId>,
+) -> Result<Choice, Diagnostic> {
+    let mut snapshots = BTreeMap::new();
+    let known = inventory.cluster.etcd_clusters();
+    for (key, id) in named {
+        let found = inventory.by_hand.get(id);
+        let snapshot = found.ok_or_else(|| {
+            Diagnostic::invalid_event(format!(
+                "{id}, named for {key}, is not a snapshot of this account and Region"
+            ))
+        })?;
+        refuse_foreign(request, key, snapshot)?;
+        let says_itself = || matches!(Identity::of(&snapshot.tags), Some(Ok(_)));
+        if !known.is_empty() && !known.contains(&key.etcd_cluster) && !says_itself() {
+            return Err(Diagnostic::invalid_event(format!(
+                "\"snapshots\" names {key}, and nothing knows an etcd cluster {}; there is {}",
+                key.etcd_cluster,
+                list(&known)
+            )));
+        }
+        let mut chosen = snapshots.iter();
+        if let Some((other, _)) =
+            chosen.find(|(_, other): &(&MemberKey, &Snapshot)| other.id == *id)
+        {
+            return Err(Diagnostic::invalid_event(format!(
+                "{id} is named for both {other} and {key}"
+            )));
+        }
+        snapshots.insert(key.clone(), snapshot.clone());
+    }
+    Ok(Choice::new(None, snapshots))
+}
+
+/// A snapshot without tags, as a copy has none, may be anybody's; one that says whose it is, is taken
+/// at its word: peers' names hold the cluster's name, so that no other cluster could use it.
+fn refuse_foreign(
+    request: &Request,
+    key: &MemberKey,
+    snapshot: &Snapshot,
+) -> Result<(), Diagnostic> {
+    let id = &snapshot.id;
+    if let Some(owner) = cluster_of(&snapshot.tags).filter(|owner| *owner != request.cluster) {
+        return Err(Diagnostic::invalid_event(format!(
+            "{id}, named for {key}, belongs to {owner}: a restore into another cluster can't work, as \
+             etcd's peers are known by the cluster's name"
+        )));
+    }
+    if let Some(Ok(identity)) = Identity::of(&snapshot.tags)
+        && identity.member_key() != *key
+    {
+        return Err(Diagnostic::invalid_event(format!(
+            "{id}, named for {key}, is of {}",
+            identity.member_key()
+        )));
+    }
+    if request
+        .etcd_clusters
+        .as_ref()
+        .is_some_and(|asked| !asked.contains(&key.etcd_cluster))
+    {
+        return Err(Diagnostic::invalid_event(format!(
+            "\"snapshots\" names {key}, which \"etcd_clusters\" leaves out"
+        )));
+    }
+    match snapshot.is_usable() {
+        true => Ok(()),
+        false => Err(Diagnostic::new(
+            ErrorType::NoRestorePoint,
+            format!("{id}, named for {key}, is not completed, or is in the archive tier"),
+        )),
+    }
+}
+
+/// A restored member beside newer peers panics or loses entries, so leaving one out must be said.
+fn refuse_members_left_out(
+    request: &Request,
+    cluster: &Cluster,
+    choice: &Choice,
+) -> Result<(), Diagnostic> {
+    if request.partial {
+        return Ok(());
+    }
+    let restored: BTreeSet<_> = choice
+        .snapshots
+        .keys()
+        .map(|key| &key.etcd_cluster)
+        .collect();
+    let left_out: Vec<_> = cluster
+        .members
+        .iter()
+        .filter(|(key, member)| restored.contains(&key.etcd_cluster) && !member.volumes.is_empty())
+        .map(|(key, _)| key)
+        .filter(|key| !choice.snapshots.contains_key(key))
+        .collect();
+    match left_out.is_empty() {
+        true => Ok(()),
+        false => Err(Diagnostic::invalid_event(format!(
+            "the chosen snapshots leave out {}, which would stay beside restored, older peers; choose \
+             others with \"at\" or \"snapshots\", or say \"partial\": true",
+            list(left_out.iter())
+        ))),
+    }
+}
+
+/// What verify found, where it found the snapshots damaged and the event takes them all the same.
+fn damaged(request: &Request, choice: &Choice) -> Result<Option<String>, Diagnostic> {
+    let damaged = choice.snapshots.iter();
+    let damaged: Vec<String> = damaged
+        .filter(|(_, snapshot)| Verdict::of(&snapshot.tags) == Some(Verdict::Damaged))
+        .map(|(key, snapshot)| format!("{} of {key}", snapshot.id))
+        .collect();
+    if damaged.is_empty() {
+        return Ok(None);
+    }
+    let damaged = list(damaged);
+    if request.allow_damaged {
+        return Ok(Some(format!("verify found {damaged} damaged")));
+    }
+    Err(Diagnostic::new(
+        ErrorType::RestorePointDamaged,
+        format!(
+            "verify found {damaged} damaged: etcd would not start from it. Choose another restore point \
+             with \"at\" (see {{\"action\":\"list\",\"cluster\":\"{}\"}}), or say \"allow_damaged\": true",
+            request.cluster
+        ),
+    ))
+}
+
+fn refuse_skew(request: &Request, choice: &Choice) -> Result<(), Diagnostic> {
+    let skew_seconds = choice.skew_seconds();
+    if skew_seconds <= i64::from(request.skew_minutes_max) * 60 {
+        return Ok(());
+    }
+    // Rounded up, so that the figure is one that would be enough.
+    let skew_minutes = (skew_seconds + 59) / 60;
+    Err(Diagnostic::new(
+        ErrorType::SkewTooLarge,
+        format!(
+            "the members' snapshots{} were started {} minutes apart, more than {} allowed: etcd may \
+             panic or lose entries. Choose an older restore point with \"at\", or raise \
+             \"skew_minutes_max\" to {}",
+            choice
+                .run
+                .map(|run| format!(" of the run of {run}"))
+                .unwrap_or_default(),
+            skew_minutes,
+            request.skew_minutes_max,
+            skew_minutes
+        ),
+    ))
+}
+
+/// What a run has too little of to be a restore point: the members that it left nothing usable of, with
+/// what is wrong with what it left, and one timeline for all.
+pub fn lacks(run: &RunSnapshots) -> String {
+    let mixed = run.mixed.iter().map(|etcd_cluster| {
+        format!("one timeline ({etcd_cluster} was exchanged or made anew between its snapshots)")
+    });
+    let missing = run.missing.iter().map(|key| {
+        let left = run.snapshots.get(key);
+        let wrong = left.map(|snapshot| match snapshot.state {
+            SnapshotState::Completed => format!("{} is in the archive tier", snapshot.id),
+            SnapshotState::Pending => format!("{} is still pending", snapshot.id),
+            SnapshotState::Error => format!("{} failed", snapshot.id),
+            SnapshotState::Other => format!("{} isn't usable", snapshot.id),
+        });
+        wrong.map_or(key.to_string(), |wrong| format!("{key} ({wrong})"))
+    });
+    list(missing.chain(mixed))
+}

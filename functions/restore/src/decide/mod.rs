@@ -1,0 +1,146 @@
+//! What is meant by an event, and what is next: pure functions of the event, the records and the
+//! inventory.
+//!
+//! Read from the top:
+//!
+//! - [`intent`]: which restore an event is about, and whether anything is to be done for it;
+//! - [`restore`]: a new restore, from [`choice`] (which snapshots) over [`incoming`] (which volumes are
+//!   made of them; [`zone`], [`tags`] and [`limits`] are its parts) and [`start_order`] to its record;
+//! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
+//! - [`refusal`]: what all that is refused for before anything is written;
+//! - [`plan_id`]: what a plan showed, in one short text;
+//! - [`follow_up`]: what the operator does next, and should know;
+//! - [`stage`]: the next step of a record's turn; [`exchange`], [`masters`] and [`masters_find`] are its
+//!   parts.
+
+pub mod choice;
+pub mod exchange;
+pub mod follow_up;
+pub mod incoming;
+pub mod intent;
+pub mod limits;
+pub mod list;
+pub mod masters;
+pub mod masters_find;
+pub mod mounting;
+pub mod plan_id;
+pub mod refusal;
+pub mod restore;
+pub mod stage;
+pub mod start_order;
+pub mod tags;
+pub mod turn;
+pub mod zone;
+
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::restore_point::History;
+use etcd_backup_core::restore_record::RestoreRecord;
+use etcd_backup_core::settings::Settings;
+use jiff::Timestamp;
+
+use crate::collect::inventory::Inventory;
+use crate::collect::records::{KnownRecord, Records};
+use crate::event::Request;
+use intent::Intent;
+
+/// What every decision may know beside the event, the records and the inventory.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The Region.
+    pub region: &'a str,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What is to be done about an event.
+#[derive(Clone, Debug)]
+pub enum Decision<'a> {
+    /// A new restore: its record, to be written first.
+    Begin(Box<RestoreRecord>),
+    /// A new turn of a restore: its record with that turn, to be written first.
+    Turn(&'a KnownRecord, Box<RestoreRecord>),
+    /// The turn that a restore is in goes on.
+    GoOn(&'a KnownRecord),
+    /// Nothing: it is done already.
+    Repeat(&'a KnownRecord),
+}
+
+/// Decides what is to be done about an event that asks for a restore, an undo or a redo, or for a plan of
+/// one.
+///
+/// # Errors
+///
+/// What it is refused for: nothing is to be written then.
+pub fn decide<'a>(
+    request: &Request,
+    records: &'a Records,
+    inventory: &Inventory,
+    context: Context,
+) -> Result<Decision<'a>, Diagnostic> {
+    let decision = match intent::of(request, records, inventory, context.now)? {
+        Intent::Begin => {
+            let record = new_restore(request, records, inventory, context)?;
+            Decision::Begin(Box::new(record))
+        }
+        Intent::Turn(known) => {
+            let record = turn::begin(&known.record, request, records, inventory, context)?;
+            Decision::Turn(known, Box::new(record))
+        }
+        Intent::GoOn(known) => Decision::GoOn(known),
+        Intent::Repeat(known) => Decision::Repeat(known),
+    };
+    if let Decision::Begin(record) | Decision::Turn(_, record) = &decision {
+        plan_id::refuse_changed(request, record, inventory)?;
+    }
+    Ok(decision)
+}
+
+fn new_restore(
+    request: &Request,
+    records: &Records,
+    inventory: &Inventory,
+    context: Context,
+) -> Result<RestoreRecord, Diagnostic> {
+    refuse_unknown_cluster(request, inventory, context)?;
+    // Of two volumes, each generation that they are of would only confuse the choice.
+    restore::refuse_duplicated(request, inventory)?;
+    let history = history(records, inventory, context);
+    let choice = choice::choose(request, inventory, &history, context.settings)?;
+    restore::plan(request, &choice, records, inventory, context)
+}
+
+/// What a cluster's snapshots tell, given the exchanges that its records tell of.
+pub fn history<'i>(records: &Records, inventory: &'i Inventory, context: Context) -> History<'i> {
+    let exchanges = records.exchanges();
+    History::new(&inventory.cluster, exchanges, &context.settings.schedule)
+}
+
+/// A cluster of which nothing is left, most often as its name has a typing error.
+///
+/// # Errors
+///
+/// `ClusterNotFound`.
+pub fn refuse_unknown_cluster(
+    request: &Request,
+    inventory: &Inventory,
+    context: Context,
+) -> Result<(), Diagnostic> {
+    let is_empty = inventory.cluster.members.is_empty()
+        && inventory.misfits.is_empty()
+        && inventory.volumes.is_empty()
+        && inventory.by_hand.is_empty();
+    if !is_empty {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        ErrorType::ClusterNotFound,
+        format!(
+            "no etcd volume and no managed snapshot of {} exists in this account and Region: check the name, \
+             the account and the Region ({}); aws ec2 describe-volumes --filters \
+             'Name=tag-key,Values=k8s.io/etcd/*' lists the etcd volumes that are there",
+            request.cluster, context.region
+        ),
+    ))
+}

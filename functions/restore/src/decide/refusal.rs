@@ -1,0 +1,234 @@
+//! What a restore, an undo or a redo is refused for, before anything is written.
+
+use std::collections::BTreeSet;
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::aws::InstanceState;
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::discovery::{
+    CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, ROLE_CONTROL_PLANE, ROLE_MASTER, etcd_keys,
+};
+use etcd_backup_core::ids::{EtcdClusterName, MemberKey, VolumeId};
+use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
+use etcd_backup_core::restore_tags::{Retirement, TAGS_MAX, counts_as_tag};
+use etcd_backup_core::settings::Settings;
+use etcd_backup_core::volume::Volume;
+
+use super::exchange::{Exchange, Volumes};
+use super::list::{list, spaced};
+use super::masters;
+use super::masters_find::is_found;
+use super::mounting;
+use crate::collect::inventory::Inventory;
+use crate::event::MountedBy;
+
+/// What a turn that is about to begin is refused for.
+///
+/// # Errors
+///
+/// `VolumeTagWrong`, `TagLimit`, and what [`masters`] are refused for.
+pub fn turn(
+    record: &RestoreRecord,
+    mounted_by: Option<MountedBy>,
+    inventory: &Inventory,
+    settings: &Settings,
+) -> Result<(), Diagnostic> {
+    unknown_volumes(record, &inventory.volumes)?;
+    if !record.turn().gives_up {
+        tags_to_come(record, &inventory.volumes)?;
+    }
+    too_many_tags(record, &inventory.volumes)?;
+    masters(record, mounted_by, inventory, settings)
+}
+
+/// What is refused for the masters' sake, also while a turn is under way.
+///
+/// # Errors
+///
+/// `MastersRunning`, `VolumeWouldBeLost`; of masters that are to be replaced also `MasterProtected`,
+/// `MasterWithoutGroup`.
+pub fn masters(
+    record: &RestoreRecord,
+    mounted_by: Option<MountedBy>,
+    inventory: &Inventory,
+    settings: &Settings,
+) -> Result<(), Diagnostic> {
+    let exchange = Exchange::of(record);
+    match record.turn().masters {
+        MastersOption::Replace => masters::refuse_replacing(record, &exchange, inventory, settings),
+        MastersOption::Leave => {
+            if !exchange.is_pending(&inventory.volumes, settings) {
+                return Ok(());
+            }
+            masters_running(record, mounted_by, &exchange, inventory)?;
+            masters::refuse_lost_volumes(inventory)
+        }
+    }
+}
+
+/// A volume that masters would find beside the right one: one that is of no member restored, or of one but
+/// neither leaves nor comes. Which of them was in use, only a person knows.
+fn unknown_volumes(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
+    let known: BTreeSet<&VolumeId> = record.volume_ids().collect();
+    let unknown = volumes
+        .values()
+        .filter(|volume| !known.contains(&volume.id))
+        .find_map(|volume| Some((volume, problem(record, volume)?)));
+    let Some((volume, problem)) = unknown else {
+        return Ok(());
+    };
+    let id = &volume.id;
+    let keys = etcd_keys(&volume.tags);
+    let keys = keys.iter().map(|key| format!("Key={key}"));
+    Err(Diagnostic::new(
+        ErrorType::VolumeTagWrong,
+        format!(
+            "masters of {} would find {id} beside the right volume: {problem}. Correct its tags, or take \
+             it out of their sight: aws ec2 delete-tags --resources {id} --tags {}",
+            record.cluster,
+            spaced(keys)
+        ),
+    ))
+}
+
+/// What is wrong with a volume that neither leaves nor comes; `None` where masters overlook it, or it is
+/// another member's.
+fn problem(record: &RestoreRecord, volume: &Volume) -> Option<String> {
+    let is_in_sight = |name: &&EtcdClusterName| is_found(&record.cluster, name, &volume.tags);
+    record.etcd_clusters().find(is_in_sight)?;
+    match Identity::of(&volume.tags)? {
+        Err(problem) => Some(format!("it doesn't say whose it is ({problem})")),
+        Ok(identity) if identity.cluster != record.cluster => Some(format!(
+            "it says that it is of {:?}, and is tagged {CLUSTER_OWNED_PREFIX}{} too",
+            identity.cluster.as_str(),
+            record.cluster
+        )),
+        Ok(identity) => {
+            let key = identity.member_key();
+            record.members.contains_key(&key).then(|| {
+                format!("it claims {key}, and is neither the old volume nor the restored one")
+            })
+        }
+    }
+}
+
+/// The tags to come, judged by the masters' own filters.
+fn tags_to_come(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
+    let is_undo = record.turn().direction == Direction::Undo;
+    for (key, member) in &record.members {
+        let tags = if is_undo {
+            let Some(outgoing) = member.outgoing.first() else {
+                continue;
+            };
+            &outgoing.tags
+        } else {
+            &member.incoming.tags
+        };
+        if is_found(&record.cluster, &key.etcd_cluster, tags) {
+            continue;
+        }
+        // Of a restore the live volumes are mended: the new one is tagged as they are.
+        let mended: Vec<&VolumeId> = if is_undo {
+            member.outgoing.iter().map(|volume| &volume.id).collect()
+        } else {
+            let is_live = |volume: &&Volume| !etcd_keys(&volume.tags).is_empty();
+            let live = volumes.values().filter(is_live);
+            live.map(|volume| &volume.id).collect()
+        };
+        return Err(not_to_be_found(record, key, tags, &mended));
+    }
+    Ok(())
+}
+
+fn not_to_be_found(
+    record: &RestoreRecord,
+    key: &MemberKey,
+    tags: &Tags,
+    mended: &[&VolumeId],
+) -> Diagnostic {
+    let owner = format!("{CLUSTER_OWNED_PREFIX}{}", record.cluster);
+    let mut missing = Vec::new();
+    if tags.get(&owner).map(String::as_str) != Some(CLUSTER_OWNED) {
+        missing.push(format!("Key={owner},Value={CLUSTER_OWNED}"));
+    }
+    let has_role = |role: &str| tags.get(role).is_some_and(|value| value == "1");
+    if ![ROLE_MASTER, ROLE_CONTROL_PLANE].into_iter().any(has_role) {
+        missing.push(format!("Key={ROLE_MASTER},Value=1"));
+    }
+    Diagnostic::new(
+        ErrorType::VolumeTagWrong,
+        format!(
+            "masters of {} would not find the volume that comes for {key} by the tags that it would have. \
+             Complete them, and send the event again: aws ec2 create-tags --resources {} --tags {}",
+            record.cluster,
+            spaced(mended),
+            spaced(missing)
+        ),
+    )
+}
+
+/// What a volume that comes back has been given meanwhile stands beside what it gets again.
+fn too_many_tags(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
+    let exchange = Exchange::of(record);
+    for (member, volume, tags) in exchange.coming(volumes) {
+        let journal: BTreeSet<String> = Retirement::keys(&volume.tags).into_iter().collect();
+        let kept = volume.tags.keys().filter(|key| !journal.contains(*key));
+        let keys: BTreeSet<&String> = kept
+            .chain(tags.keys())
+            .filter(|key| counts_as_tag(key))
+            .collect();
+        if keys.len() > TAGS_MAX {
+            return Err(Diagnostic::new(
+                ErrorType::TagLimit,
+                format!(
+                    "{} of {} would have {} tags of at most {TAGS_MAX}: take {} that nobody needs off it",
+                    volume.id,
+                    member.key,
+                    keys.len(),
+                    keys.len() - TAGS_MAX
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// protokube attaches a free candidate within a minute, also on a running master: restored volumes would
+/// join live, newer peers.
+fn masters_running(
+    record: &RestoreRecord,
+    mounted_by: Option<MountedBy>,
+    exchange: &Exchange,
+    inventory: &Inventory,
+) -> Result<(), Diagnostic> {
+    let control_plane = &inventory.control_plane;
+    let runs = |id: &etcd_backup_core::ids::InstanceId| {
+        let master = control_plane.master(id);
+        // What isn't among the masters may be one all the same, wrongly tagged.
+        master.is_none_or(|master| master.is_alive() && master.state != InstanceState::Stopped)
+    };
+    let attached = exchange
+        .leaving(&inventory.volumes)
+        .flat_map(|(_, volume)| &volume.attachments)
+        .map(|attachment| &attachment.instance);
+    let instances: BTreeSet<_> = attached.filter(|id| runs(id)).collect();
+    if instances.is_empty() || mounting::is_by_etcd_manager(&record.cluster, mounted_by, inventory)
+    {
+        return Ok(());
+    }
+    let why = match mounted_by {
+        Some(_) => "protokube mounts its volumes",
+        None => "nothing tells that etcd-manager mounts its volumes: it may be protokube",
+    };
+    Err(Diagnostic::new(
+        ErrorType::MastersRunning,
+        format!(
+            "the etcd volumes of {} are attached to {}, which run, and {why}, which attaches a restored \
+             volume within a minute, beside live, newer peers. Say \"masters\": \"replace\"; or stop all \
+             masters first (suspend their autoscaling groups' launches, then terminate them); or, where \
+             etcd-manager pods run on the masters, say \"mounted_by\": \"etcd-manager\"",
+            record.cluster,
+            list(instances)
+        ),
+    ))
+}

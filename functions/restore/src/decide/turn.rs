@@ -1,0 +1,146 @@
+//! Undo and redo: one turn more of the same record. All members turn, or none does.
+//!
+//! Of a finished restore, the outgoing volumes come back and the incoming ones are retired. Of an unfinished
+//! one, whatever was exchanged goes back, and the incoming volumes are given up: they stay, marked as
+//! retired, as this tool deletes no volume. A redo is the restore's exchange once more.
+
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::discovery::is_discovery_key;
+use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::restore_record::{
+    Direction, MastersOption, RestoreRecord, RestoreStage, Turn,
+};
+
+use super::exchange::Volumes;
+use super::masters_find::is_found;
+use super::stage::is_usable;
+use super::{Context, refusal};
+use crate::collect::inventory::Inventory;
+use crate::collect::records::Records;
+use crate::event::Request;
+
+/// The record with the turn that the event asks for.
+///
+/// # Errors
+///
+/// `UndoImpossible`, and what [`refusal::turn`] refuses.
+pub fn begin(
+    record: &RestoreRecord,
+    request: &Request,
+    records: &Records,
+    inventory: &Inventory,
+    context: Context,
+) -> Result<RestoreRecord, Diagnostic> {
+    let direction = request.direction();
+    refuse_superseded(record, records)?;
+    for key in record.members.keys() {
+        let way = match direction {
+            Direction::Undo => way_back(record, key, &inventory.volumes),
+            Direction::Redo | Direction::Restore => way_on(record, key, &inventory.volumes),
+        };
+        way?;
+    }
+    let mut turned = record.clone();
+    if direction == Direction::Undo {
+        complete_outgoing_tags(&mut turned, &inventory.volumes);
+    }
+    let first_stage = match request.masters {
+        MastersOption::Leave => RestoreStage::Exchanging,
+        MastersOption::Replace => RestoreStage::WaitingForMasters,
+    };
+    turned.later_turns.push(Turn {
+        gives_up: record.is_unfinished(),
+        ..Turn::begin(direction, request.masters, first_stage, context.now)
+    });
+    let mounted_by = request.mounted_by.or_else(|| mounted_by(record));
+    refusal::turn(&turned, mounted_by, inventory, context.settings)?;
+    Ok(turned)
+}
+
+/// What the restore's own event said about that.
+pub fn mounted_by(record: &RestoreRecord) -> Option<crate::event::MountedBy> {
+    let said = record.event.get("mounted_by")?;
+    serde_json::from_value(said.clone()).ok()
+}
+
+fn impossible(message: String) -> Diagnostic {
+    Diagnostic::new(ErrorType::UndoImpossible, message)
+}
+
+/// A later restore of the same member has to be undone first.
+fn refuse_superseded(record: &RestoreRecord, records: &Records) -> Result<(), Diagnostic> {
+    let newer = records.all().take_while(|other| other.id != record.id);
+    let is_in_place = |other: &&RestoreRecord| !other.is_undone() && other.abandoned_at.is_none();
+    let shares = |other: &&RestoreRecord| {
+        let mut keys = other.members.keys();
+        keys.any(|key| record.members.contains_key(key))
+    };
+    match newer.filter(is_in_place).find(shares) {
+        None => Ok(()),
+        Some(later) => Err(impossible(format!(
+            "restore {} has replaced volumes of {} since: undo that one first, with \"restore_id\": \"{}\"",
+            later.id, record.id, later.id
+        ))),
+    }
+}
+
+/// Taking the restored volume from a member that has nothing else would make things worse. Of a restore
+/// that was never finished it is the way it was before.
+fn way_back(record: &RestoreRecord, key: &MemberKey, volumes: &Volumes) -> Result<(), Diagnostic> {
+    let id = &record.id;
+    let Some(member) = record.members.get(key) else {
+        return Ok(());
+    };
+    let instead = "Restore another point instead, with \"at\"";
+    match member.outgoing.first() {
+        None if record.was_ever_done() => Err(impossible(format!(
+            "{key} had no volume before restore {id}, so there is nothing to go back to; nothing was \
+             changed. {instead}"
+        ))),
+        Some(outgoing) if !volumes.contains_key(&outgoing.id) => Err(impossible(format!(
+            "{}, the volume that {key} had before restore {id}, is gone, so there is nothing to go back to; \
+             nothing was changed. {instead}",
+            outgoing.id
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn way_on(record: &RestoreRecord, key: &MemberKey, volumes: &Volumes) -> Result<(), Diagnostic> {
+    let member = record.members.get(key);
+    let id = member.and_then(|member| member.incoming.volume_id.as_ref());
+    let is_there = |id: &&_| volumes.get(*id).is_some_and(is_usable);
+    if id.is_some_and(|id| is_there(&id)) {
+        return Ok(());
+    }
+    let what = id.map_or_else(
+        || "was never made".to_owned(),
+        |id| format!("({id}) is gone or unusable"),
+    );
+    Err(impossible(format!(
+        "the volume that restore {} is to bring for {key} {what}; nothing was changed. Restore anew instead",
+        record.id
+    )))
+}
+
+/// A returning volume whose tags of then wouldn't have masters find it may have been completed since, as
+/// the refusal said.
+fn complete_outgoing_tags(record: &mut RestoreRecord, volumes: &Volumes) {
+    let cluster = record.cluster.clone();
+    for (key, member) in &mut record.members {
+        for outgoing in &mut member.outgoing {
+            let is_enough = is_found(&cluster, &key.etcd_cluster, &outgoing.tags);
+            let Some(volume) = volumes.get(&outgoing.id).filter(|_| !is_enough) else {
+                continue;
+            };
+            for (tag, value) in &volume.tags {
+                if is_discovery_key(tag) {
+                    outgoing
+                        .tags
+                        .entry(tag.clone())
+                        .or_insert_with(|| value.clone());
+                }
+            }
+        }
+    }
+}

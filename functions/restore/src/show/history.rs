@@ -1,0 +1,100 @@
+//! The answer to `history`: a cluster's restores, newest first.
+
+use std::fmt::Write;
+
+use etcd_backup_core::ids::{ClusterName, RestoreId};
+use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage};
+use etcd_backup_core::schedule::Run;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::collect::records::Records;
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryAnswer {
+    /// `history`
+    pub action: &'static str,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Its restores, newest first.
+    pub restores: Vec<PastRestore>,
+    /// The same for a terminal.
+    pub text: String,
+}
+
+/// One restore.
+#[derive(Clone, Debug, Serialize)]
+pub struct PastRestore {
+    /// Its id.
+    pub restore_id: RestoreId,
+    /// How far it is.
+    pub phase: RestoreStage,
+    /// The options that it was asked for with, defaults filled in.
+    pub event: Value,
+    /// The run; absent where snapshots were named by hand.
+    pub run: Option<Run>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it was done.
+    pub ended_at: Option<Timestamp>,
+    /// When it was undone last.
+    pub undone_at: Option<Timestamp>,
+    /// When it was redone last.
+    pub redone_at: Option<Timestamp>,
+}
+
+impl HistoryAnswer {
+    /// Of a cluster's records.
+    pub fn new(cluster: &ClusterName, records: &Records) -> Self {
+        let restores: Vec<PastRestore> = records.all().map(PastRestore::of).collect();
+        let mut text = format!("{cluster}: {} restores, newest first.\n", restores.len());
+        if !restores.is_empty() {
+            let _ = writeln!(
+                text,
+                "\n  {:<16} {:<20} {:<22} {:<22} {:<22} REDONE",
+                "RESTORE", "PHASE", "BEGUN", "ENDED", "UNDONE"
+            );
+        }
+        for restore in &restores {
+            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), seconds);
+            let _ = writeln!(
+                text,
+                "  {:<16} {:<20} {:<22} {:<22} {:<22} {}",
+                restore.restore_id.as_str(),
+                restore.phase.name(),
+                seconds(restore.started_at),
+                time(restore.ended_at),
+                time(restore.undone_at),
+                time(restore.redone_at)
+            );
+        }
+        Self {
+            action: "history",
+            cluster: cluster.clone(),
+            restores,
+            text,
+        }
+    }
+}
+
+/// Without fractions, which only widen a table.
+fn seconds(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
+
+impl PastRestore {
+    fn of(record: &RestoreRecord) -> Self {
+        Self {
+            restore_id: record.id.clone(),
+            phase: record.stage(),
+            event: record.event.clone(),
+            run: record.run,
+            started_at: record.started_at,
+            ended_at: record.ended_at(),
+            undone_at: record.turned_at(Direction::Undo),
+            redone_at: record.turned_at(Direction::Redo),
+        }
+    }
+}

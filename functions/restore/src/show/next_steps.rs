@@ -1,0 +1,163 @@
+//! The operator's next steps as text. Commands stand on lines of their own, to be pasted.
+
+use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
+use etcd_backup_core::restore_record::{MastersOption, RestoreRecord};
+use etcd_backup_core::restore_tags::SUSPENDED_BY;
+
+use crate::decide::Context;
+use crate::decide::follow_up::NextStep;
+use crate::decide::list::{list, spaced};
+
+/// Minutes that the first masters have had their volumes before the others start.
+const FIRST_MINUTES: u64 = crate::decide::stage::FIRST_ATTACHED_FOR.as_secs() / 60;
+
+/// The steps' texts.
+pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Vec<String> {
+    let region = context.region;
+    let texts = steps.iter().map(|step| match step {
+        NextStep::Send { event, masters } => send(event, *masters),
+        NextStep::GoOn { event, back } => go_on(event, back, record.turn().masters),
+        NextStep::ResumeByHand(groups) => format!(
+            "Only if neither works: resume launches by hand; masters then come back on whatever volumes are \
+             tagged for them:\n{}",
+            resume_by_hand(groups).join("\n")
+        ),
+        NextStep::StopMasters(instances) => stop(region, instances),
+        NextStep::TerminateMasters {
+            instances,
+            later,
+            first,
+        } => terminate(region, instances, later, first),
+        NextStep::StartMasters { first } if first.is_empty() => {
+            "No master runs: let the autoscaling groups start them.".to_owned()
+        }
+        NextStep::StartMasters { first } => format!(
+            "No master runs: let the autoscaling groups start them, those of {} first, and the others when \
+             the volumes of these have been attached for {FIRST_MINUTES} minutes.",
+            list(first)
+        ),
+        NextStep::WaitUntilReady => "Wait until the new masters are Ready and etcd is ok:\n\
+             kubectl get nodes\n\
+             kubectl get --raw '/readyz?verbose'"
+            .to_owned(),
+        // Sources: kops "Etcd backup, restore and encryption"; kubernetes issue 86812; etcd issue 16028.
+        NextStep::CheckEndpoints => "The kubernetes endpoints must list only the new masters' addresses. \
+             Where a dead one stays, its lease came back with the old data and must be taken out of etcd, as \
+             the runbook says:\n\
+             kubectl get endpoints kubernetes --namespace default"
+            .to_owned(),
+        NextStep::ReplaceNodes => format!(
+            "Nodes have seen a state of etcd that no longer exists: replace them all, and make anew what \
+             was changed in it (tokens, objects):\n\
+             kops rolling-update cluster --name {} --cloudonly --force --yes --instance-group-roles Node",
+            record.cluster
+        ),
+        NextStep::WayBack(event) => {
+            format!("The way back, as long as the volumes out of service exist:\n{event}")
+        }
+        NextStep::Delete(volumes) => delete(volumes, context),
+    });
+    texts.collect()
+}
+
+fn send(event: &str, masters: MastersOption) -> String {
+    let does = match masters {
+        MastersOption::Leave => {
+            "It makes the new volumes where there are to be any, and exchanges the tags"
+        }
+        MastersOption::Replace => {
+            "It makes the new volumes where there are to be any, suspends launches, terminates the masters, \
+             waits until the old volumes are free, exchanges the tags, and resumes launches"
+        }
+    };
+    format!(
+        "Send this event to have just this plan carried out; it is refused (PlanChanged) where the plan would \
+         be another one by then. {does}. What it takes out of service is kept, untagged:\n{event}"
+    )
+}
+
+fn go_on(event: &str, back: &str, masters: MastersOption) -> String {
+    let dont = match masters {
+        MastersOption::Leave => "Don't start or terminate masters, and don't run kops update,",
+        MastersOption::Replace => "Don't start masters, and don't run kops update,",
+    };
+    format!(
+        "Send the same event again: it goes on where it stopped, and makes nothing twice. {dont} before the \
+         answer says that it is over:\n{event}\nThis turns back instead:\n{back}"
+    )
+}
+
+fn stop(region: &str, instances: &[InstanceId]) -> String {
+    let instances = spaced(instances);
+    format!(
+        "These masters are in no autoscaling group. Stop them all, detach their etcd volumes (a reboot keeps \
+         the old ones attached), and start them when the others come back:\n\
+         aws ec2 stop-instances --region {region} --instance-ids {instances}\n\
+         aws ec2 start-instances --region {region} --instance-ids {instances}"
+    )
+}
+
+fn terminate(
+    region: &str,
+    instances: &[InstanceId],
+    later: &[GroupName],
+    first: &[MemberKey],
+) -> String {
+    let instances = spaced(instances);
+    let all = format!("aws ec2 terminate-instances --region {region} --instance-ids {instances}");
+    if later.is_empty() {
+        return format!(
+            "Terminate all masters at once, never one after the other; their autoscaling groups bring new \
+             ones, which find the right volumes:\n{all}"
+        );
+    }
+    let launches = |verb: &str| -> String {
+        let commands = later.iter().map(|group| {
+            format!(
+                "aws autoscaling {verb}-processes --region {region} --scaling-processes Launch \
+                 --auto-scaling-group-name {group}"
+            )
+        });
+        commands.collect::<Vec<_>>().join("\n")
+    };
+    format!(
+        "Terminate all masters at once, never one after the other, and let those of {} come first: the \
+         newest member must be among the first quorum, or it may never serve. The autoscaling groups bring \
+         new masters, which find the right volumes:\n{}\n{all}\n\
+         When the volumes of the first ones have been attached for {FIRST_MINUTES} minutes, let the others \
+         come:\n{}",
+        list(first),
+        launches("suspend"),
+        launches("resume")
+    )
+}
+
+/// Nobody else deletes what is out of service, nor its snapshots: Lifecycle Manager forgets a volume that
+/// lost its target tag.
+fn delete(volumes: &[VolumeId], context: Context) -> String {
+    let (region, runs) = (context.region, context.settings.retain_count);
+    let ids: Vec<&str> = volumes.iter().map(VolumeId::as_str).collect();
+    format!(
+        "Not now: when all is well, and the volumes in service have a history of their own ({runs} runs), \
+         delete those out of service and their snapshots, as nobody else will. It ends the way back, and \
+         every older restore point:\n\
+         for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done\n\
+         aws ec2 describe-snapshots --region {region} --owner-ids self --filters \
+         Name=volume-id,Values={} --query 'Snapshots[].[SnapshotId]' --output text \
+         | xargs -n 1 aws ec2 delete-snapshot --region {region} --snapshot-id",
+        spaced(volumes),
+        ids.join(","),
+    )
+}
+
+/// The commands that resume groups' launches.
+pub fn resume_by_hand(groups: &[GroupName]) -> Vec<String> {
+    let commands = groups.iter().map(|group| {
+        format!(
+            "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group} \
+             && aws autoscaling delete-tags --tags \
+             ResourceId={group},ResourceType=auto-scaling-group,Key={SUSPENDED_BY}"
+        )
+    });
+    commands.collect()
+}

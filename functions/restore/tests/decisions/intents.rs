@@ -1,0 +1,148 @@
+//! Which restore an event is about.
+
+use etcd_backup_core::restore_record::RestoreRecord;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+fn name(world: &World, more: Value) -> String {
+    match world.decide(more) {
+        Ok(decided) => decided.name().to_owned(),
+        Err(refusal) => refusal.error_type.name().to_owned(),
+    }
+}
+
+fn after(world: &World, hours: i64, minutes: i64) -> World {
+    let mut later = world.clone();
+    later.now += SignedDuration::from_mins(hours * 60 + minutes);
+    later
+}
+
+/// Half an event's restore: written, and nothing done yet.
+fn begun(more: Value) -> (World, RestoreRecord) {
+    let mut world = World::new();
+    world.terminate_masters();
+    let record = world.begin(more);
+    world.record(record.clone());
+    (world, record)
+}
+
+#[test]
+fn the_same_event_is_the_same_restore_for_a_day() {
+    let (world, _) = World::restored();
+    assert_eq!(name(&world, json!({})), "repeat");
+    let defaults = json!({"masters": "leave", "skew_minutes_max": 60, "plan_id": "p-0"});
+    assert_eq!(name(&world, defaults), "repeat");
+    assert_eq!(name(&after(&world, 24, 0), json!({})), "repeat");
+    assert_eq!(name(&after(&world, 24, 1), json!({})), "begin");
+    assert_eq!(name(&world, json!({"masters": "replace"})), "begin");
+}
+
+#[test]
+fn another_restore_since_makes_it_a_new_one() {
+    let (mut world, _) = World::restored();
+    let mut other = world.begin(json!({"masters": "replace"}));
+    world.carry_out(&mut other);
+    assert_eq!(name(&world, json!({})), "begin");
+    assert_eq!(name(&world, json!({"masters": "replace"})), "repeat");
+}
+
+#[test]
+fn an_undo_since_makes_it_a_new_one() {
+    let (mut world, _) = World::restored();
+    let mut record = world.begin(json!({"action": "undo"}));
+    world.carry_out(&mut record);
+    assert_eq!(name(&world, json!({})), "begin");
+    let mut record = world.begin(json!({"action": "redo"}));
+    world.carry_out(&mut record);
+    assert_eq!(name(&world, json!({})), "repeat");
+}
+
+#[test]
+fn what_masters_find_decides_whether_it_is_still_in_place() {
+    let (world, record) = World::restored();
+    let restored = record.members.values().next().unwrap();
+    let id = restored.incoming.volume_id.clone().unwrap();
+    let mut stripped = world.clone();
+    let tags = &mut stripped.volumes.get_mut(&id).unwrap().tags;
+    tags.retain(|key, _| !key.starts_with("etcd-backup/") && key != "owner");
+    assert_eq!(name(&stripped, json!({})), "repeat", "kops takes these off");
+    let mut lost = world.clone();
+    lost.volumes.remove(&id);
+    assert_eq!(name(&lost, json!({})), "begin");
+    let mut second = world;
+    let old = &restored.outgoing[0];
+    second.volumes.get_mut(&old.id).unwrap().tags = old.tags.clone();
+    assert_eq!(name(&second, json!({})), "MemberDuplicated");
+}
+
+#[test]
+fn again_counts_once_within_a_quarter_of_an_hour_of_its_end() {
+    let (world, _) = World::restored();
+    assert_eq!(name(&world, json!({"again": true})), "begin");
+    let mut world = world;
+    let mut record = world.begin(json!({"again": true}));
+    // However long it takes: it is its end that counts.
+    world.now += SignedDuration::from_hours(2);
+    world.carry_out(&mut record);
+    assert_eq!(
+        name(&after(&world, 0, 15), json!({"again": true})),
+        "repeat"
+    );
+    assert_eq!(name(&after(&world, 0, 16), json!({"again": true})), "begin");
+    assert_eq!(name(&after(&world, 0, 16), json!({})), "repeat");
+}
+
+#[test]
+fn an_unfinished_restore_is_gone_on_with_by_its_own_event_alone() {
+    let (world, record) = begun(json!({}));
+    for same in [json!({}), json!({"again": true}), json!({"plan_id": "p-0"})] {
+        assert_eq!(name(&world, same), "go on");
+    }
+    let late = after(&world, 24 * 10, 0);
+    assert_eq!(name(&late, json!({})), "go on");
+    assert_eq!(
+        name(&world, json!({"masters": "replace"})),
+        "RestoreInProgress"
+    );
+    assert_eq!(name(&world, json!({"action": "redo"})), "RestoreInProgress");
+    assert_eq!(name(&world, json!({"action": "undo"})), "turn");
+    let unknown = json!({"action": "undo", "restore_id": "r-000000000000"});
+    assert_eq!(name(&world, unknown), "RestoreNotFound");
+    insta::assert_snapshot!(world.refusal(json!({"etcd_clusters": ["main"]})), @r#"RestoreInProgress: restore r-8ee654b2d2df of k8s.mycompany.tld, begun at 2026-11-22T08:00:00Z, is unfinished (phase creating): go on with it first, with {"cluster":"k8s.mycompany.tld"}; or give it up with {"action":"undo","cluster":"k8s.mycompany.tld","restore_id":"r-8ee654b2d2df"}"#);
+    assert!(record.is_unfinished());
+}
+
+#[test]
+fn an_unfinished_undo_is_ended_or_taken_back_first() {
+    let (mut world, _) = World::restored();
+    let record = world.begin(json!({"action": "undo", "masters": "replace"}));
+    world.record(record.clone());
+    let replace = |action: &str| json!({"action": action, "masters": "replace"});
+    assert_eq!(name(&world, replace("undo")), "go on");
+    assert_eq!(name(&world, replace("redo")), "turn");
+    assert_eq!(name(&world, json!({})), "RestoreInProgress");
+    assert_eq!(
+        name(&world, json!({"action": "undo"})),
+        "RestoreInProgress",
+        "masters that this event leaves must not die by it"
+    );
+}
+
+#[test]
+fn what_is_turned_already_is_answered_again() {
+    let (mut world, record) = World::restored();
+    assert_eq!(name(&world, json!({"action": "redo"})), "repeat");
+    let mut undone = world.begin(json!({"action": "undo"}));
+    world.carry_out(&mut undone);
+    assert_eq!(name(&world, json!({"action": "undo"})), "repeat");
+    assert_eq!(undone.id, record.id);
+}
+
+#[test]
+fn without_a_record_there_is_nothing_to_undo() {
+    let world = World::new();
+    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"RestoreNotFound: no restore of k8s.mycompany.tld is recorded. Where the table of restores was lost, the volumes' etcd-backup/ tags tell what was replaced: the runbook says how to go back by hand");
+    insta::assert_snapshot!(world.refusal(json!({"action": "redo", "restore_id": "r-0a"})), @r#"RestoreNotFound: no restore r-0a of k8s.mycompany.tld is recorded; {"action":"history","cluster":"k8s.mycompany.tld"} lists those that are"#);
+}

@@ -1,0 +1,220 @@
+//! What a new restore's record says.
+
+use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::restore_record::RestoreRecord;
+use restore::decide::plan_id::{self, plan_id};
+use serde_json::json;
+
+use crate::world::{MEMBERS, World, request, volume_id};
+
+fn told(record: &RestoreRecord) -> String {
+    let members = record.members.iter().map(|(key, member)| {
+        let incoming = &member.incoming;
+        let outgoing: Vec<_> = member.outgoing.iter().map(|old| old.id.as_str()).collect();
+        format!(
+            "{key}: {} in {}, {} {} GiB, key {:?}; for {}",
+            member.snapshot.id,
+            incoming.zone,
+            incoming.performance.volume_type,
+            incoming.size_gib,
+            incoming.kms_key_id,
+            outgoing.join(" ")
+        )
+    });
+    let mut lines: Vec<String> = members.collect();
+    let order = &record.start_order;
+    lines.push(format!(
+        "first {:?} of {:?}, then {:?}",
+        order
+            .first
+            .iter()
+            .map(MemberKey::to_string)
+            .collect::<Vec<_>>(),
+        order.first_groups,
+        order.second_groups
+    ));
+    lines.extend(
+        record
+            .warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}")),
+    );
+    lines.join("\n")
+}
+
+#[test]
+fn a_clean_cluster_is_restored_from_its_latest_run_as_it_was() {
+    let record = World::new().begin(json!({}));
+    insta::assert_snapshot!(told(&record), @r#"
+        events/a: snap-events-a-2026-11-22T06:00:00Z in eu-west-2a, gp3 20 GiB, key None; for vol-events-a
+        events/b: snap-events-b-2026-11-22T06:00:00Z in eu-west-2b, gp3 20 GiB, key None; for vol-events-b
+        events/c: snap-events-c-2026-11-22T06:00:00Z in eu-west-2c, gp3 20 GiB, key None; for vol-events-c
+        main/a: snap-main-a-2026-11-22T06:00:00Z in eu-west-2a, gp3 20 GiB, key None; for vol-main-a
+        main/b: snap-main-b-2026-11-22T06:00:00Z in eu-west-2b, gp3 20 GiB, key None; for vol-main-b
+        main/c: snap-main-c-2026-11-22T06:00:00Z in eu-west-2c, gp3 20 GiB, key None; for vol-main-c
+        first ["main/c", "main/b", "events/c", "events/b"] of [GroupName("master-b"), GroupName("master-c")], then [GroupName("master-a")]
+        "#);
+    for (key, member) in &record.members {
+        let old = &member.outgoing[0];
+        assert_eq!(member.incoming.tags, old.tags, "{key}");
+        assert!(member.incoming.client_token_base.len() <= 62);
+    }
+}
+
+#[test]
+fn the_same_plan_has_the_same_ids_and_a_later_one_differs() {
+    let world = World::new();
+    let (first, mut later) = (world.begin(json!({})), world.clone());
+    later.now += jiff::SignedDuration::from_hours(1);
+    later
+        .volume("main/a")
+        .tags
+        .insert("cost".to_owned(), "1".to_owned());
+    let second = later.begin(json!({}));
+    assert_eq!(first.id, second.id);
+    let inventory = world.inventory(&request(json!({})));
+    let id = |record| plan_id(record, &inventory);
+    assert_eq!(id(&first), id(&second), "time and tags play no part");
+    let tokens = |record: &RestoreRecord| -> Vec<String> {
+        let members = record.members.values();
+        members
+            .map(|member| member.incoming.client_token_base.clone())
+            .collect()
+    };
+    assert_ne!(
+        tokens(&first),
+        tokens(&second),
+        "no volume is ever given twice"
+    );
+    assert_ne!(first.id, world.begin(json!({"etcd_clusters": ["main"]})).id);
+    let (restored, record) = World::restored();
+    assert_ne!(restored.begin(json!({"again": true})).id, record.id);
+}
+
+#[test]
+fn what_has_changed_since_the_plan_is_said() {
+    let world = World::new();
+    let record = world.begin(json!({"masters": "replace"}));
+    let planned = plan_id(&record, &world.inventory(&request(json!({}))));
+    let event = json!({"masters": "replace", "plan_id": planned});
+    assert!(world.decide(event.clone()).is_ok());
+    let told = |world: &World| {
+        let refusal = world.refusal(event.clone());
+        assert!(refusal.starts_with("PlanChanged: "), "{refusal}");
+        refusal.split(" are not what").next().unwrap().to_owned()
+    };
+
+    let mut another_run = world.clone();
+    for snapshot in another_run.snapshots_of_last_run() {
+        snapshot.state = etcd_backup_core::snapshot::SnapshotState::Error;
+    }
+    insta::assert_snapshot!(told(&another_run), @"PlanChanged: nothing was changed, as the snapshots");
+
+    let mut another_volume = world.clone();
+    let mut twin = another_volume.volumes.remove(&volume_id("main/a")).unwrap();
+    twin.id = "vol-other".into();
+    another_volume.volumes.insert(twin.id.clone(), twin);
+    insta::assert_snapshot!(told(&another_volume), @"PlanChanged: nothing was changed, as the outgoing volumes");
+
+    let mut bigger = world.clone();
+    bigger.volume("main/b").size_gib = 40;
+    insta::assert_snapshot!(told(&bigger), @"PlanChanged: nothing was changed, as the incoming volumes or their parameters");
+
+    let mut another_master = world.clone();
+    let ids = ["i-x", "i-b", "i-c"];
+    for (id, master) in ids.iter().zip(&mut another_master.control_plane.masters) {
+        master.id = (*id).into();
+    }
+    another_master.control_plane.groups[0].instances = vec!["i-x".into()];
+    for key in ["main/a", "events/a"] {
+        another_master.volume(key).attachments[0].instance = "i-x".into();
+    }
+    insta::assert_snapshot!(told(&another_master), @"PlanChanged: nothing was changed, as the instances to be terminated");
+
+    let mut renamed_group = world.clone();
+    renamed_group.control_plane.groups[2].name = "masters-c".into();
+    insta::assert_snapshot!(told(&renamed_group), @"PlanChanged: nothing was changed, as the groups or the order of the start");
+
+    let mut lost = world.clone();
+    lost.volumes.remove(&volume_id("main/b"));
+    let refusal = lost.refusal(event.clone());
+    assert!(
+        refusal.contains("the volumes of main/b (vol-main-b) are gone"),
+        "{refusal}"
+    );
+
+    let (mut restored, record) = World::restored();
+    let undo = json!({"action": "undo"});
+    let turned = restored.begin(undo.clone());
+    let planned_undo = plan_id(&turned, &restored.inventory(&request(json!({}))));
+    let id = record
+        .members
+        .values()
+        .next()
+        .unwrap()
+        .incoming
+        .volume_id
+        .clone()
+        .unwrap();
+    restored.volumes.remove(&id);
+    let refusal = restored.refusal(json!({"action": "undo", "plan_id": planned_undo}));
+    assert!(refusal.starts_with("PlanChanged: "), "{refusal}");
+
+    assert_eq!(plan_id::changes("nonsense", &planned).unwrap().len(), 5);
+}
+
+#[test]
+fn a_lost_member_has_nothing_to_replace() {
+    let mut world = World::new();
+    world.volumes.remove(&volume_id("main/c"));
+    let record = world.begin(json!({}));
+    let member = &record.members[&"main/c".parse().unwrap()];
+    assert!(member.outgoing.is_empty());
+    assert_eq!(member.incoming.zone.as_str(), "eu-west-2c");
+}
+
+#[test]
+fn warnings_say_what_a_person_would_want_to_have_known() {
+    let warnings = |world: &World| world.begin(json!({})).warnings.join("\n");
+    let mut empty = World::new();
+    empty.control_plane.groups[1].desired_size = 0;
+    insta::assert_snapshot!(warnings(&empty), @"the desired size of master-b is 0: no master comes there before it is raised");
+
+    let mut plain = World::new();
+    for snapshot in &mut plain.snapshots {
+        (snapshot.encrypted, snapshot.kms_key_id) = (false, None);
+    }
+    assert_eq!(warnings(&plain), "", "encrypted as the old volumes are");
+    for key in MEMBERS {
+        let volume = plain.volume(key);
+        (volume.encrypted, volume.kms_key_id) = (false, None);
+    }
+    insta::assert_snapshot!(warnings(&plain), @r#"the volumes of events/a, events/b, events/c, main/a, main/b, main/c are not encrypted, as neither their snapshots nor the volumes that they replace are (unless the account encrypts by default): "volume": {"kms_key_id": …} encrypts them"#);
+
+    let mut lost = World::new();
+    lost.volumes.remove(&volume_id("main/c"));
+    let record = lost.begin(json!({"zones": {"c": "eu-west-2b"}, "etcd_clusters": ["main"]}));
+    insta::assert_snapshot!(record.warnings.join("\n"), @"main/b and main/c come into eu-west-2b: the zone must have as many masters, and takes as many members with it when it fails");
+
+    let mut elsewhere = World::new();
+    let mut twin = elsewhere.volumes[&volume_id("events/a")].clone();
+    twin.id = "vol-twin".into();
+    elsewhere.volumes.insert(twin.id.clone(), twin);
+    let record = elsewhere.begin(json!({"etcd_clusters": ["main"]}));
+    insta::assert_snapshot!(record.warnings.join("\n"), @"events/a has more than one volume, and isn't restored: masters may use either");
+}
+
+#[test]
+fn an_initialization_rate_comes_from_the_event_before_the_setting() {
+    let mut world = World::new();
+    let rate = |world: &World, more| {
+        let record = world.begin(more);
+        let member = record.members.values().next().unwrap();
+        member.incoming.initialization_rate_mib_s
+    };
+    assert_eq!(rate(&world, json!({})), None);
+    world.settings.volume_initialization_rate_mibps = Some(100);
+    assert_eq!(rate(&world, json!({})), Some(100));
+    let event = json!({"volume": {"initialization_rate": 300}});
+    assert_eq!(rate(&world, event), Some(300));
+}

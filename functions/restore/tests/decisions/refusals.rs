@@ -1,0 +1,170 @@
+//! What is refused, before anything is written.
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::aws::InstanceState;
+use etcd_backup_core::verdict::VERIFIED;
+use serde_json::json;
+
+use crate::world::{MEMBERS, World, attachment, tags, volume, volume_id, zone};
+
+fn stranger(world: &mut World, tags: Tags) {
+    let key = "main/a".parse().unwrap();
+    let stranger = volume("vol-stranger", &zone(&key), tags);
+    world.volumes.insert(stranger.id.clone(), stranger);
+}
+
+#[test]
+fn a_member_with_two_volumes_is_for_a_person_to_decide() {
+    let mut world = World::new();
+    stranger(&mut world, tags(&"main/a".parse().unwrap()));
+    insta::assert_snapshot!(world.refusal(json!({})), @"MemberDuplicated: main/a has 2 volumes, and masters may use either: vol-main-a (created 2025-01-01T00:00:00Z, attached to i-a), vol-stranger (created 2025-01-01T00:00:00Z, not attached). Find out which one was in use, and take the other out of sight, as with: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
+}
+
+#[test]
+fn what_masters_would_find_beside_the_right_volume_is_refused() {
+    let mut malformed = World::new();
+    let mut wrong = tags(&"main/a".parse().unwrap());
+    wrong.insert("k8s.io/etcd/main".to_owned(), "a".to_owned());
+    stranger(&mut malformed, wrong);
+    insta::assert_snapshot!(malformed.refusal(json!({})), @r#"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it doesn't say whose it is (k8s.io/etcd/main=a: not exactly one "/"; expected <member>/<all members>, like a/a,b,c). Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main"#);
+
+    let mut of_another = World::new();
+    let mut wrong = tags(&"main/a".parse().unwrap());
+    wrong.insert(
+        "KubernetesCluster".to_owned(),
+        "k8s.mycompany.tld ".to_owned(),
+    );
+    stranger(&mut of_another, wrong);
+    insta::assert_snapshot!(of_another.refusal(json!({})), @r#"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it says that it is of "k8s.mycompany.tld ", and is tagged kubernetes.io/cluster/k8s.mycompany.tld too. Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main"#);
+
+    let mut overlooked = World::new();
+    let mut harmless = tags(&"main/a".parse().unwrap());
+    harmless.insert("k8s.io/etcd/main".to_owned(), "a".to_owned());
+    harmless.remove("k8s.io/role/master");
+    harmless.remove("k8s.io/role/control-plane");
+    stranger(&mut overlooked, harmless);
+    assert!(overlooked.decide(json!({})).is_ok());
+}
+
+#[test]
+fn a_volume_that_came_since_is_in_an_undos_way() {
+    let (mut world, _) = World::restored();
+    stranger(&mut world, tags(&"main/a".parse().unwrap()));
+    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it claims main/a, and is neither the old volume nor the restored one. Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
+}
+
+#[test]
+fn tags_by_which_masters_would_not_find_the_right_volume_are_refused() {
+    let mut world = World::new();
+    for key in MEMBERS {
+        let tags = &mut world.volume(key).tags;
+        tags.remove("k8s.io/role/master");
+        tags.remove("kubernetes.io/cluster/k8s.mycompany.tld");
+    }
+    insta::assert_snapshot!(world.refusal(json!({})), @"VolumeTagWrong: masters of k8s.mycompany.tld would not find the volume that comes for events/a by the tags that it would have. Complete them, and send the event again: aws ec2 create-tags --resources vol-events-a vol-events-b vol-events-c vol-main-a vol-main-b vol-main-c --tags Key=kubernetes.io/cluster/k8s.mycompany.tld,Value=owned");
+}
+
+#[test]
+fn an_old_volume_that_was_never_found_is_completed_before_an_undo() {
+    let mut world = World::new();
+    world.terminate_masters();
+    let old = &mut world.volume("main/a").tags;
+    old.remove("k8s.io/role/master");
+    old.remove("k8s.io/role/control-plane");
+    let mut record = world.begin(json!({}));
+    world.carry_out(&mut record);
+    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would not find the volume that comes for main/a by the tags that it would have. Complete them, and send the event again: aws ec2 create-tags --resources vol-main-a --tags Key=k8s.io/role/master,Value=1");
+    let mended = &mut world.volume("main/a").tags;
+    mended.insert("k8s.io/role/master".to_owned(), "1".to_owned());
+    let mut undone = world.begin(json!({"action": "undo"}));
+    world.carry_out(&mut undone);
+    assert_eq!(
+        world.found()[&"main/a".parse().unwrap()],
+        [volume_id("main/a")]
+    );
+}
+
+#[test]
+fn masters_that_may_run_protokube_must_not_run() {
+    let mut world = World::new();
+    for key in MEMBERS {
+        world.volume(key).tags.remove("k8s.io/role/control-plane");
+    }
+    insta::assert_snapshot!(world.refusal(json!({})), @r#"MastersRunning: the etcd volumes of k8s.mycompany.tld are attached to i-a, i-b, i-c, which run, and nothing tells that etcd-manager mounts its volumes: it may be protokube, which attaches a restored volume within a minute, beside live, newer peers. Say "masters": "replace"; or stop all masters first (suspend their autoscaling groups' launches, then terminate them); or, where etcd-manager pods run on the masters, say "mounted_by": "etcd-manager""#);
+    let said = |by: &str| json!({"mounted_by": by});
+    assert!(world.decide(said("etcd-manager")).is_ok());
+    assert!(World::new().decide(json!({})).is_ok(), "the role tells it");
+    let refusal = World::new().refusal(said("protokube"));
+    assert!(refusal.starts_with("MastersRunning: "), "{refusal}");
+
+    let mut by_group = world.clone();
+    let tag = (
+        "kubernetes.io/cluster/k8s.mycompany.tld".to_owned(),
+        "owned".to_owned(),
+    );
+    by_group.control_plane.groups[0].tags.extend([tag]);
+    assert!(by_group.decide(json!({})).is_ok(), "a group's tag tells it");
+
+    let mut stopped = world;
+    for master in &mut stopped.control_plane.masters {
+        master.state = InstanceState::Stopped;
+    }
+    assert!(stopped.decide(json!({})).is_ok());
+}
+
+#[test]
+fn no_volume_is_lost_with_its_master_whatever_becomes_of_that() {
+    let mut world = World::new();
+    world.volume("events/b").attachments[0].delete_on_termination = true;
+    let left = world.refusal(json!({"etcd_clusters": ["main"]}));
+    insta::assert_snapshot!(left, @"VolumeWouldBeLost: vol-events-b would be deleted with the master that it is attached to (DeleteOnTermination); no master was terminated. Turn that off for each (aws ec2 modify-instance-attribute --instance-id i-b --block-device-mappings 'DeviceName=/dev/xvdu,Ebs={DeleteOnTermination=false}'), and send the event again");
+    assert_eq!(world.refusal(json!({"masters": "replace"})), left);
+}
+
+#[test]
+fn masters_that_cannot_be_replaced_are_not_begun_with() {
+    let replace = json!({"masters": "replace"});
+    let mut protected = World::new();
+    protected.control_plane.protected.insert("i-b".into());
+    insta::assert_snapshot!(protected.refusal(replace.clone()), @"MasterProtected: termination protection is on for i-b, so that not all masters could be replaced; no master was terminated. Take it off (aws ec2 modify-instance-attribute --instance-id i-b --no-disable-api-termination) and send the event again");
+
+    let mut alone = World::new();
+    alone.control_plane.groups[2].instances.clear();
+    insta::assert_snapshot!(alone.refusal(replace.clone()), @"MasterWithoutGroup: i-c is in no control-plane autoscaling group of the cluster, so that nothing would bring it back; no master was terminated. Stop it and detach its etcd volumes, or terminate it yourself, and send the event again; start it when the answer is done");
+
+    let mut held = World::new();
+    held.volume("main/a").attachments = vec![attachment("i-rescue")];
+    insta::assert_snapshot!(held.refusal(replace), @"MasterWithoutGroup: i-rescue (which holds vol-main-a) is in no control-plane autoscaling group of the cluster, so that nothing would bring it back; no master was terminated. Stop it and detach its etcd volumes, or terminate it yourself, and send the event again; start it when the answer is done");
+}
+
+#[test]
+fn damaged_snapshots_are_taken_only_where_somebody_says_so() {
+    let mut world = World::new();
+    let damaged = world.snapshots_of_last_run().next().unwrap();
+    damaged
+        .tags
+        .insert(VERIFIED.to_owned(), "damaged".to_owned());
+    insta::assert_snapshot!(world.refusal(json!({})), @r#"RestorePointDamaged: verify found snap-events-a-2026-11-22T06:00:00Z of events/a damaged: etcd would not start from it. Choose another restore point with "at" (see {"action":"list","cluster":"k8s.mycompany.tld"}), or say "allow_damaged": true"#);
+    let record = world.begin(json!({"allow_damaged": true}));
+    insta::assert_snapshot!(record.warnings.join("\n"), @"verify found snap-events-a-2026-11-22T06:00:00Z of events/a damaged");
+}
+
+#[test]
+fn more_tags_than_ec2_allows_are_refused_and_no_others() {
+    let mut world = World::new();
+    let users = |count: usize| (0..count).map(|index| (format!("team/{index}"), "x".to_owned()));
+    world.volume("main/a").tags.extend(users(40));
+    assert!(
+        world.decide(json!({})).is_ok(),
+        "47 and the restore's own three"
+    );
+    world.volume("main/a").tags.extend(users(41));
+    insta::assert_snapshot!(world.refusal(json!({})), @"TagLimit: the new volume of main/a would have 51 tags of at most 50: take 1 that nobody needs off the old volume or off snap-main-a-2026-11-22T06:00:00Z");
+}
+
+#[test]
+fn snapshots_of_what_nothing_knows_are_refused() {
+    let world = World::new();
+    let id = world.snapshots[0].id.clone();
+    insta::assert_snapshot!(world.refusal(json!({"snapshots": {"cillium/a": id}})), @"InvalidEvent: snap-events-a-2026-11-21T06:00:00Z, named for cillium/a, is of events/a");
+}

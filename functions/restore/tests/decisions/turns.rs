@@ -1,0 +1,128 @@
+//! Undo and redo.
+
+use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::restore_record::Direction;
+use serde_json::{Value, json};
+
+use crate::world::{MEMBERS, World, volume_id};
+
+fn keys() -> [MemberKey; 6] {
+    MEMBERS.map(|key| key.parse().unwrap())
+}
+
+fn carry_out(world: &mut World, more: Value) {
+    let mut record = world.begin(more);
+    world.carry_out(&mut record);
+}
+
+#[test]
+fn an_undo_brings_every_volume_back_as_it_was() {
+    let before = World::new();
+    let (mut world, record) = World::restored();
+    for key in keys() {
+        assert_eq!(
+            world.found()[&key],
+            [record.members[&key].incoming.volume_id.clone().unwrap()]
+        );
+    }
+    carry_out(&mut world, json!({"action": "undo"}));
+    for key in keys() {
+        let id = volume_id(&key.to_string());
+        assert_eq!(world.found()[&key], std::slice::from_ref(&id));
+        assert_eq!(world.volumes[&id].tags, before.volumes[&id].tags, "{key}");
+    }
+    carry_out(&mut world, json!({"action": "redo"}));
+    for key in keys() {
+        assert_eq!(
+            world.found()[&key],
+            [record.members[&key].incoming.volume_id.clone().unwrap()]
+        );
+    }
+}
+
+#[test]
+fn no_tag_that_somebody_took_or_put_since_plays_a_part() {
+    let (mut world, record) = World::restored();
+    for volume in world.volumes.values_mut() {
+        // As a tag cleaner leaves them.
+        volume
+            .tags
+            .retain(|key, _| !key.starts_with("etcd-backup/"));
+    }
+    let a: MemberKey = "main/a".parse().unwrap();
+    // As terraform apply does.
+    let old = record.members[&a].outgoing[0].tags.clone();
+    world.volume("main/a").tags = old;
+    carry_out(&mut world, json!({"action": "undo"}));
+    for key in keys() {
+        assert_eq!(world.found()[&key], [volume_id(&key.to_string())]);
+    }
+}
+
+#[test]
+fn an_unfinished_restore_is_given_up_at_any_step() {
+    for steps in 0..5 {
+        let mut world = World::new();
+        let mut record = world.begin(json!({"masters": "replace"}));
+        for _ in 0..steps {
+            let step = world.next(&record);
+            world.does(&step, &mut record);
+        }
+        world.record(record);
+        let undo = json!({"action": "undo", "masters": "replace"});
+        let mut turned = world.begin(undo);
+        assert!(turned.turn().gives_up && turned.turn().direction == Direction::Undo);
+        world.carry_out(&mut turned);
+        for key in keys() {
+            let id = volume_id(&key.to_string());
+            assert_eq!(world.found()[&key], [id], "after {steps} steps");
+        }
+        assert!(
+            world
+                .control_plane
+                .groups
+                .iter()
+                .all(|group| !group.launches_suspended)
+        );
+    }
+}
+
+#[test]
+fn all_members_turn_or_none_does() {
+    let (world, record) = World::restored();
+    let undo = json!({"action": "undo"});
+    let mut gone = world.clone();
+    gone.volumes.remove(&volume_id("events/b"));
+    insta::assert_snapshot!(gone.refusal(undo.clone()), @r#"UndoImpossible: vol-events-b, the volume that events/b had before restore r-8ee654b2d2df, is gone, so there is nothing to go back to; nothing was changed. Restore another point instead, with "at""#);
+
+    let mut lost = World::new();
+    lost.terminate_masters();
+    lost.volumes.remove(&volume_id("main/c"));
+    let mut begun = lost.begin(json!({}));
+    lost.record(begun.clone());
+    assert!(lost.decide(undo.clone()).is_ok(), "it is the way it was");
+    lost.carry_out(&mut begun);
+    insta::assert_snapshot!(lost.refusal(undo.clone()), @r#"UndoImpossible: main/c had no volume before restore r-5d04f75ba479, so there is nothing to go back to; nothing was changed. Restore another point instead, with "at""#);
+
+    let mut undone = world.clone();
+    carry_out(&mut undone, undo);
+    let key: MemberKey = "main/a".parse().unwrap();
+    let incoming = record.members[&key].incoming.volume_id.clone().unwrap();
+    undone.volumes.remove(&incoming);
+    insta::assert_snapshot!(undone.refusal(json!({"action": "redo"})), @"UndoImpossible: the volume that restore r-8ee654b2d2df is to bring for main/a (vol-r-8ee654b2d2df-main-a) is gone or unusable; nothing was changed. Restore anew instead");
+}
+
+#[test]
+fn a_later_restore_is_undone_first() {
+    let (mut world, first) = World::restored();
+    let mut second = world.begin(json!({"again": true}));
+    world.carry_out(&mut second);
+    let of_first = json!({"action": "undo", "restore_id": first.id});
+    let refusal = world.refusal(of_first.clone());
+    assert!(refusal.contains(second.id.as_str()), "{refusal}");
+    carry_out(&mut world, json!({"action": "undo"}));
+    carry_out(&mut world, of_first);
+    for key in keys() {
+        assert_eq!(world.found()[&key], [volume_id(&key.to_string())]);
+    }
+}
