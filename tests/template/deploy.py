@@ -40,11 +40,13 @@ FUNCTIONS = ("converge", "audit", "restore")
 
 @dataclass(frozen=True)
 class Stack:
-    """What the emulated CloudFormation made: physical ids by logical ones."""
+    """What the emulated CloudFormation made: physical ids by logical ones, and roles by their names."""
 
     status: str
     made: dict[str, str]
     policies: dict[str, list[Any]]
+    boundaries: dict[str, str | None]
+    tables: list[dict[str, Any]]
 
 
 @contextmanager
@@ -63,11 +65,15 @@ def deploy(endpoint: str, transformed: dict[str, Any], parameters: dict[str, str
     """Creates the stack, and waits for it."""
     client = _clients(endpoint)
     _upload_code(client("s3"))
+    _make_boundary(client("iam"), parameters.get("PermissionsBoundary"))
     known = {
-        name: resource
+        name: dict(resource)
         for name, resource in transformed["Resources"].items()
         if resource["Type"] not in UNKNOWN_TYPES
     }
+    for resource in known.values():
+        if resource.get("DependsOn") not in known:
+            resource.pop("DependsOn", None)
     cloudformation = client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
@@ -80,6 +86,8 @@ def deploy(endpoint: str, transformed: dict[str, Any], parameters: dict[str, str
         status=cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"],
         made={entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in listed},
         policies={name: _policies(client, name) for name in FUNCTIONS},
+        boundaries=_boundaries(client("iam")),
+        tables=_tables(client("dynamodb")),
     )
 
 
@@ -102,6 +110,26 @@ def _upload_code(s3: Any) -> None:
         archive.writestr("bootstrap", "")
     s3.create_bucket(Bucket=CODE["Bucket"], CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket=CODE["Bucket"], Key=CODE["Key"], Body=code.getvalue())
+
+
+def _make_boundary(iam: Any, name: str | None) -> None:
+    """The policy that is to bound the roles, as an organization would have made it."""
+    if name:
+        *path, name = name.rpartition(":policy/")[2].split("/")
+        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        path = "/".join(["", *path, ""])
+        iam.create_policy(PolicyName=name, Path=path, PolicyDocument=json.dumps(document))
+
+
+def _boundaries(iam: Any) -> dict[str, str | None]:
+    roles = [iam.get_role(RoleName=role["RoleName"])["Role"] for role in iam.list_roles()["Roles"]]
+    of_role = {role["RoleName"]: role.get("PermissionsBoundary", {}) for role in roles}
+    return {name: boundary.get("PermissionsBoundaryArn") for name, boundary in of_role.items()}
+
+
+def _tables(dynamodb: Any) -> list[dict[str, Any]]:
+    names = dynamodb.list_tables()["TableNames"]
+    return [dynamodb.describe_table(TableName=name)["Table"] for name in names]
 
 
 def _policies(client: Any, function: str) -> list[Any]:
