@@ -21,14 +21,13 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import run_wsgi_app
 
-from . import control, wire
+from . import actors, control, wire, world
 from .calls import calls
 from .candidates import candidates
 from .clock import clock
 from .faults import Fault, faults
 from .operations import Operation, recognise
 from .permissions import permissions
-from .terminations import terminations
 from .wire import Answer, ConnectionCut
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class Application:
         body = environ["wsgi.input"].read()
         if environ["PATH_INFO"].startswith(control.PREFIX):
             with state_lock:
-                terminations.settle()
+                world.settle()
                 answer = control.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], body)
         else:
             answer = self._serve(environ, body)
@@ -77,7 +76,7 @@ class Application:
                 lost = refusal.kind if refusal else "drop_answer"
                 calls.add(at, operation, None, None, request_id, lost)
                 raise ConnectionCut(lost)
-            kind = befalling[0].kind if befalling else None
+            kind = next((fault.kind for fault in befalling if fault.kind != "act"), None)
             calls.add(at, operation, answer.status, wire.error_code(answer), request_id, kind)
         return wire.with_request_id(answer, request_id)
 
@@ -90,6 +89,20 @@ class Application:
         refusal: Fault | None,
     ) -> Answer | None:
         """None is one that gets lost."""
+        _act(befalling, "before")
+        answer = self._answer_or_lose(operation, environ, body, befalling, refusal)
+        _act(befalling, "after")
+        world.settle()
+        return answer
+
+    def _answer_or_lose(
+        self,
+        operation: Operation,
+        environ: dict[str, Any],
+        body: bytes,
+        befalling: list[Fault],
+        refusal: Fault | None,
+    ) -> Answer | None:
         if refusal:
             if refusal.kind == "drop_request":
                 return None
@@ -103,13 +116,20 @@ class Application:
     def _serve_by_moto(self, operation: Operation, environ: dict[str, Any], body: bytes) -> Answer:
         forwarded = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         try:
-            terminations.settle()
+            world.settle()
             parts, status, headers = run_wsgi_app(self._moto, forwarded, buffered=True)
             return Answer(int(status.split()[0]), list(headers), b"".join(parts))
         except Exception as failure:  # whatever it is, the caller sees what AWS would answer
             log.exception("moto failed on %s %s", operation.service, operation.name)
             message = f"The emulated AWS failed: {type(failure).__name__}: {failure}"
             return wire.error(operation, 500, "InternalError", message)
+
+
+def _act(befalling: list[Fault], when: str) -> None:
+    """Let others act that were planted to act before or after this call."""
+    for fault in befalling:
+        if fault.kind == "act" and fault.when == when:
+            actors.read(fault.actor)()
 
 
 def _refusal_after_delays(befalling: list[Fault]) -> Fault | None:

@@ -43,28 +43,54 @@ class Candidates:
     def clear(self) -> None:
         self._states = 0
         self._violations: list[dict[str, Any]] = []
+        self._of_actors: list[dict[str, Any]] = []
+        self._resumed: list[dict[str, Any]] = []
+        # What actors brought about and still stands: no call is to blame for it.
+        self._standing: set[tuple[Place, tuple[str, ...]]] = set()
 
     def look_after(self, operation: Operation, call_number: int) -> None:
-        """Look, if the call is one that could change what is found."""
+        """Look, if the call is one that could change what is found, or lets masters look."""
+        if (operation.service, operation.name) == ("autoscaling", "ResumeProcesses"):
+            group = operation.parameters.get("AutoScalingGroupName")
+            self._resumed.append({"n": call_number, "group": group, "found": self.found_now()})
         if (operation.service, operation.name) not in _LOOKED_AFTER:
             return
         self._states += 1
-        for place, volume_ids in _found().items():
-            if len(volume_ids) > 1:
-                self._violations.append(
-                    {
-                        "n": call_number,
-                        "operation": operation.name,
-                        **place._asdict(),
-                        "volumes": sorted(volume_ids),
-                    }
-                )
+        doubled = _doubled()
+        self._standing &= doubled
+        for place, volume_ids in sorted(doubled - self._standing):
+            self._violations.append(_violation(call_number, operation.name, place, volume_ids))
+
+    def look_after_actor(self, actor: str, call_number: int) -> None:
+        """Look, and keep apart what this actor brought about."""
+        doubled = _doubled()
+        for place, volume_ids in sorted(doubled - self._standing):
+            self._of_actors.append(_violation(call_number, actor, place, volume_ids))
+        self._standing |= doubled
+
+    def found_now(self) -> list[dict[str, Any]]:
+        """Everything that anybody would find at this moment."""
+        return [{**place._asdict(), "volumes": sorted(ids)} for place, ids in _found().items()]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"states": self._states, "violations": list(self._violations)}
+        return {
+            "states": self._states,
+            "violations": list(self._violations),
+            "of_actors": list(self._of_actors),
+            "resumed": list(self._resumed),
+        }
 
 
 candidates = Candidates()
+
+
+def _violation(n: int, operation: str, place: Place, volume_ids: tuple[str, ...]) -> dict[str, Any]:
+    return {"n": n, "operation": operation, **place._asdict(), "volumes": list(volume_ids)}
+
+
+def _doubled() -> set[tuple[Place, tuple[str, ...]]]:
+    """Every place for which more than one volume is found, with these."""
+    return {(place, tuple(sorted(ids))) for place, ids in _found().items() if len(ids) > 1}
 
 
 def _found() -> dict[Place, list[str]]:
@@ -81,11 +107,11 @@ def _places(zone: str, tags: dict[str, str]) -> Iterator[Place]:
         if key.startswith(_ETCD_KEY_PREFIX):
             etcd_cluster = key.removeprefix(_ETCD_KEY_PREFIX)
             member = value.partition("/")[0]
-            for by, cluster in _seekers(tags):
+            for by, cluster in seekers(tags):
                 yield Place(by, cluster, zone, etcd_cluster, member)
 
 
-def _seekers(tags: dict[str, str]) -> Iterator[tuple[str, str]]:
+def seekers(tags: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Who finds an etcd volume with these tags, and for which cluster."""
     if any(tags.get(role) == "1" for role in _ETCD_MANAGER_ROLES):
         for key, value in tags.items():

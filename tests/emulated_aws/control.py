@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from . import control_ec2, groups, world
+from . import actors, control_ec2, crowd, groups, world
 from .calls import calls
 from .candidates import candidates
 from .clock import clock, format_rfc3339, parse_rfc3339
@@ -19,6 +19,7 @@ from .copies import copies
 from .dlm.models import dlm_backends
 from .dlm.scheduler import scheduler
 from .faults import faults
+from .masters import masters
 from .permissions import permissions
 from .settings import settings
 from .sns import messages
@@ -132,6 +133,24 @@ def _plant_late_launch(request: Any) -> dict[str, Any]:
     return {"ok": True}
 
 
+def _watch_masters(request: Any) -> dict[str, Any]:
+    known_fields(request, "cluster", "mounted_by", "etcd_clusters", "boot_seconds")
+    masters.watch(
+        request["cluster"], request["mounted_by"], request["etcd_clusters"], request.get("boot_seconds", 0)
+    )
+    return {"ok": True}
+
+
+def _act(request: Any) -> dict[str, Any]:
+    actors.read(request)()
+    return {"ok": True}
+
+
+def _copy_cluster(request: Any) -> dict[str, Any]:
+    known_fields(request, "cluster", "count")
+    return {"volumes": crowd.copy_cluster(request["cluster"], request["count"])}
+
+
 def _enforce(request: Any) -> dict[str, Any]:
     known_fields(request, "access_key_id", "policies")
     permissions.enforce(request["access_key_id"], request["policies"])
@@ -176,13 +195,21 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "sns/messages"): lambda: {"messages": messages.to_list()},
     ("DELETE", "sns/messages"): _clear(messages.clear),
     ("POST", "ec2/volumes/*"): control_ec2.change_volume,
+    ("POST", "ec2/volumes/*/lose"): control_ec2.lose_volume,
     ("POST", "ec2/snapshots/*"): control_ec2.change_snapshot,
     ("POST", "ec2/volumes-end"): _plant_volume_end,
     ("POST", "autoscaling/late-launch"): _plant_late_launch,
     ("GET", "settings"): settings.to_dict,
     ("POST", "settings"): _change_settings,
     ("GET", "candidates"): candidates.to_dict,
+    ("GET", "candidates/found"): lambda: {"found": candidates.found_now()},
+    ("GET", "autoscaling/suspended"): lambda: {"groups": groups.suspended()},
     ("DELETE", "candidates"): _clear(candidates.clear),
+    ("POST", "actors"): _act,
+    ("POST", "crowd"): _copy_cluster,
+    ("POST", "masters"): _watch_masters,
+    ("GET", "masters"): lambda: {"events": masters.to_list()},
+    ("DELETE", "masters"): _clear(masters.forget),
     ("POST", "iam/enforce"): _enforce,
     ("DELETE", "iam/enforce"): _clear(permissions.lift),
     ("GET", "iam/used"): permissions.to_dict,

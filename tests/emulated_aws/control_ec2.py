@@ -31,6 +31,16 @@ def change_volume(volume_id: str, request: Any) -> dict[str, Any]:
     return {"ok": True}
 
 
+def lose_volume(volume_id: str, request: Any) -> dict[str, Any]:
+    """It is gone at once, attached or not, and nobody can come in between."""
+    backend, volume = _find("volumes", volume_id)
+    _read(request, {})
+    if volume.attachment:
+        backend.detach_volume(volume_id, volume.attachment.instance_id, volume.attachment.device)
+    backend.delete_volume(volume_id)
+    return {"ok": True}
+
+
 def change_snapshot(snapshot_id: str, request: Any) -> dict[str, Any]:
     backend, snapshot = _find("snapshots", snapshot_id)
     readers = {

@@ -6,6 +6,7 @@ from . import (
     attachments,
     clock,
     dlm,
+    dynamodb,
     groups,
     iam,
     instances,
@@ -33,3 +34,4 @@ def install() -> None:
     iam.install()
     sns.install()
     dlm.install()
+    dynamodb.install()

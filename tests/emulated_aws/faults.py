@@ -1,4 +1,4 @@
-"""Failures that a test plants: an error answer, a lost request or answer, a delay.
+"""What a test plants for calls: an error answer, a lost request or answer, a delay, an actor.
 
 A fault waits for the `nth` call of its operation from when it was planted, and then
 befalls `count` calls (-1: all that follow).
@@ -8,10 +8,11 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import actors
 from .operations import Operation
 
-KINDS = ("error", "drop_answer", "drop_request", "delay")
-_FAULT_FIELDS = {"kind", "code", "status", "message", "seconds"}
+KINDS = ("error", "drop_answer", "drop_request", "delay", "act")
+_FAULT_FIELDS = {"kind", "code", "status", "message", "seconds", "actor", "when"}
 _RULE_FIELDS = {"service", "operation", "nth", "count", "fault"}
 
 
@@ -24,6 +25,9 @@ class Fault:
     status: int = 500
     message: str = "An injected fault."
     seconds: float = 0.0
+    # Who acts, as `actors` reads it, and whether before the call or after it.
+    actor: Any = None
+    when: str = "before"
 
 
 @dataclass
@@ -51,6 +55,8 @@ class FaultRule:
             fault |= {"code": self.fault.code, "status": self.fault.status, "message": self.fault.message}
         if self.fault.kind == "delay":
             fault |= {"seconds": self.fault.seconds}
+        if self.fault.kind == "act":
+            fault |= {"actor": self.fault.actor, "when": self.fault.when}
         return {
             "id": self.id,
             "service": self.service,
@@ -97,6 +103,10 @@ def _rule(id: int, description: Any) -> FaultRule:
         raise ValueError(f"unknown kind of fault {fault['kind']!r}; known: {', '.join(KINDS)}")
     if not isinstance(fault.get("status", 500), int) or not isinstance(fault.get("seconds", 0), (int, float)):
         raise ValueError("a fault's status must be a whole number, its seconds a number")
+    if fault["kind"] == "act":
+        actors.read(fault.get("actor"))
+        if fault.get("when", "before") not in ("before", "after"):
+            raise ValueError(f"an actor acts before or after a call, not {fault['when']!r}")
     nth, count = description.get("nth", 1), description.get("count", 1)
     if not isinstance(nth, int) or nth < 1 or not isinstance(count, int) or count == 0 or count < -1:
         raise ValueError("nth must be a whole number from 1; count one from 1, or -1 for ever")

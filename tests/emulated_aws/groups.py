@@ -26,7 +26,7 @@ LAUNCH = "Launch"
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 100
 
-_sequence = itertools.count()
+sequence_numbers = itertools.count()
 
 
 class EmulatedMember(models.InstanceState):
@@ -45,7 +45,7 @@ class EmulatedGroup(models.FakeAutoScalingGroup):
     """A group that launches only while its launches are not suspended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.sequence = next(_sequence)
+        self.sequence = next(sequence_numbers)
         self.late_launch_planted = False
         super().__init__(*args, **kwargs)
 
@@ -86,6 +86,16 @@ def plant_late_launch(name: str) -> None:
             backend.autoscaling_groups[name].late_launch_planted = True
             return
     raise ValueError(f"no autoscaling group {name!r}")
+
+
+def suspended() -> list[str]:
+    """The groups of which any process is suspended."""
+    return [
+        group.name
+        for _, _, backend in autoscaling_backends.iter_backends()
+        for group in backend.autoscaling_groups.values()
+        if group.suspended_processes
+    ]
 
 
 def _refusing_unknown_groups(moto_init: Any) -> Any:

@@ -17,7 +17,7 @@ from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import NotFound, get_service_router
 from moto.core.utils import get_service_model
 
-_READS = re.compile(r"(Describe|Get|List)")
+_READS = re.compile(r"(Describe|Get|List|Query|Scan|BatchGet)")
 
 # A version 4 signature: the access key, and the Region and service of its scope.
 _SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")

@@ -76,10 +76,23 @@ def _warm_up(application: Application) -> None:
         for operation in operations:
             _call(application, service, "POST", "/", f"Action={operation}&Version=1".encode())
     _call(application, "dlm", "GET", "/policies", b"")
+    _call_json(application, "dynamodb", "DynamoDB_20120810.ListTables")
     world.reset()
 
 
-def _call(application: Application, service: str, method: str, path: str, body: bytes) -> None:
+def _call_json(application: Application, service: str, target: str) -> None:
+    headers = {"HTTP_X_AMZ_TARGET": target, "CONTENT_TYPE": "application/x-amz-json-1.0"}
+    _call(application, service, "POST", "/", b"{}", headers)
+
+
+def _call(
+    application: Application,
+    service: str,
+    method: str,
+    path: str,
+    body: bytes,
+    headers: dict[str, str] | None = None,
+) -> None:
     scope = f"20260101/eu-west-2/{service}/aws4_request"
     environ = {
         "REQUEST_METHOD": method,
@@ -96,5 +109,6 @@ def _call(application: Application, service: str, method: str, path: str, body: 
         "CONTENT_TYPE": "application/x-www-form-urlencoded" if body else "",
         "CONTENT_LENGTH": str(len(body)),
         "HTTP_AUTHORIZATION": f"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/{scope}, Signature=0",
+        **(headers or {}),
     }
     application(environ, lambda status, headers: None)

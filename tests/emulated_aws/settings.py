@@ -14,6 +14,9 @@ class Settings:
     role_assumable_after_seconds: float = 0.0
     page_size_max: int = 1000
     stale_reads: int = 0
+    authorization_lag_seconds: float = 0.0
+    # With which of EC2's error codes a volume initialization rate is refused; empty: accepted.
+    initialization_rate_refusal: str = ""
 
     def change(self, changes: dict[str, Any]) -> None:
         """All or nothing; ValueError names an unknown setting or a bad value."""
@@ -21,6 +24,10 @@ class Settings:
         for name, value in changes.items():
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}; known: {', '.join(known)}")
+            if known[name] is str:
+                if not isinstance(value, str):
+                    raise ValueError(f"setting {name} must be a string")
+                continue
             whole = known[name] is int
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise ValueError(f"setting {name} must be a {'whole ' if whole else ''}number")

@@ -19,7 +19,7 @@ from .settings import settings
 from .tags import tag_set
 from .unknown_ids import refuse_unknown
 
-_sequence = itertools.count()
+sequence_numbers = itertools.count()
 
 
 class EmulatedSnapshot(elastic_block_store.Snapshot):
@@ -27,7 +27,7 @@ class EmulatedSnapshot(elastic_block_store.Snapshot):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sequence = next(_sequence)
+        self.sequence = next(sequence_numbers)
         self.began = clock.moment()
         self.source_volume_id: str = self.volume.id
         self.source_volume_size: int = self.volume.size

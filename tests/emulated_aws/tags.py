@@ -17,6 +17,7 @@ from moto.ec2.responses._base_response import EC2BaseResponse
 from moto.ec2.responses.tags import TagResponse
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, is_valid_resource_id
 
+from .clock import Moment, clock
 from .patching import replace, wrap
 from .settings import settings
 
@@ -54,6 +55,32 @@ class StaleTags:
 
 
 stale_tags = StaleTags()
+
+
+class AuthorizedTags:
+    """The tags of volumes as authorization sees them: for a while as they were before a write."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._before: list[tuple[Moment, dict[str, dict[str, str]]]] = []
+
+    def before_write(self, backend: Any, resource_ids: list[str]) -> None:
+        if settings.authorization_lag_seconds:
+            tags = {id: dict(backend.tags.get(id, {})) for id in resource_ids}
+            self._before.append((clock.moment(), tags))
+
+    def of(self, backend: Any, resource_id: str) -> dict[str, str]:
+        lag = settings.authorization_lag_seconds
+        self._before = [(at, tags) for at, tags in self._before if clock.seconds_since(at) < lag]
+        for _, tags in self._before:
+            if resource_id in tags:
+                return tags[resource_id]
+        return backend.tags.get(resource_id, {})
+
+
+authorized_tags = AuthorizedTags()
 
 
 def is_reserved(key: str) -> bool:
@@ -122,6 +149,7 @@ def _create_tags(self: TagResponse) -> EmptyResult:
         check_count(backend.tags.get(resource_id, {}).keys() | added.keys())
     self.error_on_dryrun()
     stale_tags.before_write(backend, resource_ids)
+    authorized_tags.before_write(backend, resource_ids)
     for resource_id in resource_ids:
         backend.tags[resource_id].update(added)
     return EmptyResult()
@@ -139,6 +167,7 @@ def _delete_tags(self: TagResponse) -> EmptyResult:
     check_tags(tags)
     self.error_on_dryrun()
     stale_tags.before_write(backend, resource_ids)
+    authorized_tags.before_write(backend, resource_ids)
     for resource_id in resource_ids:
         present = backend.tags[resource_id]
         for tag in tags or [{"Key": key} for key in user_tags(present)]:

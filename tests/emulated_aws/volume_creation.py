@@ -12,13 +12,17 @@ from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
 from . import ec2_xml, volume_limits
 from .patching import replace
+from .settings import settings
 from .unknown_ids import refuse_unknown
 from .volumes import EmulatedVolume, volume_xml
 
 TYPE_DEFAULT = "gp2"
 CLIENT_TOKEN_LENGTH_MAX = 64
 
-OUTCOMES = ("available", "creating", "error")
+OUTCOMES = ("available", "creating", "error", "vanished")
+
+# https://docs.aws.amazon.com/ebs/latest/userguide/initalize-volume.html
+INITIALIZATION_RATES = range(100, 301)
 
 
 @dataclass
@@ -39,6 +43,7 @@ class VolumeCreation:
         self.ends: list[PlantedEnd] = []
         # By account, Region and token: the parameters given and the volume made.
         self.by_token: dict[tuple[str, str, str], tuple[str, EmulatedVolume]] = {}
+        self._vanishing: list[EmulatedVolume] = []
 
     def plant_end(self, outcome: str, nth: int) -> None:
         if outcome not in OUTCOMES:
@@ -53,6 +58,18 @@ class VolumeCreation:
         due = [end.outcome for end in self.ends if end.nth == 0]
         self.ends = [end for end in self.ends if end.nth > 0]
         return due[0] if due else "available"
+
+    def begin_vanishing(self, volume: EmulatedVolume) -> None:
+        """As one does whose key can't be used: it is `creating`, and then not there any more."""
+        volume.outcome = "creating"
+        self._vanishing.append(volume)
+
+    def settle(self) -> None:
+        """Let the volumes vanish that should have become available by now."""
+        for volume in [one for one in self._vanishing if one.is_due]:
+            self._vanishing.remove(volume)
+            volume.ec2_backend.volumes.pop(volume.id, None)
+            volume.ec2_backend.tags.pop(volume.id, None)
 
 
 volume_creation = VolumeCreation()
@@ -70,7 +87,11 @@ def _create_volume(self: ElasticBlockStore) -> Any:
     _check(backend, parameters, token)
     self.error_on_dryrun()
     volume = _make(backend, parameters)
-    volume.outcome = volume_creation.next_outcome()
+    outcome = volume_creation.next_outcome()
+    if outcome == "vanished":
+        volume_creation.begin_vanishing(volume)
+    else:
+        volume.outcome = outcome
     backend.tags[volume.id].update(tags)
     if token:
         volume_creation.by_token[key] = (fingerprint, volume)
@@ -81,6 +102,7 @@ def _parameters(response: ElasticBlockStore) -> dict[str, Any]:
     names = ["AvailabilityZone", "Size", "SnapshotId", "Iops", "Throughput", "KmsKeyId", "MultiAttachEnabled"]
     return {
         **{name: response._get_param(name) for name in names},
+        "VolumeInitializationRate": response._get_int_param("VolumeInitializationRate"),
         "VolumeType": response._get_param("VolumeType") or TYPE_DEFAULT,
         "Encrypted": response._get_bool_param("Encrypted", False),
     }
@@ -110,6 +132,25 @@ def _check(backend: Any, parameters: dict[str, Any], token: str) -> None:
         raise EC2ClientError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
     size = _checked_size(backend, parameters)
     volume_limits.check(parameters["VolumeType"], size, parameters["Iops"], parameters["Throughput"])
+    if parameters["KmsKeyId"] and not parameters["Encrypted"]:
+        message = "The parameter KmsKeyId requires the parameter Encrypted to be set."
+        raise EC2ClientError("InvalidParameterDependency", message)
+    _check_initialization_rate(parameters)
+
+
+def _check_initialization_rate(parameters: dict[str, Any]) -> None:
+    rate = parameters["VolumeInitializationRate"]
+    if rate is None:
+        return
+    if not parameters["SnapshotId"]:
+        message = "The parameter VolumeInitializationRate requires the parameter SnapshotId to be set."
+        raise EC2ClientError("InvalidParameterDependency", message)
+    if rate not in INITIALIZATION_RATES:
+        message = f"Volume initialization rate of {rate} is invalid; it must be between 100 and 300 MiB/s."
+        raise EC2ClientError("InvalidParameterValue", message)
+    if code := settings.initialization_rate_refusal:
+        message = "There is not sufficient capacity for the volume initialization rate that you requested."
+        raise EC2ClientError(code, message)
 
 
 def _checked_size(backend: Any, parameters: dict[str, Any]) -> int:
@@ -139,7 +180,7 @@ def _make(backend: Any, parameters: dict[str, Any]) -> EmulatedVolume:
     # A volume from an encrypted snapshot is encrypted, with its key unless another is named.
     encrypted = parameters["Encrypted"] or bool(snapshot and snapshot.encrypted)
     kms_key_id = parameters["KmsKeyId"] or (snapshot.kms_key_id if snapshot and snapshot.encrypted else None)
-    return backend.create_volume(
+    volume = backend.create_volume(
         size=parameters["Size"] or snapshot.volume_size,
         zone_name=parameters["AvailabilityZone"],
         snapshot_id=parameters["SnapshotId"],
@@ -150,6 +191,8 @@ def _make(backend: Any, parameters: dict[str, Any]) -> EmulatedVolume:
         throughput=parameters["Throughput"],
         multi_attach_enabled=parameters["MultiAttachEnabled"],
     )
+    volume.initialization_rate = parameters["VolumeInitializationRate"]
+    return volume
 
 
 def install() -> None:

@@ -18,7 +18,7 @@ from .settings import settings
 from .tags import stale_tags, tag_set
 from .unknown_ids import refuse_unknown
 
-_sequence = itertools.count()
+sequence_numbers = itertools.count()
 
 
 class EmulatedVolume(elastic_block_store.Volume):
@@ -26,13 +26,19 @@ class EmulatedVolume(elastic_block_store.Volume):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sequence = next(_sequence)
+        self.sequence = next(sequence_numbers)
         self.began = clock.moment()
         self.iops = volume_limits.iops_of(self.volume_type, self.size, self.iops)
         self.throughput = volume_limits.throughput_of(self.volume_type, self.throughput)
         # How CreateVolume ends: "available", "error", or "creating" for ever.
         self.outcome = "available"
         self.forced_state: str | None = None
+        self.initialization_rate: int | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether its creation has had its time."""
+        return clock.seconds_since(self.began) >= settings.volume_creating_seconds
 
     @property
     def status(self) -> str:
@@ -40,9 +46,7 @@ class EmulatedVolume(elastic_block_store.Volume):
             return self.forced_state
         if self.attachment:
             return "in-use"
-        if clock.seconds_since(self.began) < settings.volume_creating_seconds:
-            return "creating"
-        return self.outcome
+        return self.outcome if self.is_due else "creating"
 
 
 def _delete_on_termination(volume: EmulatedVolume) -> bool | None:
@@ -93,6 +97,7 @@ def volume_xml(volume: EmulatedVolume, tags: dict[str, str]) -> dict[str, Any]:
         "encrypted": bool(volume.encrypted),
         "kmsKeyId": volume.kms_key_id,
         "multiAttachEnabled": bool(volume.multi_attach_enabled),
+        "volumeInitializationRate": volume.initialization_rate,
     }
 
 

@@ -14,10 +14,11 @@ from .clock import clock
 from .dlm.models import dlm_backends
 from .dlm.scheduler import scheduler
 from .faults import faults
+from .masters import masters
 from .permissions import permissions
 from .settings import settings
 from .sns import messages
-from .tags import stale_tags
+from .tags import authorized_tags, stale_tags
 from .terminations import terminations
 from .volume_creation import volume_creation
 
@@ -32,6 +33,13 @@ def has_resources() -> bool:
     )
 
 
+def settle() -> None:
+    """Let what is over by now be over, and masters do what they have come to."""
+    terminations.settle()
+    volume_creation.settle()
+    masters.settle()
+
+
 def reset() -> None:
     """Empty everything; the clock goes back to real time."""
     BackendDict.reset()
@@ -41,6 +49,8 @@ def reset() -> None:
     scheduler.reset()
     volume_creation.reset()
     stale_tags.reset()
+    authorized_tags.reset()
+    masters.reset()
     terminations.reset()
     faults.clear()
     calls.reset()

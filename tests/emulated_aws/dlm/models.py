@@ -100,7 +100,7 @@ class LifecycleManagerBackend(BaseBackend):
         return self.policies[policy_id]
 
     def update(self, policy_id: str, request: dict[str, Any]) -> None:
-        """Replace the members given, those of PolicyDetails each by itself, and keep the rest."""
+        """Replace the members given, PolicyDetails as a whole, and keep the rest."""
         policy = self.get(policy_id)
         changes = request.get("PolicyDetails") or {}
         details = _details_after(policy.details, changes) if changes else policy.details
@@ -155,9 +155,8 @@ class LifecycleManagerBackend(BaseBackend):
 
 def _details_after(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """The details after an update, checked."""
-    after = {**before, **changes}
-    rules.check_details(after)
-    after = rules.with_defaults(after)
+    rules.check_details(changes)
+    after = rules.with_defaults(changes)
     rules.check_update(before, after)
     return after
 

@@ -31,8 +31,12 @@ def check_details(details: dict[str, Any]) -> None:
 
 def check_update(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Refuse what an update may not change."""
-    if before.get("PolicyType") != after.get("PolicyType"):
-        raise InvalidRequest("The policy type cannot be changed.")
+    for member in ("PolicyType", "ResourceTypes"):
+        if before.get(member) != after.get(member):
+            raise InvalidRequest(f"{member} cannot be changed.")
+    # What the console made has them.
+    if "Parameters" in before and "Parameters" not in after:
+        raise InvalidRequest("Parameters must be named in an update of a policy that has some.")
     by_name = {schedule["Name"]: schedule for schedule in before["Schedules"]}
     for index, schedule in enumerate(after["Schedules"]):
         # A schedule that is new by name may be one renamed: the one in its place counts.

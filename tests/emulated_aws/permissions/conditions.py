@@ -20,6 +20,7 @@ _KEYS = {
     "ec2:owner",
     "ec2:volumetype",
     "iam:passedtoservice",
+    "iam:permissionsboundary",
     "iam:policyarn",
 }
 _TAG_KEY = re.compile(r"(aws:requesttag|(aws|autoscaling|ec2|iam):resourcetag)/.+")

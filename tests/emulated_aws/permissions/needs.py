@@ -18,10 +18,20 @@ from moto.sqs.models import sqs_backends
 
 from ..dlm.models import SERVICE_PRINCIPAL as DLM_PRINCIPAL
 from ..dlm.models import dlm_backends
+from ..dynamodb import table_of
 from ..operations import Operation
+from ..tags import authorized_tags
 from ..volume_creation import TYPE_DEFAULT
 from .conditions import Context
 
+# Where the key iam:PermissionsBoundary is that of the role, not of the request.
+_OF_BOUNDED_ROLE = {
+    "AttachRolePolicy",
+    "DetachRolePolicy",
+    "DeleteRolePolicy",
+    "PutRolePolicy",
+    "UpdateAssumeRolePolicy",
+}
 _EC2_KINDS = {"i": "instance", "snap": "snapshot", "vol": "volume"}
 
 
@@ -103,7 +113,7 @@ def _ec2_arn(operation: Operation, id: str) -> str:
 
 def _ec2_attributes(operation: Operation, id: str) -> Context:
     backend = ec2_backends[ACCOUNT][operation.region]
-    tags = _resource_tags("ec2", backend.tags.get(id, {}))
+    tags = _resource_tags("ec2", authorized_tags.of(backend, id))
     if id in backend.snapshots:
         return {**tags, "ec2:Owner": (backend.snapshots[id].owner_id,)}
     if id in backend.volumes:
@@ -195,7 +205,14 @@ def _role(operation: Operation) -> Iterator[Need]:
     arn = role.arn if role else f"arn:aws:iam::{ACCOUNT}:role/{name}"
     tags = _resource_tags("iam", _as_dict(role.tags if role else []))
     policy = {"iam:PolicyARN": (parameters["PolicyArn"],)} if "PolicyArn" in parameters else {}
-    yield _need(_action(operation), arn, tags, _requested(operation), policy)
+    boundary = parameters.get("PermissionsBoundary")
+    if operation.name in _OF_BOUNDED_ROLE and role:
+        boundary = role.permissions_boundary_arn
+    yield _need(_action(operation), arn, tags, _requested(operation), policy, _boundary(boundary))
+
+
+def _boundary(policy_arn: str | None) -> Context:
+    return {"iam:PermissionsBoundary": (policy_arn,)} if policy_arn else {}
 
 
 def _managed_policy(operation: Operation) -> Iterator[Need]:
@@ -212,7 +229,8 @@ def _new_in_iam(kind: str) -> Rule:
         parameters = operation.parameters
         path = parameters.get("Path") or "/"
         arn = f"arn:aws:iam::{ACCOUNT}:{kind.lower()}{path}{parameters[kind + 'Name']}"
-        yield _need(_action(operation), arn, _requested(operation))
+        boundary = _boundary(parameters.get("PermissionsBoundary"))
+        yield _need(_action(operation), arn, _requested(operation), boundary)
         if parameters.get("Tags"):
             yield _need(f"iam:Tag{kind}", arn, _requested(operation))
 
@@ -223,6 +241,14 @@ def _topic(operation: Operation) -> Iterator[Need]:
     arn = operation.parameters["TopicArn"]
     topic = sns_backends[ACCOUNT][operation.region].topics.get(arn)
     yield _need(_action(operation), arn, _resource_tags("", topic._tags if topic else {}))
+
+
+def _table(operation: Operation) -> Iterator[Need]:
+    name = operation.parameters["TableName"]
+    table = table_of(ACCOUNT, operation.region, name)
+    prefix = f"arn:aws:dynamodb:{operation.region}:{ACCOUNT}:table/"
+    arn = name if name.startswith("arn:") else prefix + name
+    yield _need(_action(operation), arn, _resource_tags("", _as_dict(table.tags if table else [])))
 
 
 def _queue(operation: Operation) -> Iterator[Need]:
@@ -250,11 +276,12 @@ _OPERATIONS: list[tuple[str, Rule, str]] = [
     ("iam", _new_in_iam("Role"), "CreateRole"),
     ("iam", _role, "GetRole UpdateAssumeRolePolicy DeleteRole TagRole UntagRole"),
     ("iam", _role, "AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies"),
-    ("iam", _role, "ListRolePolicies ListInstanceProfilesForRole"),
+    ("iam", _role, "ListRolePolicies ListInstanceProfilesForRole PutRolePermissionsBoundary"),
     ("iam", _new_in_iam("Policy"), "CreatePolicy"),
     ("iam", _managed_policy, "GetPolicy DeletePolicy TagPolicy UntagPolicy ListPolicyTags"),
     ("iam", _managed_policy, "GetPolicyVersion ListPolicyVersions CreatePolicyVersion"),
     ("iam", _managed_policy, "DeletePolicyVersion SetDefaultPolicyVersion ListEntitiesForPolicy"),
+    ("dynamodb", _table, "GetItem PutItem UpdateItem Query"),
     ("sns", _topic, "Publish"),
     ("sqs", _queue, "SendMessage"),
 ]

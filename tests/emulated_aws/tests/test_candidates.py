@@ -20,6 +20,11 @@ CONTROL_PLANE = {
 PROTOKUBE = {"KubernetesCluster": "c.example", "k8s.io/etcd/main": "a/a,b,c", "k8s.io/role/master": "1"}
 
 
+def assert_seen(aws: Aws, states: int) -> None:
+    """So many states, and nothing wrong in any of them."""
+    assert aws.get("candidates") == {"states": states, "violations": [], "of_actors": [], "resumed": []}
+
+
 def violations(aws: Aws) -> list[dict[str, Any]]:
     return aws.get("candidates")["violations"]
 
@@ -39,7 +44,7 @@ def test_two_volumes_of_one_member_are_a_violation(
     aws: Aws, by: str, one: dict[str, str], other: dict[str, str]
 ) -> None:
     ids = [aws.volume(tags=one)]
-    assert aws.get("candidates") == {"states": 1, "violations": []}
+    assert_seen(aws, states=1)
     ids.append(aws.volume(tags=other))
     assert aws.get("candidates")["states"] == 2
     assert violations(aws) == [
@@ -67,7 +72,7 @@ def test_volumes_that_differ_in_place_are_none(aws: Aws, tags: dict[str, str]) -
     other_cluster = {"kubernetes.io/cluster/d.example": "owned", "KubernetesCluster": "d.example"}
     roles = {"k8s.io/role/master": "1", "k8s.io/role/control-plane": "1"}
     aws.volume("a", tags={**other_cluster, **roles, "k8s.io/etcd/main": "a/a,b,c"})
-    assert aws.get("candidates") == {"states": 6, "violations": []}
+    assert_seen(aws, states=6)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +150,24 @@ def test_forgetting_and_resetting(aws: Aws) -> None:
     for _ in range(2):
         aws.volume(tags=ETCD_MANAGER)
     aws.delete("candidates")
-    assert aws.get("candidates") == {"states": 0, "violations": []}
+    assert_seen(aws, states=0)
     aws.volume(tags={"unrelated": "1"})
     assert [violation["n"] for violation in violations(aws)] == [3]
     aws.post("reset")
-    assert aws.get("candidates") == {"states": 0, "violations": []}
+    assert_seen(aws, states=0)
+
+
+def test_what_is_found_when_launches_are_resumed_is_noted(aws: Aws) -> None:
+    aws.group()
+    volume = aws.volume(tags=ETCD_MANAGER)
+    aws.autoscaling.suspend_processes(AutoScalingGroupName="master-a", ScalingProcesses=["Launch"])
+    aws.autoscaling.resume_processes(AutoScalingGroupName="master-a", ScalingProcesses=["Launch"])
+    (resumed,) = aws.get("candidates")["resumed"]
+    (found,) = resumed["found"]
+    assert (resumed["group"], found["member"], found["volumes"]) == ("master-a", "a", [volume])
+
+
+def test_what_is_found_at_this_moment(aws: Aws) -> None:
+    volume = aws.volume(tags=PROTOKUBE)
+    (found,) = aws.get("candidates/found")["found"]
+    assert (found["by"], found["cluster"], found["volumes"]) == ("protokube", "c.example", [volume])

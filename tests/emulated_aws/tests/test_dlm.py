@@ -173,11 +173,23 @@ def test_an_update_replaces_what_is_given(aws: Aws) -> None:
     assert after["DateModified"] > before["DateModified"]
     assert (after["State"], after["StatusMessage"]) == ("DISABLED", "DISABLED")
     assert after["PolicyDetails"] == before["PolicyDetails"]
-    new = schedules("Hourly")
-    aws.dlm.update_lifecycle_policy(PolicyId=policy_id, PolicyDetails={"Schedules": new})
+
+
+def test_the_details_are_replaced_as_a_whole(aws: Aws) -> None:
+    aws.role()
+    share = [{"TargetAccounts": ["999999999999"]}]
+    shared = [{**schedules("Daily")[0], "ShareRules": share}]
+    request = policy_request(Schedules=shared, Parameters={"ExcludeBootVolume": True})
+    policy_id = aws.dlm.create_lifecycle_policy(**request)["PolicyId"]
+    update = {"PolicyId": policy_id, "PolicyDetails": policy_request()["PolicyDetails"]}
+    refused = pytest.raises(aws.dlm.exceptions.InvalidRequestException, match="Parameters must be named")
+    with refused:
+        aws.dlm.update_lifecycle_policy(**update)
+    update["PolicyDetails"]["Parameters"] = {"ExcludeBootVolume": False}
+    aws.dlm.update_lifecycle_policy(**update)
     details = aws.dlm.get_lifecycle_policy(PolicyId=policy_id)["Policy"]["PolicyDetails"]
-    assert details["Schedules"][0]["Name"] == "Hourly"
-    assert details["TargetTags"] == before["PolicyDetails"]["TargetTags"]
+    assert [schedule.get("ShareRules") for schedule in details["Schedules"]] == [None]
+    assert details["Parameters"] == {"ExcludeBootVolume": False}
 
 
 def test_refused_updates(lenient: Any) -> None:
@@ -185,8 +197,14 @@ def test_refused_updates(lenient: Any) -> None:
     aged = policy_request()["PolicyDetails"]["Schedules"][0]
     aged["RetainRule"] = {"Interval": 14, "IntervalUnit": "DAYS"}
     renamed = {**aged, "Name": "renamed"}
-    for details in ({"TargetTags": []}, {"Schedules": [aged]}, {"Schedules": [renamed]}, {"Schedules": []}):
-        request = {"PolicyId": policy_id, "PolicyDetails": details}
+    for change in (
+        {"TargetTags": []},
+        {"Schedules": [aged]},
+        {"Schedules": [renamed]},
+        {"Schedules": []},
+        {"ResourceTypes": ["INSTANCE"]},
+    ):
+        request = {"PolicyId": policy_id, "PolicyDetails": policy_request(**change)["PolicyDetails"]}
         assert code_of(lenient.update_lifecycle_policy, **request) == "InvalidRequestException"
 
 

@@ -324,3 +324,10 @@ def test_refused_tags_of_groups_change_nothing(aws: Aws) -> None:
     assert code_of(aws.autoscaling.create_or_update_tags, Tags=changed) == "ValidationError"
     assert code_of(aws.autoscaling.delete_tags, Tags=tags) == "ValidationError"
     assert as_dict(aws.described_group()["Tags"]) == {"k": "1"}
+
+
+def test_suspended_groups_can_be_listed(aws: Aws) -> None:
+    for name in ("master-a", "master-b"):
+        aws.group(name)
+    suspend(aws, "Launch", name="master-b")
+    assert aws.get("autoscaling/suspended") == {"groups": ["master-b"]}

@@ -89,6 +89,28 @@ def test_attached_things_cannot_be_deleted(aws: Aws, policy_arn: str) -> None:
     assert code_of(aws.iam.delete_policy, PolicyArn=policy_arn) == "DeleteConflict"
 
 
+def test_a_boundary_is_a_policy_that_exists(aws: Aws, policy_arn: str) -> None:
+    new: dict[str, Any] = {"AssumeRolePolicyDocument": json.dumps(TRUST)}
+    absent = {"PermissionsBoundary": policy_arn + "-absent"}
+    assert code_of(aws.iam.create_role, RoleName="r", **new, **absent) == "NoSuchEntity"
+    assert code_of(aws.iam.get_role, RoleName="r") == "NoSuchEntity"
+    aws.iam.create_role(RoleName="r", **new, PermissionsBoundary=policy_arn)
+
+    def boundary_of(role: str) -> str:
+        return aws.iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"]
+
+    assert boundary_of("r") == policy_arn
+    assert aws.iam.get_policy(PolicyArn=policy_arn)["Policy"]["PermissionsBoundaryUsageCount"] == 1
+    assert code_of(aws.iam.delete_policy, PolicyArn=policy_arn) == "DeleteConflict"
+
+    aws.iam.create_role(RoleName="s", **new)
+    assert "PermissionsBoundary" not in aws.iam.get_role(RoleName="s")["Role"]
+    put = aws.iam.put_role_permissions_boundary
+    assert code_of(put, RoleName="s", **absent) == "NoSuchEntity"
+    put(RoleName="s", PermissionsBoundary=policy_arn)
+    assert boundary_of("s") == policy_arn
+
+
 def test_versions_must_go_before_the_policy(aws: Aws, policy_arn: str) -> None:
     aws.iam.create_policy_version(PolicyArn=policy_arn, PolicyDocument=json.dumps(DOCUMENT))
     assert code_of(aws.iam.delete_policy, PolicyArn=policy_arn) == "DeleteConflict"

@@ -316,6 +316,7 @@ def test_what_iam_needs(aws: Aws, function: Function) -> None:
         ("detach_role_policy", {**role, **policy}, role_arn),
         ("list_role_policies", role, role_arn),
         ("list_instance_profiles_for_role", role, role_arn),
+        ("put_role_permissions_boundary", {**role, "PermissionsBoundary": policy_arn}, role_arn),
         ("delete_role", role, role_arn),
         ("list_policies", {}, "*"),
         ("get_policy", policy, policy_arn),
@@ -343,6 +344,33 @@ def test_what_iam_needs(aws: Aws, function: Function) -> None:
     assert function.needs_of(lambda: iam.create_policy(**new_policy)) == made
     made = [("iam:CreatePolicy", f"{IAM}:policy/of/n"), ("iam:TagPolicy", f"{IAM}:policy/of/n")]
     assert function.needs_of(lambda: iam.create_policy(**new_policy, Path="/of/", **tags)) == made
+
+
+def test_a_role_is_made_and_bounded_only_with_the_boundary_that_is_asked_for(
+    aws: Aws, function: Function
+) -> None:
+    ours, theirs = (
+        aws.iam.create_policy(PolicyName=name, PolicyDocument=DOCUMENT)["Policy"]["Arn"] for name in "pq"
+    )
+    iam, bounded = function.iam, allow(StringEquals={"iam:PermissionsBoundary": ours})
+
+    def create(name: str, **boundary: str) -> Call:
+        trust = json.dumps(TRUST)
+        return lambda: iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, **boundary)
+
+    def put(boundary: str) -> Call:
+        return lambda: iam.put_role_permissions_boundary(RoleName="a", PermissionsBoundary=boundary)
+
+    assert function.is_let(create("a", PermissionsBoundary=ours), bounded)
+    assert not function.is_let(create("b", PermissionsBoundary=theirs), bounded)
+    assert not function.is_let(create("c"), bounded)
+    assert function.is_let(put(ours), bounded)
+    assert not function.is_let(put(theirs), bounded)
+    # Of what is done to a role that exists, the key is the role's own.
+    aws.role("unbounded")
+    for role, is_let in (("a", True), ("unbounded", False)):
+        attach = {"RoleName": role, "PolicyArn": theirs}
+        assert function.is_let(lambda: iam.attach_role_policy(**attach), bounded) is is_let
 
 
 def test_the_context_of_roles_and_policies(aws: Aws, function: Function) -> None:

@@ -230,3 +230,20 @@ def test_a_part_of_a_policy_that_is_given_twice_is_refused(aws: Aws) -> None:
     answer = requests.post(f"{aws.endpoint}/emulator/iam/enforce", data=body, timeout=10)
     assert answer.status_code == 400
     assert "twice" in answer.json()["error"]
+
+
+def test_authorization_lags_behind_a_tag_that_was_written(aws: Aws, function: Function) -> None:
+    aws.post("settings", {"authorization_lag_seconds": 15.0})
+    volume = aws.volume()
+    aws.post("clock", {"advance_seconds": 16})
+    tag = [{"Key": "retired-by", "Value": "r-1"}]
+
+    def untag() -> None:
+        function.ec2.delete_tags(Resources=[volume], Tags=tag)
+
+    may = [allow("ec2:CreateTags"), allow("ec2:DeleteTags", Null={"aws:ResourceTag/retired-by": "false"})]
+    function.may(*may)
+    function.ec2.create_tags(Resources=[volume], Tags=tag)
+    assert not function.is_let(untag, *may)
+    aws.post("clock", {"advance_seconds": 16})
+    assert function.is_let(untag, *may)

@@ -98,12 +98,10 @@ def test_volumes_no_longer_targeted_keep_their_snapshots(aws: Aws, policy_id: st
 def test_a_renamed_schedule_leaves_the_older_snapshots(aws: Aws, policy_id: str) -> None:
     volume_id = aws.volume(tags=TARGET)
     aws.post("clock", {"advance_seconds": 14 * DAY})
-    renamed = {
-        **policy_request()["PolicyDetails"]["Schedules"][0],
-        "Name": "renamed",
-        "RetainRule": {"Count": 1},
-    }
-    aws.dlm.update_lifecycle_policy(PolicyId=policy_id, PolicyDetails={"Schedules": [renamed]})
+    details = policy_request()["PolicyDetails"]
+    renamed = {**details["Schedules"][0], "Name": "renamed", "RetainRule": {"Count": 1}}
+    details = {**details, "Schedules": [renamed]}
+    aws.dlm.update_lifecycle_policy(PolicyId=policy_id, PolicyDetails=details)
     aws.post("clock", {"advance_seconds": 2 * DAY})
     assert len(snapshots_of(aws, volume_id)) == 15
 

@@ -1,6 +1,7 @@
 """Volumes: creation, idempotency, states, limits, listing."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -193,3 +194,50 @@ def test_a_volume_changed_by_hand(aws: Aws) -> None:
     assert as_dict(volume["Tags"]) == {"aws:x": "y"}
     assert "state" in aws.refused(f"ec2/volumes/{volume_id}", {"state": "purple"})
     assert "does not exist" in aws.refused("ec2/volumes/vol-0123456789abcdef0", {"state": "error"})
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0])
+def test_a_volume_can_vanish_when_it_should_become_available(aws: Aws, seconds: float) -> None:
+    aws.post("settings", {"volume_creating_seconds": seconds})
+    aws.post("ec2/volumes-end", {"outcome": "vanished", "nth": 2})
+    first, second = aws.volume(), aws.volume()
+    if seconds:
+        assert aws.described_volume(second)["State"] == "creating"
+        aws.post("clock", {"advance_seconds": 31})
+    assert code_of(aws.ec2.describe_volumes, VolumeIds=[second]) == "InvalidVolume.NotFound"
+    assert aws.described_volume(first)["State"] == "available"
+
+
+def test_a_rate_of_initialization_needs_a_snapshot_and_room(aws: Aws) -> None:
+    snapshot = aws.snapshot(aws.volume())
+    made = aws.volume(SnapshotId=snapshot, VolumeInitializationRate=300)
+    assert aws.described_volume(made)["VolumeInitializationRate"] == 300
+
+    def code(**more: Any) -> str:
+        return code_of(aws.ec2.create_volume, AvailabilityZone="eu-west-2a", Size=20, **more)
+
+    assert code(VolumeInitializationRate=300) == "InvalidParameterDependency"
+    assert code(SnapshotId=snapshot, VolumeInitializationRate=99) == "InvalidParameterValue"
+    aws.post("settings", {"initialization_rate_refusal": "InsufficientVolumeCapacity"})
+    assert code(SnapshotId=snapshot, VolumeInitializationRate=300) == "InsufficientVolumeCapacity"
+    token = {"SnapshotId": snapshot, "ClientToken": "once"}
+    aws.volume(**token)
+    aws.post("settings", {"initialization_rate_refusal": ""})
+    assert code(**token, VolumeInitializationRate=300) == "IdempotentParameterMismatch"
+
+
+def test_a_key_is_named_only_for_a_volume_that_is_to_be_encrypted(aws: Aws) -> None:
+    key = "arn:aws:kms:eu-west-2:123456789012:key/1"
+    code = code_of(aws.ec2.create_volume, AvailabilityZone="eu-west-2a", Size=20, KmsKeyId=key)
+    assert code == "InvalidParameterDependency"
+    assert aws.described_volume(aws.volume(Encrypted=True, KmsKeyId=key))["KmsKeyId"] == key
+
+
+def test_a_volume_can_be_lost_though_it_is_attached(aws: Aws) -> None:
+    volume, instance = aws.volume(), aws.instance()
+    aws.ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/xvdu")
+    aws.post(f"ec2/volumes/{volume}/lose")
+    assert code_of(aws.ec2.describe_volumes, VolumeIds=[volume]) == "InvalidVolume.NotFound"
+    devices = aws.described_instance(instance)["BlockDeviceMappings"]
+    assert "/dev/xvdu" not in [device["DeviceName"] for device in devices]
+    aws.refused(f"ec2/volumes/{volume}/lose", {})
