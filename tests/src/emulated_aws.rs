@@ -2,27 +2,38 @@
 //!
 //! The clients are for seeding and for judging: they share no code with the functions under test.
 
+mod actors;
 mod control;
+mod masters;
 mod pool;
+mod time;
 
 use etcd_backup_core::ids::{SnapshotId, VolumeId};
 use std::fmt;
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_ec2::error::DisplayErrorContext;
 
+pub use actors::Actor;
 pub use control::{Call, Denied, Fault, Message, Outcome, Run, Used, Violation};
+pub use masters::{Found, MasterDid, MasterEvent, MountedBy, Resumption};
+pub(crate) use time::EmulatedTime;
 
 /// The Region that everything is in.
 pub const REGION: &str = "eu-west-2";
 /// The emulated account.
 pub const ACCOUNT: &str = "123456789012";
+/// The table of restores, which is there from the beginning.
+pub const RESTORES_TABLE: &str = "etcd-backup-restores";
 /// Accepted by the emulated AWS like any other; AWS's own example key.
 pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -32,6 +43,7 @@ pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPL
 pub struct EmulatedAws {
     endpoint: String,
     control: reqwest::Client,
+    time: Arc<EmulatedTime>,
     config: SdkConfig,
     clients: Clients,
 }
@@ -41,13 +53,14 @@ pub struct EmulatedAws {
 struct Clients {
     autoscaling: OnceLock<aws_sdk_autoscaling::Client>,
     dlm: OnceLock<aws_sdk_dlm::Client>,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     ec2: OnceLock<aws_sdk_ec2::Client>,
     iam: OnceLock<aws_sdk_iam::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
 }
 
 impl EmulatedAws {
-    /// A fresh one, its clock at real time.
+    /// A fresh one, its clock at real time, with nothing in it but the table of restores.
     ///
     /// # Panics
     ///
@@ -56,16 +69,20 @@ impl EmulatedAws {
         let endpoint = tokio::task::spawn_blocking(pool::new_endpoint)
             .await
             .expect("forking an emulated AWS");
-        Self::at(endpoint)
+        let aws = Self::at(endpoint, Duration::ZERO);
+        aws.create_table(RESTORES_TABLE).await;
+        aws.clear_calls().await;
+        aws
     }
 
-    fn at(endpoint: String) -> Self {
+    fn at(endpoint: String, ahead: Duration) -> Self {
         Self {
             control: reqwest::Client::builder()
                 .no_proxy()
                 .timeout(Duration::from_secs(60))
                 .build()
                 .expect("an HTTP client"),
+            time: Arc::new(EmulatedTime::new(ahead)),
             config: sdk_config(&endpoint),
             clients: Clients::default(),
             endpoint,
@@ -89,6 +106,12 @@ impl EmulatedAws {
         self.clients.dlm.get_or_init(new)
     }
 
+    /// Amazon DynamoDB.
+    pub fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+        let new = || aws_sdk_dynamodb::Client::new(&self.config);
+        self.clients.dynamodb.get_or_init(new)
+    }
+
     /// Amazon EC2.
     pub fn ec2(&self) -> &aws_sdk_ec2::Client {
         let new = || aws_sdk_ec2::Client::new(&self.config);
@@ -105,6 +128,33 @@ impl EmulatedAws {
     pub fn sns(&self) -> &aws_sdk_sns::Client {
         let new = || aws_sdk_sns::Client::new(&self.config);
         self.clients.sns.get_or_init(new)
+    }
+
+    /// The configuration of clients like these, for a program under test that takes one.
+    pub fn sdk_config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    pub(crate) fn time(&self) -> &Arc<EmulatedTime> {
+        &self.time
+    }
+
+    /// Makes a table with the keys of a table of restores.
+    pub async fn create_table(&self, name: &str) {
+        let mut request = self.dynamodb().create_table().table_name(name);
+        for (attribute, kind) in [("cluster", KeyType::Hash), ("id", KeyType::Range)] {
+            let defined = AttributeDefinition::builder()
+                .attribute_name(attribute)
+                .attribute_type(ScalarAttributeType::S);
+            let key = KeySchemaElement::builder()
+                .attribute_name(attribute)
+                .key_type(kind);
+            request = request
+                .attribute_definitions(answered("a new attribute", defined.build()))
+                .key_schema(answered("a new key", key.build()));
+        }
+        let request = request.billing_mode(BillingMode::PayPerRequest);
+        answered("CreateTable", request.send().await);
     }
 
     /// Makes an SNS topic and gives its ARN.

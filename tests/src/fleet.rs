@@ -15,6 +15,7 @@ use etcd_backup_core::ids::{InstanceId, MemberKey, VolumeId};
 
 use crate::candidates::{etcd_manager_candidates, volumes_where};
 use crate::emulated_aws::{EmulatedAws, answered};
+pub(crate) use masters::Group;
 pub use masters::Master;
 pub use strangers::strangers;
 
@@ -244,42 +245,68 @@ impl Cluster {
         taken
     }
 
-    /// Deletes the etcd volumes, by force as they are attached: a total loss.
+    /// The etcd volumes are gone, though they were attached: a total loss.
     pub async fn lose_volumes(&self, aws: &EmulatedAws) {
         for volume in self.volumes.values() {
             self.lose_volume(aws, volume).await;
         }
     }
 
-    /// Deletes one volume, attached or not.
+    /// One volume is gone, attached or not.
     pub async fn lose_volume(&self, aws: &EmulatedAws, volume: &VolumeId) {
-        let ec2 = aws.ec2();
-        // Refused where it is not attached, which is as well.
-        let detach = ec2.detach_volume().volume_id(volume.as_str()).force(true);
-        let _ = detach.send().await;
-        let delete = ec2.delete_volume().volume_id(volume.as_str()).send().await;
-        answered("DeleteVolume", delete);
+        aws.lose_volume(volume).await;
     }
+}
+
+/// What a volume is made as.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    pub size_gib: i32,
+    pub volume_type: VolumeType,
+    pub iops: Option<i32>,
+    pub throughput: Option<i32>,
+    pub encrypted: bool,
 }
 
 /// Makes a volume with these tags: kops' size and type, one zone.
 pub async fn etcd_volume(aws: &EmulatedAws, zone: &str, encrypted: bool, tags: &Tags) -> VolumeId {
+    let disk = Disk {
+        size_gib: VOLUME_SIZE_GIB,
+        volume_type: VolumeType::Gp3,
+        iops: Some(3000),
+        throughput: Some(125),
+        encrypted,
+    };
+    create_volume(aws, zone, &disk, tags).await
+}
+
+pub(crate) async fn create_volume(
+    aws: &EmulatedAws,
+    zone: &str,
+    disk: &Disk,
+    tags: &Tags,
+) -> VolumeId {
     let request = aws
         .ec2()
         .create_volume()
         .availability_zone(zone)
-        .size(VOLUME_SIZE_GIB)
-        .volume_type(VolumeType::Gp3)
-        .iops(3000)
-        .throughput(125)
-        .encrypted(encrypted)
+        .size(disk.size_gib)
+        .volume_type(disk.volume_type.clone())
+        .set_iops(disk.iops)
+        .set_throughput(disk.throughput)
+        .encrypted(disk.encrypted)
         .set_tag_specifications(tag_specifications(ResourceType::Volume, tags));
     let volume = answered("CreateVolume", request.send().await);
     volume.volume_id.expect("a new volume has an id").into()
 }
 
 /// kops' device names: /dev/xvdu for the first etcd cluster, and so on.
-async fn attach(aws: &EmulatedAws, volume: &VolumeId, instance: &InstanceId, index: usize) {
+pub(crate) async fn attach(
+    aws: &EmulatedAws,
+    volume: &VolumeId,
+    instance: &InstanceId,
+    index: usize,
+) {
     let letter = char::from(b"uvwxyz"[index]);
     let request = aws
         .ec2()

@@ -8,6 +8,7 @@ mod crash;
 mod process;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_simulator::invocation::InvocationStatus;
@@ -15,7 +16,9 @@ use lambda_simulator::{InvocationBuilder, Simulator};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::emulated_aws::{ACCESS_KEY_ID, ACCOUNT, EmulatedAws, REGION, SECRET_ACCESS_KEY};
+use crate::emulated_aws::{
+    ACCESS_KEY_ID, ACCOUNT, EmulatedAws, EmulatedTime, REGION, RESTORES_TABLE, SECRET_ACCESS_KEY,
+};
 pub use crash::CrashPoint;
 use process::Process;
 
@@ -31,6 +34,8 @@ pub struct Function {
     variables: Vec<(String, String)>,
     simulator: SimulatorHandle,
     process: Process,
+    /// `None` where its clock is the machine's.
+    time: Option<Arc<EmulatedTime>>,
 }
 
 /// How to invoke.
@@ -90,13 +95,37 @@ impl Function {
     ///
     /// When the binary is absent, or ends before it asks.
     pub async fn start(aws: &EmulatedAws, name: &str, variables: &[(&str, &str)]) -> Self {
-        let variables = environment(aws, variables);
+        Self::start_with(name, environment(aws, variables), None).await
+    }
+
+    /// The same, but its clock is that of the emulated AWS, and moves with it.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start); and when libfaketime isn't in the virtual environment.
+    pub async fn start_in_emulated_time(
+        aws: &EmulatedAws,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let time = Arc::clone(aws.time());
+        let mut environment = environment(aws, variables);
+        environment.extend(time.variables());
+        Self::start_with(name, environment, Some(time)).await
+    }
+
+    async fn start_with(
+        name: &str,
+        variables: Vec<(String, String)>,
+        time: Option<Arc<EmulatedTime>>,
+    ) -> Self {
         let (simulator, process) = launch(name, &variables).await;
         let function = Self {
             name: name.to_owned(),
             variables,
             simulator,
             process,
+            time,
         };
         function.wait_until_ready().await;
         function
@@ -180,6 +209,17 @@ impl Function {
         self.wait_until_ready().await;
     }
 
+    /// The most memory that the process has had at any time, in MiB.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended, or the kernel doesn't tell.
+    pub fn memory_peak_mib(&self) -> f64 {
+        let peak_kib = self.process.memory_peak_kib();
+        let peak_kib = peak_kib.unwrap_or_else(|| panic!("{}: no memory is told of", self.name));
+        f64::from(u32::try_from(peak_kib).expect("less than TiB")) / 1024.0
+    }
+
     /// What the process wrote so far, standard output and standard error.
     pub fn logs(&self) -> String {
         self.process.logs()
@@ -196,6 +236,10 @@ impl Function {
             ))
             .build()
             .expect("the invocation has a payload");
+        if let Some(time) = &self.time {
+            // Lambda's clock and the function's are the same.
+            invocation.deadline += time.ahead();
+        }
         if let Some(request_id) = &options.request_id {
             // The simulator logs the first eight bytes.
             assert!(
@@ -279,6 +323,7 @@ fn environment(aws: &EmulatedAws, variables: &[(&str, &str)]) -> Vec<(String, St
         ("AWS_ENDPOINT_URL", aws.endpoint()),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
         ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+        ("RESTORES_TABLE", RESTORES_TABLE),
     ];
     given
         .iter()

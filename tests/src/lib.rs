@@ -8,12 +8,18 @@
 pub mod candidates;
 pub mod emulated_aws;
 pub mod fleet;
+pub mod kops_fleets;
 pub mod lambda;
+pub mod restore_bed;
+pub mod restores;
 pub mod story;
 
 pub use emulated_aws::{
-    Call, Denied, EmulatedAws, Fault, Message, Outcome, REGION, Used, Violation,
+    Actor, Call, Denied, EmulatedAws, Fault, Found, MasterDid, MasterEvent, Message, MountedBy,
+    Outcome, REGION, RESTORES_TABLE, Resumption, Used, Violation,
 };
 pub use fleet::{Cluster, Kops, Style};
+pub use kops_fleets::{KopsFleet, kops_accounts, kops_fleets};
 pub use lambda::{CrashPoint, FailedStart, Function, InvocationOptions, LambdaError};
+pub use restore_bed::RestoreBed;
 pub use story::{BackedUpFleet, backed_up_fleet, backed_up_once};

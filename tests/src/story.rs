@@ -87,10 +87,7 @@ impl BackedUpFleet {
 
     /// Moves the clock to 07:35 UTC of the next day, past its run; says what the run did.
     pub async fn next_morning(&self) -> Vec<Run> {
-        let tomorrow = utc(self.now().await + DAY).date();
-        self.aws
-            .set_clock(timestamp(tomorrow.to_datetime(MORNING)))
-            .await
+        self.aws.set_clock(next_morning(self.now().await)).await
     }
 }
 
@@ -101,12 +98,22 @@ impl BackedUpFleet {
 /// When converge fails.
 pub async fn backed_up_once(kops: Kops) -> (EmulatedAws, Cluster) {
     let aws = EmulatedAws::start().await;
+    aws.set_clock(next_noon(aws.clock().await)).await;
     let cluster = kops.seed(&aws).await;
-    let converge = Function::start(&aws, "converge", &[]).await;
+    back_up_once(&aws).await;
+    (aws, cluster)
+}
+
+/// Converges, and lets the next run be over.
+///
+/// # Panics
+///
+/// When converge fails.
+pub async fn back_up_once(aws: &EmulatedAws) {
+    let converge = Function::start(aws, "converge", &[]).await;
     let answer = converge.invoke(json!({})).await;
     answer.unwrap_or_else(|error| panic!("converge: {error}"));
-    aws.advance(DAY + Duration::from_secs(3600)).await;
-    (aws, cluster)
+    aws.set_clock(next_morning(aws.clock().await)).await;
 }
 
 async fn converge(aws: &EmulatedAws, topic_arn: &str) -> PolicyId {
@@ -117,6 +124,11 @@ async fn converge(aws: &EmulatedAws, topic_arn: &str) -> PolicyId {
     policy
         .unwrap_or_else(|| panic!("converge made no policy: {answer}"))
         .into()
+}
+
+/// 07:35 UTC of the day after a time: the default schedule's run of that day is due.
+pub fn next_morning(now: Timestamp) -> Timestamp {
+    timestamp(utc(now + DAY).date().to_datetime(MORNING))
 }
 
 /// The first noon, UTC, after a time.

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use aws_sdk_dlm::types::ResourceTypeValues;
 use e2e::{
     BackedUpFleet, EmulatedAws, Fault, Function, InvocationOptions, Outcome, backed_up_fleet,
 };
 use etcd_backup_core::ids::{SnapshotId, VolumeId};
 use serde_json::{Value, json};
+
+const NOTHING: [&str; 0] = [];
 
 async fn audit(fleet: &BackedUpFleet) -> Value {
     let audit = fleet.function("audit").await;
@@ -52,7 +55,7 @@ async fn delete_snapshot(aws: &EmulatedAws, snapshot: &SnapshotId) {
 }
 
 #[tokio::test]
-async fn fifteen_clean_days_are_ok_and_cost_four_calls() {
+async fn fifteen_clean_days_are_ok_and_cost_five_calls() {
     let fleet = backed_up_fleet(15).await;
     let answer = audit(&fleet).await;
     assert_eq!(
@@ -78,7 +81,9 @@ async fn fifteen_clean_days_are_ok_and_cost_four_calls() {
             "DescribeSnapshots",
             "DescribeVolumes",
             "GetLifecyclePolicies",
-            "GetLifecyclePolicy"
+            "GetLifecyclePolicy",
+            // Which clusters have records of restores.
+            "Query",
         ]
     );
     let summary = &answer["summary"];
@@ -219,7 +224,11 @@ async fn each_planted_fault_is_found_and_nothing_else() {
     let twin = e2e::fleet::etcd_volume(aws, "eu-west-2b", false, &tags).await;
     check(
         "member_duplicated",
-        &["critical member_duplicated k8s.mycompany.tld events b"],
+        // The second volume is blank, beside snapshots of the first.
+        &[
+            "critical member_duplicated k8s.mycompany.tld events b",
+            "warning volume_recreated k8s.mycompany.tld events b",
+        ],
     )
     .await;
     aws.ec2()
@@ -546,6 +555,7 @@ async fn an_unfinished_restore_is_told_until_it_is_done() {
     );
 
     restore.invoke(event).await.unwrap();
+    terminate_masters(&fleet).await;
     let answer = invoke(&fleet, &audit).await;
     assert_eq!(
         findings(&answer),
@@ -626,6 +636,128 @@ async fn thousands_of_strangers_and_odd_tags_disturb_nothing() {
     );
 }
 
+/// Makes a policy of another team's for these resources, by tag.
+async fn policy_of_others(fleet: &BackedUpFleet, resource: ResourceTypeValues, tag: (&str, &str)) {
+    let ours = fleet.aws.dlm().get_lifecycle_policy();
+    let ours = ours.policy_id(fleet.policy.as_str()).send().await.unwrap();
+    let ours = ours.policy.unwrap();
+    let mut details = ours.policy_details.unwrap();
+    details.resource_types = Some(vec![resource]);
+    let target = aws_sdk_dlm::types::Tag::builder().key(tag.0).value(tag.1);
+    details.target_tags = Some(vec![target.build()]);
+    let create = fleet.aws.dlm().create_lifecycle_policy();
+    create
+        .description("theirs")
+        .execution_role_arn(ours.execution_role_arn.unwrap())
+        .policy_details(details)
+        .state(aws_sdk_dlm::types::SettablePolicyStateValues::Enabled)
+        .send()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_policy_for_instances_is_judged_by_the_masters_tags_and_costs_one_call() {
+    let fleet = backed_up_fleet(2).await;
+    let function = fleet.function("audit").await;
+    let by_instance = ResourceTypeValues::Instance;
+    policy_of_others(&fleet, by_instance, ("backup", "yes")).await;
+    assert_eq!(findings(&invoke(&fleet, &function).await), NOTHING);
+
+    let master = fleet.cluster.masters[0].instance.as_str();
+    let tag = aws_sdk_ec2::types::Tag::builder()
+        .key("backup")
+        .value("yes");
+    let tagged = fleet.aws.ec2().create_tags().resources(master);
+    tagged.tags(tag.build()).send().await.unwrap();
+    fleet.aws.clear_calls().await;
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(findings(&answer), ["info policy_duplicated"]);
+    let calls = fleet.aws.calls().await;
+    let asked = calls
+        .iter()
+        .filter(|call| call.operation == "DescribeInstances");
+    assert_eq!(asked.count(), 1);
+}
+
+/// As the next steps of a restore say that leaves the masters alone.
+async fn terminate_masters(fleet: &BackedUpFleet) {
+    let masters = fleet.cluster.masters.iter();
+    let ids = masters.map(|master| master.instance.to_string()).collect();
+    let terminate = fleet.aws.ec2().terminate_instances();
+    let terminate = terminate.set_instance_ids(Some(ids));
+    terminate.send().await.unwrap();
+    fleet.aws.advance(Duration::from_secs(600)).await;
+}
+
+#[tokio::test]
+async fn masters_left_on_what_a_restore_retired_are_told_until_they_are_gone() {
+    let fleet = backed_up_fleet(2).await;
+    let function = fleet.function("audit").await;
+    let restore = fleet.function("restore").await;
+    let event = json!({"cluster": "k8s.mycompany.tld"});
+    let done = restore.invoke(event).await.unwrap();
+    assert_eq!(done["phase"], "done", "{done}");
+    let of_masters = |answer: &Value| -> Vec<Value> {
+        let findings = answer["findings"].as_array().unwrap().iter();
+        let of_masters = findings.filter(|finding| finding["kind"] == "masters_on_retired_volumes");
+        of_masters.cloned().collect()
+    };
+    let answer = invoke(&fleet, &function).await;
+    let found = of_masters(&answer);
+    assert_eq!(found.len(), 1, "{}", answer["text"].as_str().unwrap());
+    assert_eq!(found[0]["severity"], "critical");
+    assert_eq!(found[0]["cluster"], "k8s.mycompany.tld");
+    let masters = fleet.cluster.masters.iter();
+    let mut masters: Vec<&str> = masters.map(|master| master.instance.as_str()).collect();
+    masters.sort();
+    assert_eq!(found[0]["evidence"]["instance_ids"], json!(masters));
+    assert_eq!(answer["worst"], "critical");
+
+    terminate_masters(&fleet).await;
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(of_masters(&answer), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn snapshots_of_another_policy_are_neither_cover_nor_orphans() {
+    let fleet = backed_up_fleet(2).await;
+    let function = fleet.function("audit").await;
+    let by_volume = ResourceTypeValues::Volume;
+    let cluster = ("KubernetesCluster", "k8s.mycompany.tld");
+    policy_of_others(&fleet, by_volume, cluster).await;
+    let volume = fleet.cluster.volume("main/a").clone();
+    let before = fleet.aws.snapshots_of(&volume).await;
+    let runs = fleet.next_morning().await;
+    let ours = runs.iter().find(|run| run.policy_id == fleet.policy);
+    let of_volume = fleet.aws.snapshots_of(&volume).await;
+    let ours = ours.unwrap().created.iter();
+    let mut ours = ours.filter(|id| of_volume.contains(id) && !before.contains(id));
+    delete_snapshot(&fleet.aws, ours.next().unwrap()).await;
+    fleet
+        .cluster
+        .lose_volume(&fleet.aws, fleet.cluster.volume("events/c"))
+        .await;
+    let answer = invoke(&fleet, &function).await;
+    assert_eq!(
+        findings(&answer),
+        [
+            "critical member_missing k8s.mycompany.tld events c",
+            "critical snapshot_missing k8s.mycompany.tld main a",
+            "info policy_duplicated",
+            "info snapshots_orphaned k8s.mycompany.tld",
+        ],
+        "{}",
+        answer["text"].as_str().unwrap()
+    );
+    assert_eq!(answer["findings"][3]["evidence"]["count"], 3);
+    let text = answer.to_string();
+    let theirs = runs.iter().filter(|run| run.policy_id != fleet.policy);
+    for snapshot in theirs.flat_map(|run| &run.created) {
+        assert!(!text.contains(snapshot.as_str()), "{snapshot}");
+    }
+}
+
 /// A snapshot that DLM left of a volume long ago and should have deleted since.
 async fn left_over(fleet: &BackedUpFleet, member: &str, days: u64) -> SnapshotId {
     let (etcd_cluster, name) = member.split_once('/').unwrap();
@@ -637,6 +769,10 @@ async fn left_over(fleet: &BackedUpFleet, member: &str, days: u64) -> SnapshotId
     tags.insert(
         "aws:dlm:lifecycle-policy-id".into(),
         fleet.policy.to_string(),
+    );
+    tags.insert(
+        "aws:dlm:lifecycle-schedule-name".into(),
+        "Daily 2 week etcd snapshots".into(),
     );
     let started = fleet.now().await - Duration::from_secs((days * 24 + 1) * 3600);
     let changes = json!({"start_time": started, "tags": tags});
@@ -693,9 +829,6 @@ async fn histories_that_end_early_go_on_too_long_or_are_stuck_are_found() {
 async fn everything_wrong_at_once_is_found_each_by_its_name() {
     let fleet = backed_up_fleet(16).await;
     let (aws, ours, theirs) = (&fleet.aws, &fleet.cluster, &fleet.other);
-    left_over(&fleet, "main/a", 15).await;
-    left_over(&fleet, "main/a", 16).await;
-    left_over(&fleet, "main/a", 17).await;
     aws.plant(ours.volume("main/b"), Outcome::Pending, 1).await;
     aws.plant(ours.volume("main/c"), Outcome::Missing, 1).await;
     fleet.next_morning().await;
@@ -703,6 +836,10 @@ async fn everything_wrong_at_once_is_found_each_by_its_name() {
     aws.plant(ours.volume("events/b"), Outcome::Missing, 1)
         .await;
     fleet.next_morning().await;
+    // After the last run, as DLM would delete them by the next.
+    for days in [15, 16, 17] {
+        left_over(&fleet, "main/a", days).await;
+    }
     for oldest in aws
         .snapshots_of(ours.volume("events/c"))
         .await
@@ -748,16 +885,6 @@ async fn everything_wrong_at_once_is_found_each_by_its_name() {
     // Ours is disabled, so it takes two more for volumes to be taken twice.
     doubled.clone().send().await.unwrap();
     doubled.send().await.unwrap();
-    let origin = json!({
-        "etcd-backup/restore-id": "r-1f2e3d4c5b6a",
-        "etcd-backup/cluster": "k8s.mycompany.tld",
-        "etcd-backup/member": "main/a",
-        "etcd-backup/member-count": "6",
-        "etcd-backup/run": "by-hand",
-        "etcd-backup/options": "masters=leave",
-    });
-    aws.set_volume(&fleet.strangers[0], json!({"tags": origin}))
-        .await;
 
     let answer = audit(&fleet).await;
     assert_eq!(
@@ -771,7 +898,6 @@ async fn everything_wrong_at_once_is_found_each_by_its_name() {
             "critical member_missing live-2.mycompany.tld main b",
             "critical member_duplicated live-2.mycompany.tld main c",
             "warning policy_duplicated",
-            "warning restore_unfinished k8s.mycompany.tld",
             "warning retention_short k8s.mycompany.tld events c",
             "warning retention_exceeded k8s.mycompany.tld main a",
             "warning snapshot_stuck k8s.mycompany.tld main b",
@@ -779,6 +905,7 @@ async fn everything_wrong_at_once_is_found_each_by_its_name() {
             "warning restore_point_skewed live-2.mycompany.tld",
             "warning snapshot_tag_wrong live-2.mycompany.tld main a",
             "warning volume_tag_wrong live-2.mycompany.tld main a",
+            "warning volume_recreated live-2.mycompany.tld main c",
             "info snapshots_orphaned live-2.mycompany.tld",
         ],
         "{}",

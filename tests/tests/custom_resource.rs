@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_dlm::types::SettablePolicyStateValues;
+use aws_sdk_iam::types::AttachedPolicy;
 use e2e::{EmulatedAws, Fault, Function, InvocationOptions};
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param};
@@ -109,6 +111,8 @@ async fn a_deployment_converges_and_its_deletion_keeps_everything() {
             .starts_with("policy-"),
         "{told}"
     );
+    assert_eq!(told["Data"]["AuditSchedule"], "cron(30 7 * * ? *)");
+    assert_eq!(told["Data"]["RestorePointAgeHoursMax"], "50");
     assert_eq!(policies(&aws).await, 1);
 
     let id = &told["PhysicalResourceId"];
@@ -178,6 +182,85 @@ async fn a_deletion_that_is_told_to_takes_what_was_made() {
         .await
         .unwrap();
     assert_eq!(again.told(1).await["Status"], "SUCCESS");
+}
+
+/// What somebody else does with the role, by which IAM would refuse to delete it or they would lose it.
+async fn use_role(aws: &EmulatedAws, how: &str) {
+    let role = "dlm-lifecycle-role";
+    let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:CreateGrant","Resource":"*"}]}"#;
+    match how {
+        "inline" => {
+            let put = aws.iam().put_role_policy().role_name(role);
+            let put = put.policy_name("inline").policy_document(document);
+            put.send().await.unwrap();
+        }
+        "attached" => {
+            let made = aws.iam().create_policy().policy_name("attached");
+            let made = made.policy_document(document).send().await.unwrap();
+            let attach = aws.iam().attach_role_policy().role_name(role);
+            let arn = made.policy.unwrap().arn.unwrap();
+            attach.policy_arn(arn).send().await.unwrap();
+        }
+        "profile" => {
+            let profile = aws.iam().create_instance_profile();
+            let profile = profile.instance_profile_name("profile");
+            profile.send().await.unwrap();
+            let add = aws.iam().add_role_to_instance_profile().role_name(role);
+            let add = add.instance_profile_name("profile");
+            add.send().await.unwrap();
+        }
+        _ => {
+            let listed = aws.dlm().get_lifecycle_policies().send().await.unwrap();
+            let id = listed.policies()[0].policy_id().unwrap();
+            let ours = aws.dlm().get_lifecycle_policy().policy_id(id);
+            let ours = ours.send().await.unwrap().policy.unwrap();
+            let create = aws.dlm().create_lifecycle_policy().description("team b");
+            let create = create
+                .execution_role_arn(ours.execution_role_arn.unwrap())
+                .state(SettablePolicyStateValues::Enabled)
+                .policy_details(ours.policy_details.unwrap());
+            create.send().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_others_use_or_gave_policies_to_stays_and_the_deletion_succeeds() {
+    for (how, said) in [
+        ("policy", "other lifecycle policies use it: policy-"),
+        ("inline", "it has inline policies: inline"),
+        ("attached", "other policies are attached to it: attached"),
+        ("profile", "it is in the instance profiles profile"),
+    ] {
+        let aws = EmulatedAws::start().await;
+        let converge = Function::start(&aws, "converge", &[]).await;
+        let waiting = Waiting::answering(&[200]).await;
+        let create = on_delete("Create", &waiting, &Value::Null).await;
+        converge.invoke(create).await.unwrap();
+        use_role(&aws, how).await;
+        let id = waiting.told(1).await["PhysicalResourceId"].clone();
+        let strangers = policies(&aws).await - 1;
+        // Once more, as CloudFormation does where it heard nothing.
+        for _ in 0..2 {
+            let gone = Waiting::answering(&[200]).await;
+            let delete = on_delete("Delete", &gone, &id).await;
+            converge.invoke(delete).await.unwrap();
+            let told = gone.told(1).await;
+            assert_eq!(told["Status"], "SUCCESS", "{how}: {told}");
+            assert!(told["Reason"].as_str().unwrap().contains(said), "{told}");
+        }
+        assert_eq!(policies(&aws).await, strangers, "{how}");
+        assert!(has_role(&aws).await, "{how}");
+        let attached = aws.iam().list_attached_role_policies();
+        let attached = attached
+            .role_name("dlm-lifecycle-role")
+            .send()
+            .await
+            .unwrap();
+        let mut attached = attached.attached_policies().iter();
+        let is_ours = |policy: &AttachedPolicy| policy.policy_name() == Some("dlm-policy");
+        assert!(attached.any(is_ours), "{how}: what it may do stays with it");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e::{Cluster, EmulatedAws, Fault, Function, Kops, Outcome, REGION, Style};
+use aws_sdk_dlm::types::{ResourceTypeValues, SettablePolicyStateValues, Tag};
+use e2e::restore_bed::{event_of, while_masters_start_fast};
+use e2e::{
+    Actor, Cluster, EmulatedAws, Fault, Function, Kops, MountedBy, Outcome, REGION, RESTORES_TABLE,
+    Style,
+};
 use etcd_backup_core::ids::PolicyId;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -35,6 +40,8 @@ const CALLED_BY_OTHERS: [(&str, &str); 3] = [
         "no call of its own: it is checked where DLM is given the role",
     ),
 ];
+/// What bounds the role, as the policies under test have it.
+const BOUNDARY: &str = "team/boundary";
 const NEW: &str = "k8s.mycompany.tld";
 const NEWEST: &str = "live-2.mycompany.tld";
 /// Denied, and only logged: the function's failure is another, and is told.
@@ -69,12 +76,19 @@ impl World {
         let aws = EmulatedAws::start().await;
         aws.set_clock(e2e::story::next_noon(aws.clock().await))
             .await;
-        Kops::new(NEW).etcd_clusters(&["main"]).seed(&aws).await;
+        let new = Kops::new(NEW).etcd_clusters(&["main"]).seed(&aws).await;
         let newest = Style::New {
             control_plane: true,
         };
         let newest = Kops::new(NEWEST).etcd_clusters(&["main"]).style(newest);
         let newest = newest.encrypted().seed(&aws).await;
+        let all = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+        let boundary = aws.iam().create_policy().path("/team/");
+        let boundary = boundary.policy_name("boundary").policy_document(all);
+        boundary.send().await.unwrap();
+        for cluster in [&new, &newest] {
+            aws.start_masters(cluster, MountedBy::EtcdManager).await;
+        }
         take_master_role_off(&aws, &newest).await;
         let topic_arn = aws.create_topic("etcd-backup-AlertTopic").await;
         Self { aws, topic_arn }
@@ -92,8 +106,9 @@ impl World {
         let variables = [
             ("AWS_ACCESS_KEY_ID", access_key(name)),
             ("ALERT_TOPIC_ARN", self.topic_arn.as_str()),
+            ("PERMISSIONS_BOUNDARY", BOUNDARY),
         ];
-        Function::start(&self.aws, name, &variables).await
+        Function::start_in_emulated_time(&self.aws, name, &variables).await
     }
 
     fn fork(&self, aws: EmulatedAws) -> Self {
@@ -124,16 +139,20 @@ async fn take_master_role_off(aws: &EmulatedAws, cluster: &Cluster) {
     }
 }
 
-/// The topic of the stack has a name of CloudFormation's making; the emulated one is another.
-fn with_topic(documents: &[Value], topic_arn: &str) -> Vec<Value> {
+/// The stack's topic and table have names of CloudFormation's making; the emulated ones are others.
+fn with_names(documents: &[Value], topic_arn: &str) -> Vec<Value> {
     let mut documents = documents.to_vec();
     for statement in documents
         .iter_mut()
         .flat_map(|document| document["Statement"].as_array_mut().unwrap())
     {
         let is_topic = |value: &Value| value.as_str().is_some_and(|arn| arn.contains(":sns:"));
+        let is_table = |value: &Value| value.as_str().is_some_and(|arn| arn.contains(":dynamodb:"));
         if is_topic(&statement["Resource"]) {
             statement["Resource"] = json!(topic_arn);
+        } else if is_table(&statement["Resource"]) {
+            let table = format!("arn:aws:dynamodb:{REGION}:123456789012:table/{RESTORES_TABLE}");
+            statement["Resource"] = json!(table);
         }
     }
     documents
@@ -191,15 +210,19 @@ async fn converges(world: &World) -> Result<(), String> {
         .send()
         .await
         .unwrap();
+    let unbound = aws.iam().delete_role_permissions_boundary();
+    unbound.role_name(role).send().await.unwrap();
     aws.set_policy(&policy, json!({"state": "ERROR", "status_message": "x"}))
         .await;
     let error = json!({"source": "aws.dlm", "detail-type": "DLM Policy State Change",
                        "detail": {"state": "ERROR", "policy_id": policy.as_str()}});
     invoke(&converge, error).await?;
+    is_silent_about_strangers(world, &converge, &policy).await?;
     // A schedule that changes, and one whose change DLM refuses.
     let hourly = [
         ("AWS_ACCESS_KEY_ID", access_key("converge")),
         ("INTERVAL_HOURS", "12"),
+        ("PERMISSIONS_BOUNDARY", BOUNDARY),
     ];
     let hourly = Function::start(aws, "converge", &hourly).await;
     let arn = format!("arn:aws:dlm:{REGION}:123456789012:policy/{policy}");
@@ -241,6 +264,38 @@ async fn converges(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// Another team's policy for instances gave up: what it takes must be looked at to be passed over.
+async fn is_silent_about_strangers(
+    world: &World,
+    converge: &Function,
+    ours: &PolicyId,
+) -> Result<(), String> {
+    let aws = &world.aws;
+    let got = aws.dlm().get_lifecycle_policy().policy_id(ours.as_str());
+    let ours = got.send().await.unwrap().policy.unwrap();
+    let mut details = ours.policy_details.unwrap();
+    let database = Tag::builder().key("app").value("database").build();
+    details.target_tags = Some(vec![database]);
+    details.resource_types = Some(vec![ResourceTypeValues::Instance]);
+    let create = aws.dlm().create_lifecycle_policy().description("team b");
+    let create = create
+        .execution_role_arn(ours.execution_role_arn.unwrap())
+        .state(SettablePolicyStateValues::Enabled)
+        .policy_details(details);
+    let theirs = create.send().await.unwrap().policy_id.unwrap();
+    let messages = aws.messages().await.len();
+    let error = json!({"source": "aws.dlm", "detail-type": "DLM Policy State Change",
+                       "detail": {"state": "ERROR", "policy_id": theirs}});
+    invoke(converge, error).await?;
+    let delete = aws.dlm().delete_lifecycle_policy().policy_id(theirs);
+    delete.send().await.unwrap();
+    if aws.messages().await.len() == messages {
+        Ok(())
+    } else {
+        Err("it told of a stranger's policy".to_owned())
+    }
+}
+
 async fn told_to_stack(converge: &Function, kind: &str, on_delete: &str) -> Result<(), String> {
     let server = MockServer::start().await;
     let put = Mock::given(method("PUT")).respond_with(ResponseTemplate::new(200));
@@ -259,8 +314,10 @@ async fn audits(world: &World) -> Result<(), String> {
     let aws = &world.aws;
     let volumes = e2e::candidates::volumes_where(aws, &[("tag-key", "k8s.io/etcd/main")]).await;
     aws.plant(&volumes[0], Outcome::Missing, 1).await;
-    let retired = json!({"tags": {"etcd-backup/retired-by": "r-0"}});
+    let retired = json!({"tags": {"etcd-backup/retired-by": "r-0",
+                                  "etcd-backup/retired-at": "2026-01-01T00:00:00Z"}});
     aws.set_volume(&volumes[1], retired).await;
+    instance_policy(aws).await;
     aws.advance(Duration::from_secs(24 * 3600)).await;
     let audit = world.function("audit").await;
     let audited = invoke(&audit, json!({"now": aws.clock().await})).await?;
@@ -270,17 +327,55 @@ async fn audits(world: &World) -> Result<(), String> {
     }
 }
 
+/// Another team's policy that goes by the tags of instances.
+async fn instance_policy(aws: &EmulatedAws) {
+    let listed = aws.dlm().get_lifecycle_policies().send().await.unwrap();
+    let id = listed.policies()[0].policy_id().unwrap();
+    let got = aws.dlm().get_lifecycle_policy().policy_id(id);
+    let ours = got.send().await.unwrap().policy.unwrap();
+    let mut details = ours.policy_details.unwrap();
+    details.resource_types = Some(vec![ResourceTypeValues::Instance]);
+    let create = aws.dlm().create_lifecycle_policy().description("team c");
+    let create = create
+        .execution_role_arn(ours.execution_role_arn.unwrap())
+        .state(SettablePolicyStateValues::Enabled)
+        .policy_details(details);
+    create.send().await.unwrap();
+}
+
+/// A volume that has no room for a journal before its tags are taken.
+async fn fill_up_with_tags(aws: &EmulatedAws, cluster: &str) {
+    let filters = [
+        ("tag-key", "k8s.io/etcd/main"),
+        ("tag:KubernetesCluster", cluster),
+    ];
+    let volumes = e2e::candidates::volumes_where(aws, &filters).await;
+    let users = (0..40).map(|index| (format!("team/{index}"), Value::from("x")));
+    let tags: serde_json::Map<String, Value> = users.collect();
+    aws.set_volume(&volumes[0], json!({"tags": tags})).await;
+}
+
 async fn restores(world: &World) -> Result<(), String> {
+    fill_up_with_tags(&world.aws, NEWEST).await;
     let restore = world.function("restore").await;
     for cluster in [NEW, NEWEST] {
         for event in [
-            json!({"action": "list", "cluster": cluster}),
-            json!({"action": "plan", "cluster": cluster, "zones": {"a": "eu-west-2a"}}),
-            json!({"cluster": cluster, "masters": "replace"}),
-            json!({"action": "status", "cluster": cluster}),
-            json!({"action": "undo", "cluster": cluster, "masters": "replace"}),
+            json!({"action": "list"}),
+            json!({"action": "plan", "zones": {"a": "eu-west-2a"}}),
+            json!({"masters": "replace"}),
+            json!({"action": "status"}),
+            json!({"action": "undo", "masters": "replace"}),
+            json!({"action": "redo"}),
+            json!({"action": "history"}),
+            json!({"action": "undo"}),
         ] {
-            invoke(&restore, event).await?;
+            let is_redo = event["action"] == "redo";
+            let invocation = invoke(&restore, event_of(cluster, event));
+            while_masters_start_fast(&world.aws, invocation).await?;
+            if is_redo {
+                // Whatever the policies look at on volumes, a cleaner may have taken it off.
+                world.aws.act(&Actor::tag_cleaner()).await;
+            }
         }
     }
     Ok(())
@@ -353,7 +448,7 @@ fn is_called_by_others(action: &str) -> bool {
 async fn each_function_does_all_that_it_does_and_uses_all_that_it_may() {
     for (function, documents) in policies() {
         let world = world_for(&function).await;
-        let documents = with_topic(&documents, &world.topic_arn);
+        let documents = with_names(&documents, &world.topic_arn);
         world.aws.enforce(access_key(&function), &documents).await;
         let done = does_all(&function, &world).await;
         let (used, denied) = world.aws.permissions().await;
@@ -379,7 +474,7 @@ async fn no_function_can_do_with_an_action_less() {
     let mut tries = Vec::new();
     for (function, documents) in policies() {
         let world = world_for(&function).await;
-        let documents = with_topic(&documents, &world.topic_arn);
+        let documents = with_names(&documents, &world.topic_arn);
         for (sid, action) in granted(&documents) {
             if is_called_by_others(&action) {
                 continue;

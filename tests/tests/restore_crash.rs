@@ -1,113 +1,121 @@
-//! restore, killed before and after every AWS call that it makes: the same event then comes to the same
-//! end as an undisturbed run. The same volumes are in service, none is made twice, none is lost, no
-//! launches stay suspended, and in no state on the way do masters find two volumes for one member.
+//! restore, killed before and after every AWS call that it makes, the table's among them: the same event
+//! then comes to the same end as an undisturbed run. The same volumes are in service, none is made twice,
+//! none is lost, no launches stay suspended, and in no state on the way do masters find two volumes for
+//! one member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
 use e2e::candidates::volumes_where;
-use e2e::{Cluster, CrashPoint, EmulatedAws, Function, Kops, backed_up_once};
-use etcd_backup_core::ids::VolumeId;
+use e2e::restore_bed::{CLUSTER, event_of, while_masters_start_fast};
+use e2e::restores::{forget_lease, groups, restore_function};
+use e2e::{Cluster, CrashPoint, EmulatedAws, Function, InvocationOptions, Kops, RestoreBed};
+use etcd_backup_core::Tags;
 use serde_json::{Value, json};
 
-const CLUSTER: &str = "k8s.mycompany.tld";
 /// Boundaries tried at the same time, each on a copy of the same AWS: they mostly wait.
-const AT_ONCE: u32 = 12;
+const AT_ONCE: u32 = 16;
+/// Of the killed invocations' leases, every so-many-th is waited for; the others are taken away.
+const LEASES_WAITED_FOR: u32 = 16;
+/// How a volume's tags differ between two runs of the same.
+const DIFFERING: [&str; 3] = [
+    "etcd-backup/retired-at",
+    "etcd-backup/replaced-by",
+    "etcd-backup/restore-id",
+];
 
-/// A cluster of three masters with one etcd cluster, backed up once: small, as there are many of it.
-async fn world() -> (EmulatedAws, Cluster) {
-    backed_up_once(Kops::new(CLUSTER).etcd_clusters(&["main"])).await
-}
-
-/// A volume as it ends, by a name that is the same in every copy: what it is made from, for which
-/// member, and its tags but for the ids and times in them.
-type Ended = BTreeSet<(String, BTreeMap<String, String>, bool)>;
+/// A volume as it ends, by a name that is the same in every copy: what it is made from, its tags but for
+/// the ids and times in them, whether it is attached.
+type Ended = BTreeSet<(String, Tags, bool)>;
 
 /// How everything stands at the end.
 #[derive(Debug, PartialEq, Eq)]
 struct End {
     phase: String,
     volumes: Ended,
-    groups: BTreeSet<(String, bool, bool, usize)>,
+    /// By group: whether launches go on, how many tags of ours there are, how many masters.
+    groups: BTreeMap<String, (bool, usize, usize)>,
 }
 
-async fn end(aws: &EmulatedAws, cluster: &Cluster, answer: &Value) -> End {
-    let listed = aws.ec2().describe_volumes().into_paginator().items().send();
-    let listed = listed.collect::<Result<Vec<_>, _>>().await.unwrap();
-    let seeded: BTreeSet<&str> = cluster.volumes.values().map(VolumeId::as_str).collect();
-    let etcd = volumes_where(aws, &[("tag-key", "*etcd*")]).await;
-    let volumes = listed
+async fn end(aws: &EmulatedAws, clusters: &[Cluster], answer: &Value) -> End {
+    let seeded: BTreeSet<_> = clusters
         .iter()
-        .filter(|volume| etcd.contains(&volume.volume_id().unwrap().into()));
-    let volumes = volumes.map(|volume| {
-        let tags = volume.tags().iter().map(|tag| {
-            let (key, value) = (tag.key().unwrap(), tag.value().unwrap());
-            let differs = ["etcd-backup/retired-at", "etcd-backup/replaced-by"].contains(&key);
-            (
-                key.to_owned(),
-                if differs {
-                    String::new()
-                } else {
-                    value.to_owned()
-                },
-            )
+        .flat_map(|cluster| cluster.volumes.values())
+        .collect();
+    let of_etcd = volumes_where(aws, &[("tag-key", "*etcd*")]).await;
+    let mut volumes = Ended::new();
+    for (id, volume) in e2e::restores::volumes(aws).await {
+        if !of_etcd.contains(&id) {
+            continue;
+        }
+        let tags = volume.tags.into_iter().map(|(key, value)| {
+            let differs = DIFFERING.contains(&key.as_str()) || key == "etcd-backup/retired-by";
+            (key, if differs { String::new() } else { value })
         });
-        let id = volume.volume_id().unwrap();
-        let is_seeded = seeded.contains(id);
-        let name = match is_seeded {
-            true => id.to_owned(),
-            false => volume.snapshot_id().unwrap().to_owned(),
+        let name = match volume.snapshot {
+            Some(snapshot) if !seeded.contains(&id) => snapshot,
+            _ => id.to_string(),
         };
-        (name, tags.collect(), !volume.attachments().is_empty())
-    });
-    let volumes: Vec<_> = volumes.collect();
-    let distinct: Ended = volumes.iter().cloned().collect();
-    assert_eq!(
-        distinct.len(),
-        volumes.len(),
-        "two volumes of the same make: {volumes:#?}"
-    );
-    let described = aws.autoscaling().describe_auto_scaling_groups().send();
-    let groups = described.await.unwrap().auto_scaling_groups.unwrap();
-    let groups = groups.iter().map(|group| {
-        let mut tags = group.tags().iter();
-        (
-            group.auto_scaling_group_name().unwrap().to_owned(),
-            group.suspended_processes().is_empty(),
-            tags.any(|tag| tag.key().unwrap().starts_with("etcd-backup/")),
-            group.instances().len(),
-        )
-    });
+        let is_new = volumes.insert((name, tags.collect(), volume.is_attached));
+        assert!(is_new, "{id}: two volumes of the same make");
+    }
+    let mut ended_groups = BTreeMap::new();
+    for cluster in clusters {
+        for group in groups(aws, cluster).await {
+            let keys = group.tags().iter().filter_map(|tag| tag.key());
+            let ours = keys.filter(|key| key.starts_with("etcd-backup/"));
+            let goes_on = group.suspended_processes().is_empty();
+            let end = (goes_on, ours.count(), group.instances().len());
+            ended_groups.insert(
+                group.auto_scaling_group_name.clone().unwrap_or_default(),
+                end,
+            );
+        }
+    }
     End {
-        phase: answer["phase"].as_str().unwrap().to_owned(),
-        volumes: distinct,
-        groups: groups.collect(),
+        phase: answer["phase"].as_str().unwrap_or_default().to_owned(),
+        volumes,
+        groups: ended_groups,
     }
 }
 
-/// A scenario: an AWS in which an event is about to be sent.
+/// A scenario: an AWS in which events are about to be sent, one per cluster, all at once.
 struct Scenario {
     name: &'static str,
     aws: EmulatedAws,
-    cluster: Cluster,
+    clusters: Vec<Cluster>,
+    /// The one that is killed.
     event: Value,
+    /// Those that go on meanwhile.
+    beside: Vec<Value>,
     undisturbed: End,
 }
 
 impl Scenario {
-    async fn new(name: &'static str, aws: EmulatedAws, cluster: Cluster, event: Value) -> Self {
-        let copy = aws.fork().await;
-        let restore = Function::start(&copy, "restore", &[]).await;
-        let answer = restore.invoke(event.clone()).await;
+    async fn new(name: &'static str, bed: RestoreBed, more: Value) -> Self {
+        Self::beside(name, bed, more, Vec::new()).await
+    }
+
+    async fn beside(name: &'static str, bed: RestoreBed, more: Value, beside: Vec<Value>) -> Self {
+        let copy = bed.fork().await;
+        let event = copy.event(more);
+        let answer = invoke_beside(&copy.aws, &copy.restore, &event, &beside).await;
         let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let undisturbed = end(&copy, &cluster, &answer).await;
-        Self {
-            name,
+        let RestoreBed {
             aws,
             cluster,
+            others,
+            ..
+        } = bed;
+        let clusters: Vec<_> = std::iter::once(cluster).chain(others).collect();
+        Self {
+            name,
+            undisturbed: end(&copy.aws, &clusters, &answer).await,
+            aws,
+            clusters,
             event,
-            undisturbed,
+            beside,
         }
     }
 
@@ -116,18 +124,30 @@ impl Scenario {
         let Self { name, event, .. } = self;
         let aws = self.aws.fork().await;
         aws.forget_candidates().await;
-        let mut restore = Function::start(&aws, "restore", &[]).await;
-        let crashed = restore.invoke_and_crash(&aws, event.clone(), point).await;
-        if crashed.is_some() {
+        let mut restore = restore_function(&aws).await;
+        let crashing = restore.invoke_and_crash(&aws, event.clone(), point);
+        if while_masters_start_fast(&aws, crashing).await.is_some() {
             return false;
         }
         restore.restart().await;
-        let answer = restore.invoke(event.clone()).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{name}, {point:?}: {error}"));
-        let end = end(&aws, &self.cluster, &answer).await;
+        let (CrashPoint::Before(nth) | CrashPoint::After(nth)) = point;
+        if nth % LEASES_WAITED_FOR != 0 {
+            forget_lease(&aws, event["cluster"].as_str().unwrap_or_default()).await;
+        }
+        let answer = invoke_beside(&aws, &restore, event, &self.beside).await;
+        let answer =
+            answer.unwrap_or_else(|error| panic!("{name}, {point:?}: {error}\n{}", restore.logs()));
+        let end = end(&aws, &self.clusters, &answer).await;
         assert_eq!(end, self.undisturbed, "{name}, {point:?}");
         let (_, violations) = aws.candidate_violations().await;
         assert!(violations.is_empty(), "{name}, {point:?}: {violations:#?}");
+        for resumption in aws.resumptions().await {
+            let mut found = resumption.found.iter();
+            assert!(
+                found.all(|found| found.volumes.len() == 1),
+                "{name}, {point:?}: {resumption:#?}"
+            );
+        }
         true
     }
 
@@ -146,9 +166,10 @@ impl Scenario {
                 .collect();
             let mut came_to_all = true;
             for task in tries {
-                match task.await.unwrap() {
-                    true => boundaries += 1,
-                    false => came_to_all = false,
+                if task.await.unwrap() {
+                    boundaries += 1;
+                } else {
+                    came_to_all = false;
                 }
             }
             if !came_to_all {
@@ -165,120 +186,139 @@ impl Scenario {
     }
 }
 
-async fn restored(event: &Value) -> (EmulatedAws, Cluster) {
-    let (aws, cluster) = world().await;
-    let restore = Function::start(&aws, "restore", &[]).await;
-    restore.invoke(event.clone()).await.unwrap();
-    (aws, cluster)
+/// Invokes with an event, and with others at the same time, each in an execution environment of its own.
+async fn invoke_beside(
+    aws: &EmulatedAws,
+    restore: &Function,
+    event: &Value,
+    beside: &[Value],
+) -> Result<Value, e2e::LambdaError> {
+    let mut environments = Vec::new();
+    for event in beside {
+        environments.push((restore_function(aws).await, event.clone()));
+    }
+    let others: Vec<_> = environments
+        .into_iter()
+        .map(|(restore, event)| {
+            tokio::spawn(async move {
+                restore
+                    .invoke_with(event, InvocationOptions::default())
+                    .await
+            })
+        })
+        .collect();
+    let answer = restore.invoke_with(event.clone(), InvocationOptions::default());
+    let answer = while_masters_start_fast(aws, async {
+        let answer = answer.await;
+        for other in others {
+            let other = other.await.expect("it ends by itself");
+            other.unwrap_or_else(|error| panic!("beside it: {error}"));
+        }
+        answer
+    });
+    answer.await
 }
 
-fn event(more: &Value) -> Value {
-    let mut event = json!({"cluster": CLUSTER});
-    event
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    event
+fn replace() -> Value {
+    json!({"masters": "replace"})
+}
+
+fn one_etcd_cluster() -> Kops {
+    Kops::new(CLUSTER).etcd_clusters(&["main"])
+}
+
+async fn restored(more: Value) -> RestoreBed {
+    let bed = RestoreBed::small().await;
+    bed.done(more).await;
+    bed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore() {
-    let (aws, cluster) = world().await;
-    let scenario = Scenario::new("restore", aws, cluster, event(&json!({}))).await;
-    assert!(scenario.survives_everywhere().await >= 40);
+    let scenario = Scenario::new("restore", RestoreBed::small().await, json!({})).await;
+    assert!(scenario.survives_everywhere().await >= 60);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_that_replaces_masters() {
-    let (aws, cluster) = world().await;
-    let replace = event(&json!({"masters": "replace"}));
-    let scenario = Scenario::new("restore, masters replaced", aws, cluster, replace).await;
-    assert!(scenario.survives_everywhere().await >= 80);
+    let bed = RestoreBed::small().await;
+    let scenario = Scenario::new("restore, masters replaced", bed, replace()).await;
+    assert!(scenario.survives_everywhere().await >= 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partial_restore() {
-    let (aws, cluster) = world().await;
-    let one = event(&json!({"members": ["b"], "partial": true}));
-    let scenario = Scenario::new("partial restore", aws, cluster, one).await;
-    assert!(scenario.survives_everywhere().await >= 30);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_of_vanished_volumes() {
-    let (aws, cluster) = world().await;
-    cluster.lose_volumes(&aws).await;
-    let scenario = Scenario::new(
-        "restore of vanished volumes",
-        aws,
-        cluster,
-        event(&json!({})),
-    )
-    .await;
-    assert!(scenario.survives_everywhere().await >= 30);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_undo() {
-    let (aws, cluster) = restored(&event(&json!({}))).await;
-    let undo = event(&json!({"action": "undo"}));
-    let scenario = Scenario::new("undo", aws, cluster, undo).await;
+    let one = json!({"members": ["b"], "partial": true});
+    let scenario = Scenario::new("partial restore", RestoreBed::small().await, one).await;
     assert!(scenario.survives_everywhere().await >= 40);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_of_vanished_volumes() {
+    let bed = RestoreBed::small().await;
+    bed.cluster.lose_volumes(&bed.aws).await;
+    let scenario = Scenario::new("restore of vanished volumes", bed, json!({})).await;
+    assert!(scenario.survives_everywhere().await >= 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo() {
+    let bed = restored(json!({})).await;
+    let scenario = Scenario::new("undo", bed, json!({"action": "undo"})).await;
+    assert!(scenario.survives_everywhere().await >= 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undo_that_replaces_masters() {
-    let (aws, cluster) = restored(&event(&json!({"masters": "replace"}))).await;
-    cluster.boot_masters(&aws).await;
-    let undo = event(&json!({"action": "undo", "masters": "replace"}));
-    let scenario = Scenario::new("undo, masters replaced", aws, cluster, undo).await;
+    let bed = restored(replace()).await;
+    let undo = json!({"action": "undo", "masters": "replace"});
+    let scenario = Scenario::new("undo, masters replaced", bed, undo).await;
     assert!(scenario.survives_everywhere().await >= 80);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undo_of_an_unfinished_restore() {
-    let (aws, cluster) = world().await;
-    let mut restore = Function::start(&aws, "restore", &[]).await;
-    // Cut off while it tags: one new volume is in service, two are not.
-    let mut nth = 1;
-    loop {
-        let copy = aws.fork().await;
-        let mut probe = Function::start(&copy, "restore", &[]).await;
-        let crashed = probe
-            .invoke_and_crash(&copy, event(&json!({})), CrashPoint::After(nth))
-            .await;
-        assert!(
-            crashed.is_none(),
-            "no boundary leaves one new volume tagged"
-        );
-        let new = [
-            ("tag-key", "etcd-backup/restore-id"),
-            ("tag-key", "k8s.io/etcd/main"),
-        ];
-        if volumes_where(&copy, &new).await.len() == 1 {
-            restore.restart().await;
-            break;
-        }
-        probe.restart().await;
-        nth += 1;
-    }
-    restore
-        .invoke_and_crash(&aws, event(&json!({})), CrashPoint::After(nth))
-        .await;
-    let undo = event(&json!({"action": "undo"}));
-    let scenario = Scenario::new("undo of an unfinished restore", aws, cluster, undo).await;
-    assert!(scenario.survives_everywhere().await >= 40);
+    let bed = RestoreBed::small().await;
+    // The old volumes are out of service, and no new one is in it.
+    bed.stopped_in_the_middle(json!({})).await;
+    let undo = json!({"action": "undo"});
+    let scenario = Scenario::new("undo of an unfinished restore", bed, undo).await;
+    assert!(scenario.survives_everywhere().await >= 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_undo_of_an_undo() {
-    let (aws, cluster) = restored(&event(&json!({}))).await;
-    let restore = Function::start(&aws, "restore", &[]).await;
-    let undone = restore
-        .invoke(event(&json!({"action": "undo"})))
-        .await
-        .unwrap();
-    let redo = event(&json!({"action": "undo", "restore_id": undone["undo_id"]}));
-    let scenario = Scenario::new("undo of an undo", aws, cluster, redo).await;
+async fn a_redo() {
+    let bed = restored(json!({})).await;
+    bed.undone(json!({})).await;
+    let scenario = Scenario::new("redo", bed, json!({"action": "redo"})).await;
+    assert!(scenario.survives_everywhere().await >= 50);
+}
+
+/// Two clusters at once: killed is the restore of one, and that of the other takes no harm.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_beside_that_of_another_cluster() {
+    const OTHER: &str = "live-2.mycompany.tld";
+    let one_master = |kops: Kops| kops.members(&[("a", "eu-west-2a")]);
+    let aws = EmulatedAws::start().await;
+    aws.set_clock(e2e::story::next_noon(aws.clock().await))
+        .await;
+    let cluster = one_master(one_etcd_cluster()).seed(&aws).await;
+    let other = one_master(Kops::new(OTHER).etcd_clusters(&["main"]))
+        .seed(&aws)
+        .await;
+    e2e::story::back_up_once(&aws).await;
+    let bed = RestoreBed::new(aws, cluster, vec![other]).await;
+    let beside = vec![event_of(OTHER, json!({}))];
+    let scenario = Scenario::beside("restore beside another's", bed, json!({}), beside).await;
+    assert!(scenario.survives_everywhere().await >= 40);
+}
+
+/// The same event twice at once, and the first is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_another_invocation_of_it_waits_for() {
+    let kops = one_etcd_cluster().members(&[("a", "eu-west-2a")]);
+    let bed = RestoreBed::of(kops).await;
+    let beside = vec![bed.event(json!({}))];
+    let scenario = Scenario::beside("restore, waited for", bed, json!({}), beside).await;
     assert!(scenario.survives_everywhere().await >= 40);
 }

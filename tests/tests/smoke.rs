@@ -108,6 +108,30 @@ async fn an_invocation_ends_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_function_can_live_in_the_emulated_time() {
+    let aws = EmulatedAws::start().await;
+    let function = Function::start_in_emulated_time(&aws, "audit", &[]).await;
+    let copy = aws.fork().await;
+    let function_there = Function::start_in_emulated_time(&copy, "audit", &[]).await;
+    // The audit says what its clock says where no event gives it a "now".
+    for (aws, function, hours) in [
+        (&aws, &function, 30),
+        (&aws, &function, 1000),
+        (&copy, &function_there, 5),
+    ] {
+        aws.advance(Duration::from_secs(hours * 3600)).await;
+        let answer = function.invoke(json!({})).await.unwrap();
+        let audited_at: jiff::Timestamp = answer["audited_at"].as_str().unwrap().parse().unwrap();
+        let behind = aws.clock().await.duration_since(audited_at).as_secs_f64();
+        assert!((-0.5..30.0).contains(&behind), "{behind} seconds behind");
+    }
+    let here = Function::start(&aws, "audit", &[]).await;
+    let answer = here.invoke(json!({})).await.unwrap();
+    let audited_at: jiff::Timestamp = answer["audited_at"].as_str().unwrap().parse().unwrap();
+    assert!(jiff::Timestamp::now().duration_since(audited_at).as_secs() < 30);
+}
+
+#[tokio::test]
 async fn a_bad_setting_is_told_to_lambda_before_the_end() {
     let aws = EmulatedAws::start().await;
     let variables = [("RETAIN_COUNT", "0")];

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use aws_sdk_dlm::types::SettablePolicyStateValues;
 use e2e::{EmulatedAws, Function};
 use serde_json::json;
 
@@ -14,6 +15,7 @@ const POLICY_ARN: &str = "arn:aws:iam::123456789012:policy/dlm-policy";
 async fn main() {
     converge_then_terraform().await;
     terraform_then_converge().await;
+    rich_policy_is_adopted().await;
     println!("Terraform and converge agree.");
 }
 
@@ -55,6 +57,40 @@ async fn terraform_then_converge() {
         .expect("converge plans");
     assert_eq!(plan["outcome"], "unchanged", "{}", plan["text"]);
     println!("What Terraform made, converge would not change.");
+}
+
+/// Terraform's policy says more than the settings do. converge adopts it, puts back what somebody
+/// changed of its own fields, and Terraform finds nothing of the rest changed.
+async fn rich_policy_is_adopted() {
+    const RICH: &str = "-var=rich=true";
+    let aws = EmulatedAws::start().await;
+    let folder = Folder::new(&aws);
+    folder.terraform(&["apply", "-no-color", "-input=false", "-auto-approve", RICH]);
+    let converge = Function::start(&aws, "converge", &[]).await;
+    let plan = converge
+        .invoke(json!({"action": "plan"}))
+        .await
+        .expect("converge plans");
+    assert_eq!(plan["outcome"], "unchanged", "{}", plan["text"]);
+    assert_ne!(plan["warnings"], json!([]), "what is kept is told");
+
+    let policy_id = plan["policy_id"]
+        .as_str()
+        .expect("converge names the policy");
+    let update = aws.dlm().update_lifecycle_policy().policy_id(policy_id);
+    let update = update.state(SettablePolicyStateValues::Disabled);
+    update.send().await.expect("the policy can be disabled");
+    let repaired = converge.invoke(json!({})).await.expect("converge repairs");
+    assert_eq!(repaired["outcome"], "changed", "{}", repaired["text"]);
+    // Exit code 2 would be a change.
+    folder.terraform(&[
+        "plan",
+        "-no-color",
+        "-input=false",
+        "-detailed-exitcode",
+        RICH,
+    ]);
+    println!("What Terraform made and converge adopted and repaired, Terraform would not change.");
 }
 
 /// A folder for Terraform to work in, with its state and provider; gone when dropped.

@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 
 use etcd_backup_core::ids::{PolicyId, SnapshotId, VolumeId};
 
-use super::EmulatedAws;
+use super::{Actor, EmulatedAws};
 
 /// One call that the emulated AWS served, or lost as planted.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Call {
-    /// `ec2`, `dlm`, `iam`, `sns`, `autoscaling`.
+    /// `ec2`, `dlm`, `dynamodb`, `iam`, `sns`, `autoscaling`.
     pub service: String,
     /// As AWS names it: `DescribeVolumes`.
     pub operation: String,
@@ -62,7 +62,7 @@ pub struct Run {
 /// Two volumes that would be found for one member in one zone, after some call.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Violation {
-    /// The call: `CreateTags`.
+    /// The call: `CreateTags`; or the actor: `terraform-apply`.
     pub operation: String,
     /// Who would find them: `etcd-manager` or `protokube`.
     pub by: String,
@@ -143,6 +143,11 @@ impl Fault {
         Self::new(service, operation, fault)
     }
 
+    /// Somebody else acts just before the call.
+    pub fn act(service: &str, operation: &str, actor: &Actor) -> Self {
+        Self::new(service, operation, json!({"kind": "act", "actor": actor}))
+    }
+
     fn new(service: &str, operation: &str, fault: Value) -> Self {
         Self {
             service: service.to_owned(),
@@ -195,9 +200,12 @@ impl EmulatedAws {
     async fn move_clock(&self, request: Value) -> Vec<Run> {
         #[derive(Deserialize)]
         struct Moved {
+            now: Timestamp,
             runs: Vec<Run>,
         }
-        self.post::<Moved>("clock", &request).await.runs
+        let moved = self.post::<Moved>("clock", &request).await;
+        self.time().moved_to(moved.now);
+        moved.runs
     }
 
     /// How the next run of Lifecycle Manager, or more of them, ends for this volume.
@@ -237,6 +245,16 @@ impl EmulatedAws {
         self.delete("calls").await;
     }
 
+    /// Makes so many more clusters like one that is there; says how many etcd volumes those have.
+    pub async fn copy_cluster(&self, cluster: &str, count: u32) -> usize {
+        #[derive(Deserialize)]
+        struct Copied {
+            volumes: usize,
+        }
+        let request = json!({"cluster": cluster, "count": count});
+        self.post::<Copied>("crowd", &request).await.volumes
+    }
+
     /// What was published to SNS, in order.
     pub async fn messages(&self) -> Vec<Message> {
         #[derive(Deserialize)]
@@ -258,6 +276,12 @@ impl EmulatedAws {
         self.post::<Value>(&path, &changes).await;
     }
 
+    /// The volume is gone, attached or not.
+    pub async fn lose_volume(&self, volume: &VolumeId) {
+        let path = format!("ec2/volumes/{volume}/lose");
+        self.post::<Value>(&path, &json!({})).await;
+    }
+
     /// Overrides `state`, `start_time`, `owner_id`, `volume_id`, `storage_tier`, `encrypted` or
     /// `tags` of a snapshot.
     pub async fn set_snapshot(&self, snapshot: &SnapshotId, changes: Value) {
@@ -272,12 +296,13 @@ impl EmulatedAws {
     }
 
     /// Settings of the emulation: `volume_creating_seconds`, `snapshot_pending_seconds`,
-    /// `instance_terminating_seconds`, `role_assumable_after_seconds`, `page_size_max`, `stale_reads`.
+    /// `instance_terminating_seconds`, `role_assumable_after_seconds`, `page_size_max`, `stale_reads`,
+    /// `authorization_lag_seconds`, `initialization_rate_refusal`.
     pub async fn settings(&self, changes: Value) {
         self.post::<Value>("settings", &changes).await;
     }
 
-    /// How the nth volume made from now ends: `available`, `creating` or `error`.
+    /// How the nth volume made from now ends: `available`, `creating`, `error` or `vanished`.
     pub async fn volumes_end(&self, outcome: &str, nth: u32) {
         let request = json!({"outcome": outcome, "nth": nth});
         self.post::<Value>("ec2/volumes-end", &request).await;
@@ -313,7 +338,7 @@ impl EmulatedAws {
             endpoint: String,
         }
         let forked = self.post::<Forked>("fork", &json!({})).await;
-        Self::at(forked.endpoint)
+        Self::at(forked.endpoint, self.time().ahead())
     }
 
     /// From now on, calls with this access key are allowed only as these policies say.
@@ -333,17 +358,17 @@ impl EmulatedAws {
         (seen.used, seen.denied)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         let request = self.control.get(self.control_url(path));
         control(path, request).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> T {
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> T {
         let request = self.control.post(self.control_url(path)).json(body);
         control(path, request).await
     }
 
-    async fn delete(&self, path: &str) {
+    pub(super) async fn delete(&self, path: &str) {
         let request = self.control.delete(self.control_url(path));
         control::<Value>(path, request).await;
     }

@@ -68,7 +68,7 @@ impl Pool {
 
 /// The folder with the emulation's code. Where this was compiled comes last: a target folder may have
 /// been carried over from another checkout.
-fn emulation_folder() -> PathBuf {
+pub(super) fn emulation_folder() -> PathBuf {
     let under_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let in_the_repository = std::env::current_dir().ok().map(|here| here.join("tests"));
     [under_cargo, in_the_repository]

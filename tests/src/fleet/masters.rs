@@ -10,9 +10,12 @@ use aws_sdk_ec2::types::{
 use etcd_backup_core::Tags;
 use etcd_backup_core::ids::{InstanceId, VolumeId};
 
-use super::{Kops, ec2_tags};
+use super::{Disk, Kops, ec2_tags};
 use crate::candidates::volumes_where;
 use crate::emulated_aws::{EmulatedAws, answered};
+
+/// What kops' images call the root volume's device here.
+const ROOT_DEVICE: &str = "/dev/sda1";
 
 /// One master of a cluster.
 #[derive(Clone, Debug)]
@@ -29,22 +32,134 @@ pub struct Master {
     pub root_volume: VolumeId,
 }
 
+/// An autoscaling group, and the launch template that it launches by.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub name: String,
+    pub zones: Vec<String>,
+    pub size: i32,
+    pub root: Disk,
+    /// Whether root volumes outlive their instances.
+    pub root_is_kept: bool,
+    /// Whether root volumes carry the tags too.
+    pub root_is_tagged: bool,
+    /// The group's tags and its instances'.
+    pub tags: Tags,
+}
+
 pub(super) async fn launch(aws: &EmulatedAws, kops: &Kops, member: &str, zone: &str) -> Master {
-    let group = group_name(kops, member, zone);
+    let name = group_name(kops, member, zone);
     let mut tags = kops.master_tags();
-    tags.insert("Name".to_owned(), group.clone());
-    create_template(aws, &group, &tags).await;
-    create_group(aws, &group, zone, &tags).await;
-    let instance = instances_of(aws, &group).await.pop();
-    let instance = instance.unwrap_or_else(|| panic!("{group} launched nothing"));
-    let attached_to = [("attachment.instance-id", instance.as_str())];
-    let root_volume = volumes_where(aws, &attached_to).await.remove(0);
-    Master {
-        member: member.to_owned(),
-        zone: zone.to_owned(),
-        group,
-        instance,
-        root_volume,
+    tags.insert("Name".to_owned(), name.clone());
+    let group = Group {
+        name,
+        zones: vec![zone.to_owned()],
+        size: 1,
+        root: Disk {
+            size_gib: 64,
+            volume_type: VolumeType::Gp3,
+            iops: None,
+            throughput: None,
+            encrypted: false,
+        },
+        root_is_kept: false,
+        root_is_tagged: true,
+        tags,
+    };
+    let instance = group.launch(aws).await.pop();
+    let instance = instance.unwrap_or_else(|| panic!("{} launched nothing", group.name));
+    Master::of(aws, member, zone, &group.name, instance).await
+}
+
+impl Master {
+    /// The master that an instance is; no volume but the root volume is attached to it yet.
+    pub(crate) async fn of(
+        aws: &EmulatedAws,
+        member: &str,
+        zone: &str,
+        group: &str,
+        instance: InstanceId,
+    ) -> Self {
+        let attached_to = [
+            ("attachment.instance-id", instance.as_str()),
+            ("attachment.device", ROOT_DEVICE),
+        ];
+        let root_volume = volumes_where(aws, &attached_to).await.remove(0);
+        Self {
+            member: member.to_owned(),
+            zone: zone.to_owned(),
+            group: group.to_owned(),
+            instance,
+            root_volume,
+        }
+    }
+}
+
+impl Group {
+    /// Makes the launch template and the group, and gives what it launched.
+    pub(crate) async fn launch(&self, aws: &EmulatedAws) -> Vec<InstanceId> {
+        self.create_template(aws).await;
+        self.create_group(aws).await;
+        instances_of(aws, &self.name).await
+    }
+
+    async fn create_template(&self, aws: &EmulatedAws) {
+        let root_disk = RootDisk::builder()
+            .volume_size(self.root.size_gib)
+            .volume_type(self.root.volume_type.clone())
+            .encrypted(self.root.encrypted)
+            .delete_on_termination(!self.root_is_kept);
+        let tagged = |resource| {
+            TemplateTags::builder()
+                .resource_type(resource)
+                .set_tags(Some(ec2_tags(&self.tags)))
+                .build()
+        };
+        let root_tags = self.root_is_tagged.then(|| tagged(ResourceType::Volume));
+        let specifications = [tagged(ResourceType::Instance)]
+            .into_iter()
+            .chain(root_tags);
+        let data = RequestLaunchTemplateData::builder()
+            .image_id("ami-12345678")
+            .instance_type(InstanceType::T3Medium)
+            .block_device_mappings(
+                BlockDevice::builder()
+                    .device_name(ROOT_DEVICE)
+                    .ebs(root_disk.build())
+                    .build(),
+            )
+            .set_tag_specifications(Some(specifications.collect()))
+            .build();
+        let request = aws.ec2().create_launch_template();
+        let request = request
+            .launch_template_name(&self.name)
+            .launch_template_data(data);
+        answered("CreateLaunchTemplate", request.send().await);
+    }
+
+    async fn create_group(&self, aws: &EmulatedAws) {
+        let template = LaunchTemplateSpecification::builder()
+            .launch_template_name(&self.name)
+            .version("$Latest");
+        let tag = |(key, value): (&String, &String)| {
+            GroupTag::builder()
+                .resource_id(&self.name)
+                .resource_type("auto-scaling-group")
+                .key(key)
+                .value(value)
+                .propagate_at_launch(true)
+                .build()
+        };
+        let request = aws
+            .autoscaling()
+            .create_auto_scaling_group()
+            .auto_scaling_group_name(&self.name)
+            .launch_template(template.build())
+            .min_size(self.size)
+            .max_size(self.size)
+            .set_availability_zones(Some(self.zones.clone()))
+            .set_tags(Some(self.tags.iter().map(tag).collect()));
+        answered("CreateAutoScalingGroup", request.send().await);
     }
 }
 
@@ -57,61 +172,6 @@ fn group_name(kops: &Kops, member: &str, zone: &str) -> String {
         (Some(_), Some(index)) => format!("master-{zone}-{}.masters.{cluster}", index + 1),
         _ => format!("master-{zone}.masters.{cluster}"),
     }
-}
-
-async fn create_template(aws: &EmulatedAws, name: &str, tags: &Tags) {
-    let root_disk = RootDisk::builder()
-        .volume_size(64)
-        .volume_type(VolumeType::Gp3)
-        .delete_on_termination(true);
-    let tagged = |resource| {
-        TemplateTags::builder()
-            .resource_type(resource)
-            .set_tags(Some(ec2_tags(tags)))
-            .build()
-    };
-    let data = RequestLaunchTemplateData::builder()
-        .image_id("ami-12345678")
-        .instance_type(InstanceType::T3Medium)
-        .block_device_mappings(
-            BlockDevice::builder()
-                .device_name("/dev/sda1")
-                .ebs(root_disk.build())
-                .build(),
-        )
-        .tag_specifications(tagged(ResourceType::Instance))
-        .tag_specifications(tagged(ResourceType::Volume))
-        .build();
-    let request = aws.ec2().create_launch_template();
-    let request = request
-        .launch_template_name(name)
-        .launch_template_data(data);
-    answered("CreateLaunchTemplate", request.send().await);
-}
-
-async fn create_group(aws: &EmulatedAws, name: &str, zone: &str, tags: &Tags) {
-    let template = LaunchTemplateSpecification::builder()
-        .launch_template_name(name)
-        .version("$Latest");
-    let tag = |(key, value): (&String, &String)| {
-        GroupTag::builder()
-            .resource_id(name)
-            .resource_type("auto-scaling-group")
-            .key(key)
-            .value(value)
-            .propagate_at_launch(true)
-            .build()
-    };
-    let request = aws
-        .autoscaling()
-        .create_auto_scaling_group()
-        .auto_scaling_group_name(name)
-        .launch_template(template.build())
-        .min_size(1)
-        .max_size(1)
-        .availability_zones(zone)
-        .set_tags(Some(tags.iter().map(tag).collect()));
-    answered("CreateAutoScalingGroup", request.send().await);
 }
 
 /// The instances that a group has.

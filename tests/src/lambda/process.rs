@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 /// A running or ended process. Dropping it kills.
 #[derive(Debug)]
 pub(super) struct Process {
+    id: Option<u32>,
     exit: watch::Receiver<Option<ExitStatus>>,
     kill: Arc<Notify>,
     logs: Logs,
@@ -39,6 +40,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let id = child.id();
         let logs = Logs::default();
         let outputs = [
             child.stdout.take().map(|output| logs.follow(output)),
@@ -48,6 +50,7 @@ impl Process {
         let (ended, exit) = watch::channel(None);
         let watcher = tokio::spawn(watch_over(child, outputs, Arc::clone(&kill), ended));
         Self {
+            id,
             exit,
             kill,
             logs,
@@ -69,6 +72,15 @@ impl Process {
     pub(super) async fn kill(&self) {
         self.kill.notify_one();
         self.exited().await;
+    }
+
+    /// The most memory that it has had at any time, in KiB, while it runs. As the kernel tells.
+    pub(super) fn memory_peak_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id?)).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
     }
 
     pub(super) fn logs(&self) -> String {

@@ -2,9 +2,10 @@
 //! the same event ends it.
 
 use super::*;
+use e2e::restores::found_by_masters;
 
 /// Every operation that the whole of a restore and its undo call.
-const OPERATIONS: [(&str, &str); 13] = [
+const OPERATIONS: [(&str, &str); 18] = [
     ("ec2", "DescribeVolumes"),
     ("ec2", "DescribeSnapshots"),
     ("ec2", "DescribeInstances"),
@@ -18,303 +19,292 @@ const OPERATIONS: [(&str, &str); 13] = [
     ("autoscaling", "SuspendProcesses"),
     ("autoscaling", "ResumeProcesses"),
     ("autoscaling", "DeleteTags"),
+    ("dynamodb", "GetItem"),
+    ("dynamodb", "PutItem"),
+    ("dynamodb", "Query"),
+    ("dlm", "GetLifecyclePolicies"),
+    ("dlm", "GetLifecyclePolicy"),
 ];
 
-fn replace() -> Value {
-    with(json!({"masters": "replace"}))
-}
-
-fn undo() -> Value {
-    with(json!({"action": "undo", "masters": "replace"}))
-}
-
-async fn world() -> (EmulatedAws, Cluster) {
-    backed_up_once(Kops::new(CLUSTER).etcd_clusters(&["main"])).await
-}
-
-async fn no_group_is_suspended(aws: &EmulatedAws) -> bool {
-    let described = aws.autoscaling().describe_auto_scaling_groups().send();
-    let groups = described.await.unwrap().auto_scaling_groups.unwrap();
-    groups
-        .iter()
-        .all(|group| group.suspended_processes().is_empty())
-}
-
 /// How each service names a call that IAM denies.
-fn denied_code(service: &str) -> &'static str {
-    match service {
-        "ec2" => "UnauthorizedOperation",
-        _ => "AccessDenied",
-    }
-}
-
-/// The operations that an event called, so that the list above is known to be whole.
-async fn operations_called(aws: &EmulatedAws) -> BTreeSet<(String, String)> {
-    let calls = aws.calls().await.into_iter();
-    calls.map(|call| (call.service, call.operation)).collect()
+fn denied(service: &str, operation: &str) -> Fault {
+    let (code, status) = match service {
+        "ec2" => ("UnauthorizedOperation", 403),
+        "dynamodb" | "dlm" => ("AccessDeniedException", 400),
+        _ => ("AccessDenied", 403),
+    };
+    Fault::error(service, operation, code, status)
 }
 
 #[tokio::test]
 async fn throttling_of_every_operation_is_waited_out() {
-    let (aws, cluster) = world().await;
+    let bed = RestoreBed::small().await;
     for (service, operation) in OPERATIONS {
         let (code, status) = match service {
             "ec2" => ("RequestLimitExceeded", 503),
+            "dynamodb" => ("ProvisionedThroughputExceededException", 400),
+            "dlm" => ("LimitExceededException", 429),
             _ => ("Throttling", 400),
         };
-        aws.fault(Fault::error(service, operation, code, status).times(3))
-            .await;
+        let fault = Fault::error(service, operation, code, status);
+        bed.aws.fault(fault.times(2)).await;
     }
-    let restore = Function::start(&aws, "restore", &[]).await;
-    aws.clear_calls().await;
-    let done = invoke(&restore, replace()).await;
-    assert_eq!(done["phase"], "done");
-    assert_masters_find(&aws, &cluster, &new_volumes(&done)).await;
-    let called = operations_called(&aws).await;
+    bed.done(replace()).await;
+    bed.assert_resumed().await;
+    let calls = bed.aws.calls().await.into_iter();
+    let called: BTreeSet<_> = calls.map(|call| (call.service, call.operation)).collect();
     let known = OPERATIONS.map(|(service, operation)| (service.to_owned(), operation.to_owned()));
-    assert_eq!(
-        called,
-        BTreeSet::from(known),
-        "the list of operations is whole"
+    let unknown: Vec<_> = called.difference(&BTreeSet::from(known)).cloned().collect();
+    assert!(
+        unknown.is_empty(),
+        "the list of operations is not whole: {unknown:?}"
     );
-    assert_never_two_candidates(&aws).await;
 }
 
 #[tokio::test]
 async fn an_operation_that_is_denied_leaves_a_way_on_and_a_way_back() {
-    let (seeded, cluster) = world().await;
+    let seeded = RestoreBed::small().await;
+    let before = seeded.volumes().await;
     for (service, operation) in OPERATIONS {
-        let aws = seeded.fork().await;
-        let restore = Function::start(&aws, "restore", &[]).await;
-        let before = volumes(&aws).await;
-        let code = denied_code(service);
-        aws.fault(Fault::error(service, operation, code, 403).forever())
-            .await;
-        let error = restore.invoke(replace()).await.expect_err(operation);
+        let bed = seeded.fork().await;
+        bed.aws.fault(denied(service, operation).forever()).await;
+        let result = bed.try_ask(replace()).await;
+        bed.aws.clear_faults().await;
+        let error = match result {
+            // It isn't needed: nothing to be denied.
+            Ok(done) => {
+                let calls = bed.aws.calls().await;
+                let was_called = calls
+                    .iter()
+                    .any(|call| call.operation == operation && call.service == service);
+                assert!(
+                    !was_called || done["phase"] == "done",
+                    "{operation}: {done}"
+                );
+                continue;
+            }
+            Err(error) => error,
+        };
         assert_eq!(
             error.error_type, "AwsError",
             "{operation}: {}",
             error.message
         );
-        assert!(
-            error.message.contains(code) && error.message.contains("request id"),
-            "{}",
-            error.message
-        );
-        aws.clear_faults().await;
+        assert_says(&json!(error.message), &["request id"]);
 
-        let after = volumes(&aws).await;
-        let is_untouched = cluster
-            .volumes
-            .values()
-            .all(|old| after[old].1 == before[old].1);
-        let has_begun = error.message.contains("the exchange is under way");
-        let is_resuming = ["ResumeProcesses", "DeleteTags"].contains(&operation);
+        let after = bed.volumes().await;
+        let mut old = bed.cluster.volumes.values();
+        let is_untouched = old.all(|old| after[old].tags == before[old].tags);
+        let suspended = suspended_groups(&bed.aws, &bed.cluster).await;
+        let found = found_by_masters(&bed.aws, &bed.cluster).await;
+        let one_each = found.len() == 3 && found.values().all(|volumes| volumes.len() == 1);
         assert!(
-            is_untouched || has_begun || is_resuming,
-            "{operation}: {}",
-            error.message
+            one_each || !suspended.is_empty(),
+            "{operation}: masters come back to {found:?}"
         );
-        if operation != "ResumeProcesses" {
-            assert!(
-                no_group_is_suspended(&aws).await,
-                "{operation}: {}",
-                error.message
-            );
+        for group in &suspended {
+            assert_says(&json!(error.message), &[group]);
+        }
+        if is_untouched && operation != "ResumeProcesses" && service != "dynamodb" {
+            assert_eq!(suspended, BTreeSet::new(), "{operation}: {}", error.message);
         }
 
-        let undone = aws.fork().await;
-        let restore_there = Function::start(&undone, "restore", &[]).await;
-        match restore_there.invoke(undo()).await {
+        let undone = bed.fork().await;
+        match undone
+            .try_ask(json!({"action": "undo", "masters": "replace"}))
+            .await
+        {
             Ok(answer) => assert_eq!(answer["phase"], "undone", "{operation}"),
-            Err(error) => assert_eq!(
-                error.error_type, "RestoreNotFound",
-                "{operation}: {}",
-                error.message
-            ),
+            Err(error) => assert_eq!(error.error_type, "RestoreNotFound", "{operation}: {error}"),
         }
-        assert_masters_find(&undone, &cluster, &cluster.volumes_by_name()).await;
-        assert!(no_group_is_suspended(&undone).await, "{operation}");
+        undone.assert_masters_find(&undone.old()).await;
+        undone.assert_resumed().await;
 
-        let done = invoke(&restore, replace()).await;
-        assert_eq!(done["phase"], "done", "{operation}");
-        assert_masters_find(&aws, &cluster, &new_volumes(&done)).await;
-        assert!(no_group_is_suspended(&aws).await, "{operation}");
-        for aws in [&aws, &undone] {
-            assert_never_two_candidates(aws).await;
-        }
+        bed.done(replace()).await;
+        bed.assert_resumed().await;
     }
 }
 
 #[tokio::test]
 async fn an_undo_that_is_denied_is_ended_by_the_same_event() {
-    let (seeded, cluster) = world().await;
-    let restore = Function::start(&seeded, "restore", &[]).await;
-    let done = invoke(&restore, event()).await;
+    let seeded = RestoreBed::small().await;
+    let done = seeded.done(json!({})).await;
     for (service, operation) in OPERATIONS {
-        if ["DescribeSnapshots", "CreateVolume"].contains(&operation) {
-            continue; // It makes nothing.
+        let bed = seeded.fork().await;
+        bed.aws.fault(denied(service, operation).forever()).await;
+        let result = bed
+            .try_ask(json!({"action": "undo", "masters": "replace"}))
+            .await;
+        bed.aws.clear_faults().await;
+        if let Err(error) = result {
+            assert_eq!(error.error_type, "AwsError", "{operation}: {error}");
         }
-        let aws = seeded.fork().await;
-        let restore = Function::start(&aws, "restore", &[]).await;
-        let denied = Fault::error(service, operation, denied_code(service), 403);
-        aws.fault(denied.forever()).await;
-        let error = restore.invoke(undo()).await.expect_err(operation);
-        assert_eq!(
-            error.error_type, "AwsError",
-            "{operation}: {}",
-            error.message
+        let undone = bed.undone(replace()).await;
+        assert_eq!(undone["restore_id"], done["restore_id"], "{operation}");
+        bed.assert_resumed().await;
+    }
+}
+
+/// The table can't be reached: nothing is begun, and what was begun is left as it may be left.
+#[tokio::test]
+async fn without_the_table_nothing_is_begun_and_nothing_goes_on() {
+    let seeded = RestoreBed::small().await;
+    let gone = || Fault::error("dynamodb", "*", "InternalServerError", 500).forever();
+    let bed = seeded.fork().await;
+    for event in [
+        json!({}),
+        replace(),
+        json!({"action": "undo"}),
+        json!({"action": "status"}),
+    ] {
+        bed.aws.clear_calls().await;
+        let error = bed.fails(event.clone(), gone()).await;
+        assert_eq!(error.error_type, "AwsError", "{event}: {error}");
+        bed.assert_nothing_written().await;
+    }
+    bed.done(json!({})).await;
+
+    // From some point on it is gone.
+    for nth in [4, 6, 8, 10, 12] {
+        let bed = seeded.fork().await;
+        bed.aws.fault(gone().nth(nth)).await;
+        let result = bed.try_ask(replace()).await;
+        bed.aws.clear_faults().await;
+        let found = found_by_masters(&bed.aws, &bed.cluster).await;
+        let suspended = suspended_groups(&bed.aws, &bed.cluster).await;
+        let one_each = found.len() == 3 && found.values().all(|volumes| volumes.len() == 1);
+        assert!(
+            one_each || suspended.len() == 3,
+            "{nth}: {result:?}, {found:?}"
         );
-        aws.clear_faults().await;
-        if operation != "ResumeProcesses" {
-            assert!(
-                no_group_is_suspended(&aws).await,
-                "{operation}: {}",
-                error.message
-            );
-        }
-        let undone = invoke(&restore, undo()).await;
-        assert_eq!(
-            (&undone["phase"], &undone["restore_id"]),
-            (&json!("undone"), &done["restore_id"])
-        );
-        assert_masters_find(&aws, &cluster, &cluster.volumes_by_name()).await;
-        assert!(no_group_is_suspended(&aws).await, "{operation}");
-        assert_never_two_candidates(&aws).await;
+        bed.assert_never_two_candidates().await;
+        bed.done(replace()).await;
+        bed.assert_resumed().await;
     }
 }
 
 #[tokio::test]
-async fn a_volume_that_stays_creating_leaves_the_old_ones_and_the_masters_alone() {
-    let (aws, cluster) = world().await;
-    let before = volumes(&aws).await;
-    let instances = cluster.instances(&aws).await;
-    aws.volumes_end("creating", 2).await;
-    let restore = Function::start(&aws, "restore", &[]).await;
-    let short = InvocationOptions::within(Duration::from_secs(8));
-    let answer = restore.invoke_with(replace(), short).await.unwrap();
-    assert_eq!(answer["phase"], "creating");
-    for (id, volume) in &before {
-        assert_eq!(&volumes(&aws).await[id], volume);
+async fn lost_answers_lagging_reads_and_throttling_change_nothing() {
+    let bed = RestoreBed::fleet(1).await;
+    let before = bed.volumes().await.len();
+    bed.aws
+        .settings(json!({"stale_reads": 4, "page_size_max": 5}))
+        .await;
+    for (service, operation) in OPERATIONS {
+        if service == "autoscaling" {
+            continue;
+        }
+        bed.aws
+            .fault(Fault::drop_answer(service, operation).nth(2))
+            .await;
+        bed.aws
+            .fault(Fault::drop_answer(service, operation).nth(4))
+            .await;
     }
-    assert_eq!(cluster.instances(&aws).await, instances, "no master died");
-    let stuck = &new_volumes(&answer)[&answer["members"][1]["etcd_cluster"]
-        .as_str()
-        .map(|etcd| {
-            format!(
-                "{etcd}/{}",
-                answer["members"][1]["member"].as_str().unwrap()
-            )
-        })
-        .unwrap()];
-    for volume in new_volumes(&answer).values() {
-        aws.set_volume(volume, json!({"state": "available"})).await;
-    }
-    let done = invoke(&restore, replace()).await;
-    assert_eq!(done["phase"], "done");
+    let done = bed.done(json!({})).await;
+    assert_eq!(bed.volumes().await.len(), before + 6);
+    let history = bed.ask(json!({"action": "history"})).await;
+    assert_eq!(history["restores"].as_array().unwrap().len(), 1);
+
+    let calls = bed.aws.calls().await;
+    let untagged = calls
+        .iter()
+        .rposition(|call| call.operation == "DeleteTags")
+        .unwrap();
+    let is_discovery = |call: &e2e::Call| {
+        call.operation == "CreateTags" && call.parameters.to_string().contains("\"k8s.io/etcd/")
+    };
+    let tagged = calls.iter().position(is_discovery).unwrap();
     assert!(
-        new_volumes(&done).values().any(|volume| volume == stuck),
-        "nothing was made twice"
+        untagged < tagged,
+        "no new volume is tagged before the old ones are untagged"
     );
-    assert_masters_find(&aws, &cluster, &new_volumes(&done)).await;
+    let looks = calls[untagged..tagged]
+        .iter()
+        .filter(|call| call.operation == "DescribeVolumes");
+    assert!(
+        looks.count() >= 2,
+        "the masters' filters are asked twice at least"
+    );
+    bed.undone(json!({})).await;
+    assert_eq!(done["phase"], "done");
 }
 
+/// EC2's authorization may lag its tags: what a tag written a moment ago allows is refused at first.
 #[tokio::test]
-async fn a_volume_that_ends_in_error_costs_no_master() {
-    let (aws, cluster) = world().await;
-    let before = volumes(&aws).await;
-    let instances = cluster.instances(&aws).await;
-    aws.volumes_end("error", 2).await;
-    let restore = Function::start(&aws, "restore", &[]).await;
-    let error = restore.invoke(replace()).await.unwrap_err();
-    assert_eq!(error.error_type, "VolumeFailed");
-    for (id, volume) in &before {
-        assert_eq!(&volumes(&aws).await[id], volume);
+async fn a_refusal_for_want_of_a_tag_just_written_is_retried() {
+    let bed = RestoreBed::small().await;
+    for operation in ["DeleteTags", "CreateTags"] {
+        let refused = Fault::error("ec2", operation, "UnauthorizedOperation", 403);
+        bed.aws.fault(refused.nth(2).times(3)).await;
     }
-    assert_eq!(cluster.instances(&aws).await, instances);
-    let undone = invoke(&restore, undo()).await;
-    assert_eq!(undone["phase"], "undone");
-    assert_eq!(
-        cluster.instances(&aws).await,
-        instances,
-        "nothing to exchange, so nobody dies"
-    );
-    let done = invoke(&restore, replace()).await;
-    assert_masters_find(&aws, &cluster, &new_volumes(&done)).await;
+    let done = bed.done(json!({})).await;
+    assert_eq!(done["phase"], "done");
+    bed.undone(json!({})).await;
 }
 
 #[tokio::test]
 async fn what_ec2_will_not_make_is_told_with_a_way_out() {
-    let (seeded, _) = world().await;
-    for (code, way_out) in [
-        ("InvalidSnapshot.NotFound", "was deleted meanwhile"),
-        (
-            "InsufficientVolumeCapacity",
-            "no room for this type of volume",
-        ),
-        ("VolumeLimitExceeded", "the account's limit is reached"),
-        ("MaxIOPSLimitExceeded", "the account's limit is reached"),
+    let seeded = RestoreBed::small().await;
+    let before = seeded.volumes().await;
+    for code in [
+        "InvalidSnapshot.NotFound",
+        "InsufficientVolumeCapacity",
+        "VolumeLimitExceeded",
+        "MaxIOPSLimitExceeded",
+        "InvalidKmsKey.InvalidState",
     ] {
-        let aws = seeded.fork().await;
-        let restore = Function::start(&aws, "restore", &[]).await;
-        let before = volumes(&aws).await;
-        aws.fault(
-            Fault::error("ec2", "CreateVolume", code, 400)
-                .nth(2)
-                .forever(),
-        )
-        .await;
-        let error = restore.invoke(replace()).await.expect_err(code);
-        assert_eq!(error.error_type, "AwsError");
-        for part in [code, way_out, "main/", "the old volumes are as they were"] {
-            assert!(error.message.contains(part), "{part}: {}", error.message);
-        }
+        let bed = seeded.fork().await;
+        let fault = Fault::error("ec2", "CreateVolume", code, 400);
+        let error = bed.fails(replace(), fault.nth(2).forever()).await;
+        assert!(
+            ["AwsError", "VolumeFailed"].contains(&error.error_type.as_str()),
+            "{error}"
+        );
+        assert_says(&json!(error.message), &[code, "main/"]);
+        let after = bed.volumes().await;
         for (id, volume) in &before {
-            assert_eq!(&volumes(&aws).await[id], volume, "{code}");
+            assert_eq!(&after[id], volume, "{code}");
         }
+        bed.assert_resumed().await;
+        bed.undone(json!({})).await;
     }
 }
 
 #[tokio::test]
 async fn an_archived_snapshot_is_no_part_of_a_restore_point() {
-    let (aws, cluster) = world().await;
-    let archived = aws.snapshots_of(cluster.volume("main/b")).await.remove(0);
-    aws.set_snapshot(&archived, json!({"storage_tier": "archive"}))
+    let bed = RestoreBed::small().await;
+    let archived = bed.newest_snapshot("main/b").await;
+    bed.aws
+        .set_snapshot(&archived, json!({"storage_tier": "archive"}))
         .await;
-    let restore = Function::start(&aws, "restore", &[]).await;
-    let error = restore.invoke(event()).await.unwrap_err();
-    assert_eq!(error.error_type, "NoRestorePoint");
-    let expected = format!("main/b ({archived} is in the archive tier)");
-    assert!(error.message.contains(&expected), "{}", error.message);
-    let list = invoke(&restore, with(json!({"action": "list"}))).await;
-    assert!(
-        list["text"].as_str().unwrap().contains(&expected),
-        "{}",
-        list["text"]
+    let error = bed.refused(json!({}), "NoRestorePoint").await;
+    assert_says(
+        &json!(error.message),
+        &["main/b", archived.as_str(), "archive"],
     );
+    let list = bed.ask(json!({"action": "list"})).await;
+    assert_says(&list["text"], &[archived.as_str(), "archive"]);
 }
 
+/// It asks for a fault at any call; the invocation ends soon enough to be answered.
 #[tokio::test]
-async fn two_invocations_that_replace_masters_at_the_same_time_leave_one_result() {
-    let (aws, cluster) = world().await;
-    aws.settings(json!({"instance_terminating_seconds": 2, "volume_creating_seconds": 1}))
+async fn a_deadline_that_is_near_ends_with_an_answer_that_says_to_go_on() {
+    let bed = RestoreBed::small().await;
+    bed.aws
+        .settings(json!({"instance_terminating_seconds": 600}))
         .await;
-    let (one, other) = tokio::join!(
-        Function::start(&aws, "restore", &[]),
-        Function::start(&aws, "restore", &[])
+    let short = InvocationOptions::within(Duration::from_secs(10));
+    let waiting = bed.try_ask_within(replace(), short).await.unwrap();
+    assert_eq!(waiting["phase"], "waiting_for_masters");
+    assert_says(&waiting["next_steps"], &["same event"]);
+    // Its lease is given back, so that nobody waits.
+    bed.aws.advance(HOUR).await;
+    let began = std::time::Instant::now();
+    bed.done(replace()).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        began.elapsed()
     );
-    let before = cluster.instances(&aws).await;
-    let (one, other) = tokio::join!(one.invoke(replace()), other.invoke(replace()));
-    let (one, other) = (one.unwrap(), other.unwrap());
-    assert_eq!(
-        (&one["phase"], &other["phase"]),
-        (&json!("done"), &json!("done"))
-    );
-    assert_eq!(new_volumes(&one), new_volumes(&other));
-    assert_masters_find(&aws, &cluster, &new_volumes(&one)).await;
-    assert!(no_group_is_suspended(&aws).await);
-    let after = cluster.instances(&aws).await;
-    assert_eq!(after.len(), 3);
-    assert!(after.iter().all(|instance| !before.contains(instance)));
-    assert_never_two_candidates(&aws).await;
 }

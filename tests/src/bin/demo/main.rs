@@ -1,10 +1,10 @@
 //! The story of one cluster's backups, told with the real binaries on an emulated AWS: set up,
-//! sabotaged, repaired, audited, lost, restored, restored again and undone. Needs no AWS account and leaves nothing running.
+//! sabotaged, repaired, audited, lost, restored by plan beside another, restored in the right order and undone. Needs no AWS account and leaves nothing running.
 
 mod calendar_page;
+mod restores;
 mod stage;
 
-use e2e::candidates::etcd_manager_candidates;
 use e2e::story::next_noon;
 use e2e::{BackedUpFleet, EmulatedAws, Function, Kops, Outcome};
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ async fn main() {
     fifteen_days(&mut stage, &fleet).await;
     missing_snapshot(&mut stage, &fleet).await;
     calendar(&mut stage, &fleet).await;
-    loss_and_restore(&mut stage, &fleet).await;
-    bad_change_and_back(&mut stage, &fleet).await;
+    restores::loss_of_two_clusters(&mut stage, &fleet).await;
+    restores::bad_change_and_back(&mut stage, &fleet).await;
     stage.end();
 }
 
@@ -133,124 +133,4 @@ async fn calendar(stage: &mut Stage, fleet: &BackedUpFleet) {
     }
     let page = calendar_page::write(&fragments).expect("the target folder is writable");
     stage.say(&format!("Open {} in a browser.", page.display()));
-}
-
-async fn loss_and_restore(stage: &mut Stage, fleet: &BackedUpFleet) {
-    stage.scene("All etcd volumes of the cluster are lost: quorum is gone");
-    fleet.cluster.lose_volumes(&fleet.aws).await;
-    what_masters_find(stage, fleet).await;
-    let restore = fleet.function("restore").await;
-    stage.scene("restore list: what is there to go back to?");
-    stage
-        .invoke(
-            &restore,
-            "restore",
-            json!({"action": "list", "cluster": CLUSTER}),
-        )
-        .await;
-    stage.scene("restore plan: what would it do?");
-    stage
-        .invoke(
-            &restore,
-            "restore",
-            json!({"action": "plan", "cluster": CLUSTER}),
-        )
-        .await;
-    stage.scene("restore");
-    stage
-        .invoke(&restore, "restore", json!({"cluster": CLUSTER}))
-        .await;
-    stage.scene("The same event once more, as a retry would send it: nothing is made twice");
-    fleet.aws.clear_calls().await;
-    restore
-        .invoke(json!({"cluster": CLUSTER}))
-        .await
-        .expect("the restore is done");
-    stage.say(&format!(
-        "{} calls that write.",
-        fleet.aws.writes().await.len()
-    ));
-    stage.scene("What a starting master now finds, by etcd-manager's own filters");
-    what_masters_find(stage, fleet).await;
-}
-
-async fn bad_change_and_back(stage: &mut Stage, fleet: &BackedUpFleet) {
-    stage.scene(
-        "A week later somebody deletes the wrong namespaces: back to yesterday, masters replaced",
-    );
-    fleet.cluster.boot_masters(&fleet.aws).await;
-    for _ in 0..7 {
-        fleet.next_morning().await;
-    }
-    let terminating = json!({"instance_terminating_seconds": 2});
-    fleet.aws.settings(terminating).await;
-    let restore = fleet.function("restore").await;
-    let event = |more: Value| {
-        let mut event = json!({"cluster": CLUSTER});
-        let fields = event.as_object_mut().expect("an object");
-        fields.extend(more.as_object().expect("an object").clone());
-        event
-    };
-    let plan = event(json!({"action": "plan", "masters": "replace"}));
-    stage.invoke(&restore, "restore", plan).await;
-    stage.scene(
-        "The function is killed in the middle: the masters are gone, the exchange has not begun",
-    );
-    let replace = event(json!({"masters": "replace"}));
-    let cut = crash_after(fleet, "TerminateInstances", replace.clone());
-    cut.await;
-    let status = event(json!({"action": "status"}));
-    stage.invoke(&restore, "restore", status).await;
-    stage.scene("The same event again: it goes on where it stopped");
-    stage.invoke(&restore, "restore", replace).await;
-    stage.scene("New masters start, and take what they find");
-    masters_start(stage, fleet).await;
-    stage.scene("It was not the namespaces after all: undo");
-    let undo = event(json!({"action": "undo", "masters": "replace"}));
-    stage.invoke(&restore, "restore", undo).await;
-    masters_start(stage, fleet).await;
-    let (states, violations) = fleet.aws.candidate_violations().await;
-    stage.say(&format!(
-        "In {} of {states} states of the volumes' tags would masters have found two volumes for one member.",
-        violations.len()
-    ));
-}
-
-/// Invokes restore and kills it when a call was made.
-async fn crash_after(fleet: &BackedUpFleet, operation: &str, event: Value) {
-    fleet.aws.clear_calls().await;
-    let restore = fleet.function("restore").await;
-    let called = async {
-        let is_called =
-            |calls: Vec<e2e::Call>| calls.iter().any(|call| call.operation == operation);
-        while !is_called(fleet.aws.calls().await) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::select! {
-        _ = restore.invoke(event) => {}
-        () = called => restore.kill().await,
-    }
-}
-
-async fn masters_start(stage: &mut Stage, fleet: &BackedUpFleet) {
-    for (instance, volumes) in fleet.cluster.boot_masters(&fleet.aws).await {
-        let volumes: Vec<&str> = volumes.iter().map(|volume| volume.as_str()).collect();
-        stage.say(&format!("{instance} attaches {}", volumes.join(", ")));
-    }
-}
-
-async fn what_masters_find(stage: &mut Stage, fleet: &BackedUpFleet) {
-    for (member, zone) in &fleet.cluster.kops.members {
-        for etcd_cluster in &fleet.cluster.kops.etcd_clusters {
-            let found = etcd_manager_candidates(&fleet.aws, CLUSTER, etcd_cluster, zone).await;
-            let found: Vec<&str> = found.iter().map(|volume| volume.as_str()).collect();
-            let found = if found.is_empty() {
-                "nothing".to_owned()
-            } else {
-                found.join(", ")
-            };
-            stage.say(&format!("{zone}, {etcd_cluster}/{member}: {found}"));
-        }
-    }
 }

@@ -46,6 +46,11 @@ impl Stage {
         }
     }
 
+    /// Shows an invocation that is about to be made.
+    pub fn command(&self, name: &str, event: &Value) {
+        println!("   $ invoke {name} '{event}'");
+    }
+
     /// Invokes a function and shows its answer.
     ///
     /// # Panics

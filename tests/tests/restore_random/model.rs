@@ -1,0 +1,396 @@
+//! What restores are expected to come to: a model of the cluster that knows volumes by their ids and
+//! nothing of tags, records or calls.
+//!
+//! Invariants: the model says what may happen before it happens; what then happened is taken over only if
+//! it is one of these. Where the product may choose, as after a loss in the middle of a restore, it says
+//! so by allowing several ends, and each of them is checked for what it leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_backup_core::ids::VolumeId;
+use jiff::Timestamp;
+
+/// A volume for each member (`main/a`); `None` where it was lost.
+pub type Sides = BTreeMap<String, Option<VolumeId>>;
+
+/// How long the same event is answered by its own restore.
+const SAME_EVENT_HOURS: i64 = 24;
+/// How long `again` counts as said once.
+const SAID_ONCE_MINUTES: i64 = 15;
+/// The model doesn't know to the second when a restore ended.
+const TOLERANCE_SECONDS: i64 = 60;
+
+/// What an event asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deed {
+    /// A restore.
+    Restore,
+    /// Its undo.
+    Undo,
+    /// The undo's undo.
+    Redo,
+}
+
+/// An event, by what the model needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What.
+    pub deed: Deed,
+    /// Which options; events with the same number are the same.
+    pub options: usize,
+    /// Whether it says `again`.
+    pub again: bool,
+    /// The members that these options are about.
+    pub scope: BTreeSet<String>,
+}
+
+/// How a restore stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Masters find what it brought.
+    Done,
+    /// Masters find what was there before.
+    Undone,
+    /// It was interrupted on its way there. `None` where an interrupted undo may not have begun.
+    Unfinished(Option<Deed>),
+}
+
+/// One restore.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// Its id.
+    pub id: String,
+    /// The options of the event that began it.
+    pub options: usize,
+    /// Whether that said `again`.
+    pub again: bool,
+    /// What was there when it began.
+    pub outgoing: Sides,
+    /// What it brought, once that is known.
+    pub incoming: Option<BTreeMap<String, VolumeId>>,
+    /// How it stands.
+    pub state: State,
+    /// When it ended first.
+    pub ended_at: Option<Timestamp>,
+    /// Whether a volume was lost while it was unfinished.
+    pub met_a_loss: bool,
+}
+
+/// How an event may end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The newest restore is done already: its answer again, and nothing changes.
+    DoneBefore,
+    /// It is undone already.
+    UndoneBefore,
+    /// A new restore, done.
+    NewRestore,
+    /// The newest restore's volumes come into service.
+    Done,
+    /// What was there before it is in service again.
+    Undone,
+    /// Refused by one of these names; nothing changes.
+    Refused(&'static [&'static str]),
+    /// Given up by an error of these names, at a point from which the same event goes on.
+    Failed(&'static [&'static str]),
+}
+
+/// The cluster.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What masters should find.
+    pub in_service: Sides,
+    /// All restores, oldest first.
+    pub restores: Vec<Restore>,
+    /// Volumes that are gone.
+    pub lost: BTreeSet<VolumeId>,
+    /// Retired volumes that somebody tagged as if they were in service.
+    pub tagged_again: BTreeMap<String, VolumeId>,
+}
+
+impl Model {
+    /// Nothing was restored yet.
+    pub fn new(volumes: BTreeMap<String, VolumeId>) -> Self {
+        Self {
+            in_service: volumes
+                .into_iter()
+                .map(|(key, id)| (key, Some(id)))
+                .collect(),
+            restores: Vec::new(),
+            lost: BTreeSet::new(),
+            tagged_again: BTreeMap::new(),
+        }
+    }
+
+    /// The newest restore.
+    pub fn newest(&self) -> Option<&Restore> {
+        self.restores.last()
+    }
+
+    /// The newest restore, if it has not ended.
+    pub fn unfinished(&self) -> Option<&Restore> {
+        self.newest()
+            .filter(|newest| matches!(newest.state, State::Unfinished(_)))
+    }
+
+    /// All the ends that an event may come to.
+    pub fn may_end(&self, asked: &Asked, now: Timestamp) -> BTreeSet<End> {
+        match asked.deed {
+            Deed::Restore => self.restore_may_end(asked, now),
+            Deed::Undo => self.undo_may_end(),
+            Deed::Redo => self.redo_may_end(),
+        }
+    }
+
+    fn restore_may_end(&self, asked: &Asked, now: Timestamp) -> BTreeSet<End> {
+        let in_progress = End::Refused(&["RestoreInProgress"]);
+        let mut ends = BTreeSet::new();
+        if let Some(Restore {
+            state: State::Unfinished(deed),
+            options,
+            met_a_loss,
+            ..
+        }) = self.newest()
+        {
+            let is_its_event = *options == asked.options;
+            if is_its_event && *deed != Some(Deed::Undo) {
+                ends.insert(End::Done);
+                if *met_a_loss || !self.tagged_again.is_empty() {
+                    ends.insert(End::Failed(&[
+                        "VolumeFailed",
+                        "CandidatesWrong",
+                        "VolumeTagWrong",
+                    ]));
+                }
+            }
+            if !is_its_event || *deed != Some(Deed::Restore) {
+                ends.insert(in_progress);
+            }
+            return ends;
+        }
+        let found = self.should_be_found();
+        let mut in_scope = asked.scope.iter().filter_map(|member| found.get(member));
+        let is_doubled = in_scope.any(|volumes| volumes.len() > 1);
+        let anew = if is_doubled {
+            End::Refused(&["MemberDuplicated", "VolumeTagWrong"])
+        } else {
+            End::NewRestore
+        };
+        let before = self
+            .newest()
+            .filter(|newest| newest.options == asked.options && self.is_found(newest));
+        let within = |restore: &Restore, minutes: i64| match restore.ended_at {
+            None => (false, false),
+            Some(ended_at) => {
+                let seconds = now.as_second() - ended_at.as_second() - minutes * 60;
+                (seconds < TOLERANCE_SECONDS, seconds > -TOLERANCE_SECONDS)
+            }
+        };
+        let (may_be_same, may_be_new) = match before {
+            Some(newest) if !asked.again => within(newest, SAME_EVENT_HOURS * 60),
+            Some(newest) if newest.again => within(newest, SAID_ONCE_MINUTES),
+            _ => (false, true),
+        };
+        if may_be_same {
+            ends.insert(End::DoneBefore);
+        }
+        if may_be_new {
+            ends.insert(anew);
+        }
+        ends
+    }
+
+    fn undo_may_end(&self) -> BTreeSet<End> {
+        let Some(newest) = self.newest() else {
+            return [End::Refused(&["RestoreNotFound"])].into();
+        };
+        if newest.state == State::Undone {
+            return [End::UndoneBefore].into();
+        }
+        let was_done = newest.ended_at.is_some();
+        let mut ends = BTreeSet::new();
+        let can_return = newest.outgoing.values().all(|volume| match volume {
+            Some(volume) => !self.lost.contains(volume),
+            None => !was_done,
+        });
+        if !can_return {
+            ends.insert(End::Refused(&["UndoImpossible"]));
+        } else if self.has_unknown_beside(newest) {
+            ends.insert(End::Refused(&["VolumeTagWrong"]));
+        } else {
+            ends.insert(End::Undone);
+        }
+        ends
+    }
+
+    fn redo_may_end(&self) -> BTreeSet<End> {
+        let Some(newest) = self.newest() else {
+            return [End::Refused(&["RestoreNotFound"])].into();
+        };
+        let in_progress = End::Refused(&["RestoreInProgress"]);
+        match &newest.state {
+            State::Done => [End::DoneBefore].into(),
+            // Neither is said: it may go on with what is unfinished, or point to it.
+            State::Unfinished(_) if newest.met_a_loss => {
+                let lost = End::Refused(&["UndoImpossible"]);
+                [in_progress, End::Done, lost].into()
+            }
+            State::Unfinished(_) => [in_progress, End::Done].into(),
+            State::Undone => match &newest.incoming {
+                Some(incoming) if incoming.values().any(|id| self.lost.contains(id)) => {
+                    [End::Refused(&["UndoImpossible"])].into()
+                }
+                Some(_) if self.has_unknown_beside(newest) => {
+                    [End::Refused(&["VolumeTagWrong"])].into()
+                }
+                Some(_) => [End::Done].into(),
+                // It was given up before all its volumes were known.
+                None => [End::Done, End::Refused(&["UndoImpossible"])].into(),
+            },
+        }
+    }
+
+    /// Whether masters find what a restore brought, and nothing else.
+    fn is_found(&self, restore: &Restore) -> bool {
+        restore.state == State::Done
+            && restore.incoming.as_ref().is_some_and(|incoming| {
+                incoming.iter().all(|(member, id)| {
+                    self.in_service.get(member) == Some(&Some(id.clone()))
+                        && !self.lost.contains(id)
+                        && !self.tagged_again.contains_key(member)
+                })
+            })
+    }
+
+    /// Whether masters find a volume beside a restore's that is neither of its sides.
+    fn has_unknown_beside(&self, restore: &Restore) -> bool {
+        let found = self.should_be_found();
+        restore.outgoing.iter().any(|(member, outgoing)| {
+            let incoming = restore
+                .incoming
+                .as_ref()
+                .and_then(|sides| sides.get(member));
+            let is_known = |id: &VolumeId| outgoing.as_ref() == Some(id) || incoming == Some(id);
+            found
+                .get(member)
+                .is_some_and(|found| !found.iter().all(is_known))
+        })
+    }
+
+    /// The newest restore's volumes are in service.
+    pub fn bring(&mut self, incoming: BTreeMap<String, VolumeId>, now: Timestamp) {
+        let newest = self.restores.last_mut().expect("a restore is under way");
+        for (member, id) in &incoming {
+            self.in_service.insert(member.clone(), Some(id.clone()));
+            self.tagged_again.remove(member);
+        }
+        newest.incoming = Some(incoming);
+        newest.state = State::Done;
+        newest.met_a_loss = false;
+        newest.ended_at.get_or_insert(now);
+    }
+
+    /// What was there before the newest restore is in service again.
+    pub fn put_back(&mut self) {
+        let newest = self.restores.last_mut().expect("a restore is under way");
+        for (member, id) in &newest.outgoing {
+            self.in_service.insert(member.clone(), id.clone());
+            self.tagged_again.remove(member);
+        }
+        newest.state = State::Undone;
+        newest.met_a_loss = false;
+    }
+
+    /// A restore began.
+    pub fn begin(&mut self, id: String, asked: &Asked) {
+        let in_scope = |(member, _): &(&String, &Option<VolumeId>)| asked.scope.contains(*member);
+        let outgoing = self.in_service.iter().filter(in_scope);
+        self.restores.push(Restore {
+            id,
+            options: asked.options,
+            again: asked.again,
+            outgoing: outgoing
+                .map(|(key, id)| (key.clone(), id.clone()))
+                .collect(),
+            incoming: None,
+            state: State::Unfinished(Some(Deed::Restore)),
+            ended_at: None,
+            met_a_loss: false,
+        });
+    }
+
+    /// An event was interrupted, and the newest restore has not ended.
+    pub fn interrupted(&mut self, deed: Deed) {
+        let newest = self.restores.last_mut().expect("a restore is under way");
+        newest.state = match (&newest.state, deed) {
+            (State::Done, _) => State::Unfinished(Some(Deed::Undo)),
+            (State::Undone, _) => State::Unfinished(Some(Deed::Redo)),
+            (State::Unfinished(under_way), Deed::Restore) => State::Unfinished(*under_way),
+            (State::Unfinished(under_way), deed) if *under_way == Some(deed) => {
+                State::Unfinished(*under_way)
+            }
+            // Whether it turned round before it was interrupted can't be seen.
+            (State::Unfinished(_), _) => State::Unfinished(None),
+        };
+    }
+
+    /// The newest restore's own event was refused, as its undo is under way.
+    pub fn undo_is_under_way(&mut self, asked: &Asked) {
+        if let Some(newest) = self.restores.last_mut()
+            && newest.state == State::Unfinished(None)
+            && asked.deed == Deed::Restore
+            && newest.options == asked.options
+        {
+            newest.state = State::Unfinished(Some(Deed::Undo));
+        }
+    }
+
+    /// A volume is gone.
+    pub fn lose(&mut self, lost: &VolumeId) {
+        self.lost.insert(lost.clone());
+        self.tagged_again.retain(|_, id| id != lost);
+        for volume in self.in_service.values_mut() {
+            if volume.as_ref() == Some(lost) {
+                *volume = None;
+            }
+        }
+        if let Some(Restore {
+            state: State::Unfinished(_),
+            met_a_loss,
+            ..
+        }) = self.restores.last_mut()
+        {
+            *met_a_loss = true;
+        }
+    }
+
+    /// Somebody tagged volumes as if they were in service; those that are aren't meant.
+    pub fn tag_again(&mut self, volumes: &BTreeMap<String, VolumeId>) {
+        for (member, id) in volumes {
+            let is_in_service = self.in_service.get(member) == Some(&Some(id.clone()));
+            if is_in_service || self.lost.contains(id) {
+                continue;
+            }
+            // Alone it is what masters find.
+            let place = self.in_service.entry(member.clone()).or_default();
+            if place.is_none() {
+                *place = Some(id.clone());
+            } else {
+                self.tagged_again.insert(member.clone(), id.clone());
+            }
+        }
+    }
+
+    /// What masters should find for each member while no restore is under way.
+    pub fn should_be_found(&self) -> BTreeMap<String, BTreeSet<VolumeId>> {
+        let mut found = BTreeMap::<String, BTreeSet<VolumeId>>::new();
+        let in_service = self
+            .in_service
+            .iter()
+            .filter_map(|(key, id)| Some((key, id.as_ref()?)));
+        for (member, id) in in_service.chain(&self.tagged_again) {
+            found.entry(member.clone()).or_default().insert(id.clone());
+        }
+        found
+    }
+}

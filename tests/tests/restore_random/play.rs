@@ -1,0 +1,604 @@
+//! Plays moves against the real function, and judges what comes of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use e2e::restores::{
+    answered_volumes, forget_lease, found_by_masters, restore_function, suspended_groups, volumes,
+};
+use e2e::{Actor, Fault, Function, InvocationOptions, LambdaError};
+use etcd_backup_core::ids::VolumeId;
+use serde_json::{Map, Value, json};
+
+use crate::model::{Asked, Deed, End, Model, State};
+use crate::moves::{Disturbance, InBetween, Meddler, Move};
+use crate::world::World;
+
+/// Long enough for masters to start in two waves, short enough to see one that never ends.
+const INVOCATION: Duration = Duration::from_secs(240);
+
+/// One sequence.
+pub struct Play {
+    world: World,
+    /// What is expected.
+    pub model: Model,
+    restore: Function,
+    story: Vec<String>,
+    /// What masters were to find when nothing was under way last.
+    found_before: BTreeMap<String, BTreeSet<VolumeId>>,
+    resumptions_seen: usize,
+}
+
+impl Play {
+    /// Nothing has happened yet.
+    pub async fn new(world: World) -> Self {
+        let model = Model::new(world.seeded());
+        let restore = restore_function(&world.aws).await;
+        Self {
+            found_before: model.should_be_found(),
+            story: vec![format!("a cluster of {}", world.name)],
+            world,
+            model,
+            restore,
+            resumptions_seen: 0,
+        }
+    }
+
+    /// The cluster.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What happened, for whoever has to understand a failure.
+    pub fn story(&self) -> String {
+        format!(
+            "{}\nmodel: {:#?}\nlog:\n{}",
+            self.story.join("\n"),
+            self.model,
+            self.restore.logs()
+        )
+    }
+
+    /// Makes a move. An error says what is not as the model has it.
+    pub async fn make(&mut self, next: Move) -> Result<(), String> {
+        self.story.push(format!("{next:?}"));
+        match next {
+            Move::Send {
+                deed,
+                options,
+                again,
+                planned,
+                disturbance,
+            } => {
+                let (asked, event) = self.world.event(deed, options, again);
+                match planned {
+                    Some(in_between) => self.plan_and_send(&asked, event, in_between).await?,
+                    None => self.send(&asked, event, disturbance).await?,
+                }
+            }
+            Move::NextMorning => self.next_morning().await,
+            Move::Wait(minutes) => {
+                let seconds = u64::try_from(minutes * 60).expect("time goes on");
+                self.world.aws.advance(Duration::from_secs(seconds)).await;
+            }
+            Move::Lose { in_service, nth } => self.lose(in_service, nth).await?,
+            Move::Meddle(by) => self.meddle(by).await,
+            Move::Look => self.look().await?,
+        }
+        self.verify().await
+    }
+
+    /// Brings whatever is under way to its end, and shows that the cluster can be restored and put back.
+    pub async fn settle(&mut self) -> Result<(), String> {
+        self.story.push("the end".to_owned());
+        for attempt in 0..6 {
+            let Some(unfinished) = self.model.unfinished() else {
+                break;
+            };
+            let own = match unfinished.state {
+                State::Unfinished(Some(deed)) => deed,
+                _ => Deed::Undo,
+            };
+            // Where its own event comes to no end, its undo does; where neither does, a new restore.
+            let (deed, options, again) = match attempt % 3 {
+                0 => (own, unfinished.options, false),
+                1 => (Deed::Undo, 0, false),
+                _ => (Deed::Restore, 0, true),
+            };
+            self.untag_what_somebody_tagged().await;
+            let (asked, event) = self.world.event(deed, options, again);
+            self.send(&asked, event, Disturbance::None).await?;
+            self.verify().await?;
+        }
+        if self.model.unfinished().is_some() {
+            return Err("it is stuck".to_owned());
+        }
+        self.untag_what_somebody_tagged().await;
+        self.world.aws.advance(Duration::from_secs(20 * 60)).await;
+        for (deed, again) in [(Deed::Restore, true), (Deed::Undo, false)] {
+            let (asked, event) = self.world.event(deed, 0, again);
+            self.send(&asked, event, Disturbance::None).await?;
+            self.verify().await?;
+        }
+        Ok(())
+    }
+
+    async fn plan_and_send(
+        &mut self,
+        asked: &Asked,
+        event: Map<String, Value>,
+        in_between: InBetween,
+    ) -> Result<(), String> {
+        let now = self.world.aws.clock().await;
+        let may_end = self.model.may_end(asked, now);
+        let mut plan = event.clone();
+        plan.insert("action".to_owned(), json!("plan"));
+        plan.insert("of".to_owned(), event["action"].clone());
+        let planned = self.invoke(plan).await;
+        let changes = may_end
+            .iter()
+            .any(|end| matches!(end, End::NewRestore | End::Done | End::Undone));
+        let plan_id = match &planned {
+            Ok(answer) => answer["plan_id"].as_str().map(str::to_owned),
+            Err(error) if may_end.iter().any(|end| refuses(end, error)) => return Ok(()),
+            Err(error) => return Err(format!("a plan was refused: {error}; allowed: {may_end:?}")),
+        };
+        let Some(plan_id) = plan_id else {
+            let only = may_end.len() == 1;
+            return if changes && only {
+                Err(format!("a plan without an id: {planned:?}"))
+            } else {
+                Ok(())
+            };
+        };
+        let had_all = asked
+            .scope
+            .iter()
+            .all(|member| self.model.in_service[member].is_some());
+        let differs = match in_between {
+            InBetween::Nothing => false,
+            InBetween::TagsCleaned => {
+                self.meddle(Meddler::Cleaner).await;
+                false
+            }
+            InBetween::NextMorning => {
+                self.next_morning().await;
+                let is_of_a_time = self.world.options[asked.options].is_of_a_time;
+                asked.deed == Deed::Restore && !is_of_a_time && had_all
+            }
+            InBetween::Loss => {
+                let in_scope = asked.scope.iter();
+                let volume = in_scope
+                    .filter_map(|member| self.model.in_service[member].clone())
+                    .next();
+                match volume {
+                    Some(volume) => {
+                        self.lose_volume(&volume).await;
+                        true
+                    }
+                    None => false,
+                }
+            }
+        };
+        let now = self.world.aws.clock().await;
+        let mut may_end = self.model.may_end(asked, now);
+        if differs {
+            may_end.retain(|end| !matches!(end, End::NewRestore | End::Done | End::Undone));
+            may_end.insert(End::Refused(&["PlanChanged"]));
+        }
+        let mut event = event;
+        event.insert("plan_id".to_owned(), json!(plan_id));
+        self.world.aws.clear_calls().await;
+        let result = self.invoke(event).await;
+        self.take_over(asked, &may_end, result).await
+    }
+
+    async fn send(
+        &mut self,
+        asked: &Asked,
+        event: Map<String, Value>,
+        disturbance: Disturbance,
+    ) -> Result<(), String> {
+        let aws = &self.world.aws;
+        let now = aws.clock().await;
+        let may_end = self.model.may_end(asked, now);
+        aws.clear_calls().await;
+        let result = match disturbance {
+            Disturbance::None => Some(self.invoke(event).await),
+            Disturbance::Kill(point) => {
+                let patience = self.let_time_pass();
+                tokio::select! {
+                    result = self.restore.invoke_and_crash(aws, Value::Object(event), point) => result,
+                    () = patience => unreachable!("time passes for ever"),
+                }
+            }
+            Disturbance::Fail {
+                service,
+                operation,
+                nth,
+            } => {
+                let (code, status) = match service {
+                    "ec2" => ("UnauthorizedOperation", 403),
+                    "dynamodb" => ("AccessDeniedException", 400),
+                    _ => ("AccessDenied", 403),
+                };
+                let fault = Fault::error(service, operation, code, status);
+                aws.fault(fault.nth(nth).forever()).await;
+                let result = self.invoke(event).await;
+                aws.clear_faults().await;
+                Some(result)
+            }
+            Disturbance::LoseAnswer {
+                service,
+                operation,
+                nth,
+            } => {
+                aws.fault(Fault::drop_answer(service, operation).nth(nth))
+                    .await;
+                let result = self.invoke(event).await;
+                aws.clear_faults().await;
+                Some(result)
+            }
+            Disturbance::Meddle { by, nth } => {
+                aws.fault(Fault::act("*", "*", &self.actor(by)).nth(nth))
+                    .await;
+                let result = self.invoke(event).await;
+                aws.clear_faults().await;
+                Some(result)
+            }
+        };
+        match result {
+            Some(Err(error)) if error.error_type == "AwsError" => {
+                self.story.push(format!("  -> {error}"));
+                self.look_how_far(asked, &may_end).await
+            }
+            Some(result) => self.take_over(asked, &may_end, result).await,
+            None => {
+                self.story.push("  -> killed".to_owned());
+                self.restore.restart().await;
+                forget_lease(&self.world.aws, self.world.cluster.name()).await;
+                self.look_how_far(asked, &may_end).await
+            }
+        }
+    }
+
+    /// Invokes while the masters' time goes on.
+    async fn invoke(&self, event: Map<String, Value>) -> Result<Value, LambdaError> {
+        let event = Value::Object(event);
+        let options = InvocationOptions::within(INVOCATION);
+        tokio::select! {
+            result = self.restore.invoke_with(event, options) => result,
+            () = self.let_time_pass() => unreachable!("time passes for ever"),
+        }
+    }
+
+    /// Whenever a master has attached its volumes, four minutes pass.
+    async fn let_time_pass(&self) {
+        if !self.world.masters_start {
+            return std::future::pending().await;
+        }
+        self.world.aws.let_masters_start_fast().await;
+    }
+
+    /// Takes over what an event came to, if it may have.
+    async fn take_over(
+        &mut self,
+        asked: &Asked,
+        may_end: &BTreeSet<End>,
+        result: Result<Value, LambdaError>,
+    ) -> Result<(), String> {
+        let told = match &result {
+            Ok(answer) => format!("{} {}", answer["restore_id"], answer["phase"]),
+            Err(error) => error.to_string(),
+        };
+        self.story.push(format!("  -> {told}"));
+        let end = match &result {
+            Ok(answer) => self.end_of(asked, answer)?,
+            Err(error) => {
+                let refusing = may_end.iter().find(|end| refuses(end, error));
+                refusing
+                    .cloned()
+                    .ok_or_else(|| format!("{error}; allowed: {may_end:?}"))?
+            }
+        };
+        if !may_end.contains(&end) {
+            return Err(format!("{end:?}: {told}; allowed: {may_end:?}"));
+        }
+        let changes = !matches!(end, End::DoneBefore | End::UndoneBefore | End::Refused(_));
+        if !changes {
+            let writes = self.world.aws.writes().await;
+            let writes = writes.iter().filter(|call| call.service != "dynamodb");
+            let writes: Vec<_> = writes.map(|call| &call.operation).collect();
+            if !writes.is_empty() {
+                return Err(format!("{end:?} and yet it wrote: {writes:?}"));
+            }
+        }
+        match (end, result) {
+            (End::NewRestore, Ok(answer)) => {
+                let id = answer["restore_id"].as_str().unwrap_or_default();
+                self.model.begin(id.to_owned(), asked);
+                self.bring(&answer).await
+            }
+            (End::Done, Ok(answer)) => self.bring(&answer).await,
+            (End::Undone, Ok(_)) => {
+                self.model.put_back();
+                Ok(())
+            }
+            (End::Refused(_), Err(error)) if error.error_type == "RestoreInProgress" => {
+                self.model.undo_is_under_way(asked);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn bring(&mut self, answer: &Value) -> Result<(), String> {
+        let now = self.world.aws.clock().await;
+        let incoming = answered_volumes(answer);
+        let newest = self.model.newest().expect("it was begun");
+        let members: BTreeSet<_> = incoming.keys().collect();
+        if members != newest.outgoing.keys().collect() {
+            return Err(format!("it is of {members:?}"));
+        }
+        if let Some(before) = &newest.incoming
+            && *before != incoming
+            && !before.values().any(|id| self.model.lost.contains(id))
+        {
+            return Err(format!(
+                "it brought {before:?} before, and now {incoming:?}"
+            ));
+        }
+        self.model.bring(incoming, now);
+        Ok(())
+    }
+
+    /// What an answer says that it came to.
+    fn end_of(&self, asked: &Asked, answer: &Value) -> Result<End, String> {
+        let newest = self.model.newest();
+        let is_newest = newest.is_some_and(|newest| answer["restore_id"] == newest.id.as_str());
+        let state = newest.map(|newest| &newest.state);
+        let end = match (answer["phase"].as_str(), asked.deed) {
+            (Some("done"), Deed::Restore) if !is_newest => End::NewRestore,
+            (Some("done"), Deed::Restore | Deed::Redo) if state == Some(&State::Done) => {
+                End::DoneBefore
+            }
+            (Some("done"), Deed::Restore | Deed::Redo) => End::Done,
+            (Some("undone"), Deed::Undo) if state == Some(&State::Undone) => End::UndoneBefore,
+            (Some("undone"), Deed::Undo) => End::Undone,
+            _ => return Err(format!("an answer that is no end: {answer}")),
+        };
+        if end != End::NewRestore && !is_newest {
+            return Err(format!("it answered of another restore: {answer}"));
+        }
+        Ok(end)
+    }
+
+    /// After an interruption: what the product says of itself, if that may be.
+    async fn look_how_far(&mut self, asked: &Asked, may_end: &BTreeSet<End>) -> Result<(), String> {
+        let of_cluster = |action: &str| {
+            let event = json!({"cluster": self.world.cluster.name(), "action": action});
+            event.as_object().expect("an object").clone()
+        };
+        let history = self.invoke(of_cluster("history")).await;
+        let history = history.map_err(|error| format!("history: {error}"))?;
+        let restores = history["restores"].as_array().cloned().unwrap_or_default();
+        let before = self.model.restores.len();
+        let is_new = restores.len() == before + 1;
+        if !is_new && restores.len() != before {
+            return Err(format!("there were {before} restores, and now {history}"));
+        }
+        let Some(newest) = restores.first() else {
+            return Ok(());
+        };
+        if is_new {
+            if !may_end.contains(&End::NewRestore) {
+                return Err(format!("a new restore, though allowed is {may_end:?}"));
+            }
+            let id = newest["restore_id"].as_str().unwrap_or_default().to_owned();
+            self.model.begin(id, asked);
+        }
+        let phase = newest["phase"].as_str().unwrap_or_default();
+        self.story.push(format!(
+            "  -> interrupted: {} {phase}",
+            newest["restore_id"]
+        ));
+        let state = self.model.newest().map(|newest| newest.state.clone());
+        match (phase, state) {
+            ("done", Some(State::Done)) | ("undone", Some(State::Undone)) => {}
+            ("done", _) => {
+                let status = self.invoke(of_cluster("status")).await;
+                let status = status.map_err(|error| format!("status: {error}"))?;
+                self.bring(&status).await?;
+            }
+            ("undone", _) => self.model.put_back(),
+            _ => self.model.interrupted(asked.deed),
+        }
+        Ok(())
+    }
+
+    async fn next_morning(&self) {
+        let aws = &self.world.aws;
+        let morning = e2e::story::next_morning(aws.clock().await);
+        aws.set_clock(morning).await;
+    }
+
+    async fn lose(&mut self, in_service: bool, nth: usize) -> Result<(), String> {
+        let serving: BTreeSet<VolumeId> =
+            self.model.in_service.values().flatten().cloned().collect();
+        let volumes: Vec<VolumeId> = if in_service {
+            serving.into_iter().collect()
+        } else {
+            let all = volumes(&self.world.aws).await.into_iter();
+            let roots: BTreeSet<_> = self
+                .world
+                .cluster
+                .masters
+                .iter()
+                .map(|master| &master.root_volume)
+                .collect();
+            all.filter(|(id, volume)| {
+                let is_root =
+                    roots.contains(id) || volume.snapshot.is_none() && !self.is_seeded(id);
+                !is_root && !serving.contains(id)
+            })
+            .map(|(id, _)| id)
+            .collect()
+        };
+        if let Some(volume) = volumes.get(nth % volumes.len().max(1)) {
+            let volume = volume.clone();
+            self.lose_volume(&volume).await;
+        }
+        Ok(())
+    }
+
+    fn is_seeded(&self, id: &VolumeId) -> bool {
+        self.world
+            .cluster
+            .volumes
+            .values()
+            .any(|seeded| seeded == id)
+    }
+
+    async fn lose_volume(&mut self, volume: &VolumeId) {
+        self.story.push(format!("  {volume} is lost"));
+        self.world
+            .cluster
+            .lose_volume(&self.world.aws, volume)
+            .await;
+        self.model.lose(volume);
+    }
+
+    fn actor(&self, by: Meddler) -> Actor {
+        match by {
+            Meddler::Kops => Actor::kops_update(&self.world.cluster, false),
+            Meddler::Cleaner => Actor::tag_cleaner(),
+            Meddler::Terraform => Actor::terraform_apply(&self.world.cluster),
+        }
+    }
+
+    async fn meddle(&mut self, by: Meddler) {
+        self.world.aws.act(&self.actor(by)).await;
+        if by == Meddler::Terraform {
+            self.model.tag_again(&self.world.seeded());
+        }
+    }
+
+    /// What a person does whom `MemberDuplicated` told to.
+    async fn untag_what_somebody_tagged(&mut self) {
+        for id in std::mem::take(&mut self.model.tagged_again).into_values() {
+            let keys = volumes(&self.world.aws).await[&id].tags.clone().into_keys();
+            let off = Map::from_iter(keys.map(|key| (key, Value::Null)));
+            self.world.aws.set_volume(&id, json!({"tags": off})).await;
+        }
+    }
+
+    async fn look(&self) -> Result<(), String> {
+        self.world.aws.clear_calls().await;
+        for action in ["history", "list", "status"] {
+            let event = json!({"cluster": self.world.cluster.name(), "action": action});
+            let answer = self.restore.invoke(event).await;
+            let is_none_yet = action == "status" && self.model.newest().is_none();
+            match answer {
+                Err(error) if is_none_yet && error.error_type == "RestoreNotFound" => {}
+                Ok(_) if !is_none_yet => {}
+                other => return Err(format!("{action}: {other:?}")),
+            }
+        }
+        match self.world.aws.writes().await.first() {
+            Some(write) => Err(format!("a look wrote: {}", write.operation)),
+            None => Ok(()),
+        }
+    }
+
+    /// What must be so after every move.
+    async fn verify(&mut self) -> Result<(), String> {
+        let (_, violations) = self.world.aws.candidate_violations().await;
+        if !violations.is_empty() {
+            return Err(format!("two volumes for a member: {violations:#?}"));
+        }
+        let suspended = suspended_groups(&self.world.aws, &self.world.cluster).await;
+        if self.model.unfinished().is_some() {
+            return self.suspension_is_told(&suspended).await;
+        }
+        if !suspended.is_empty() {
+            return Err(format!(
+                "nothing is under way, and {suspended:?} are suspended"
+            ));
+        }
+        let found = found_by_masters(&self.world.aws, &self.world.cluster).await;
+        let expected = self.model.should_be_found();
+        if found != expected {
+            return Err(format!(
+                "masters find {found:?}, and should find {expected:?}"
+            ));
+        }
+        self.resumptions_were_right().await?;
+        self.found_before = expected;
+        Ok(())
+    }
+
+    async fn suspension_is_told(&self, suspended: &BTreeSet<String>) -> Result<(), String> {
+        if suspended.is_empty() {
+            return Ok(());
+        }
+        let event = json!({"cluster": self.world.cluster.name(), "action": "status"});
+        let status = self.restore.invoke(event).await;
+        let status = status.map_err(|error| format!("status: {error}"))?;
+        let told = status["masters"]["suspended"].as_array().cloned();
+        let told: BTreeSet<String> = told
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect();
+        if told == *suspended {
+            Ok(())
+        } else {
+            Err(format!(
+                "suspended are {suspended:?}, and status tells {told:?}"
+            ))
+        }
+    }
+
+    /// Whenever launches were resumed, masters found one volume for each member: all as before, or all
+    /// of the restore that is the newest now.
+    async fn resumptions_were_right(&mut self) -> Result<(), String> {
+        let resumptions = self.world.aws.resumptions().await;
+        let new = &resumptions[self.resumptions_seen.min(resumptions.len())..];
+        for resumption in new {
+            let mut found = BTreeMap::<String, BTreeSet<VolumeId>>::new();
+            let of_cluster = resumption
+                .found
+                .iter()
+                .filter(|found| found.cluster == self.world.cluster.name());
+            for place in of_cluster {
+                let key = format!("{}/{}", place.etcd_cluster, place.member);
+                found
+                    .entry(key)
+                    .or_default()
+                    .extend(place.volumes.iter().cloned());
+            }
+            let scope: BTreeSet<&String> = self
+                .model
+                .newest()
+                .map_or_else(BTreeSet::new, |newest| newest.outgoing.keys().collect());
+            let came = |member: &&&String| found.get(**member) != self.found_before.get(**member);
+            let coming = scope.iter().filter(came).count();
+            let is_one_each = found.values().all(|volumes| volumes.len() == 1);
+            if !is_one_each || coming != 0 && coming != scope.len() {
+                return Err(format!(
+                    "{} was resumed when masters found {found:?}; before: {:?}",
+                    resumption.group, self.found_before
+                ));
+            }
+        }
+        self.resumptions_seen = resumptions.len();
+        Ok(())
+    }
+}
+
+fn refuses(end: &End, error: &LambdaError) -> bool {
+    match end {
+        End::Refused(names) | End::Failed(names) => names.contains(&error.error_type.as_str()),
+        _ => false,
+    }
+}
