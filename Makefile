@@ -43,6 +43,11 @@ test: lint build test-template test-rust test-emulated-aws ## Run every check an
 test-long: venv build $(POLICIES) ## Prove privileges, play random sequences of restores, restore every fleet that kops makes
 	cargo test --locked --workspace --test restore_random --test restore_fleets --test privileges -- --nocapture
 
+.PHONY: bench
+bench: venv ## Measure the release binaries beside what users would take instead (a release build, then minutes)
+	cargo build --release --locked --package audit --package converge --package restore --package bench
+	$(TARGET_DIR)/release/bench --python $(PYTHON)
+
 .PHONY: judge
 judge: venv build ## Let Terraform judge converge (needs terraform and its AWS provider)
 	@$(TARGET_DIR)/debug/terraform-judge

@@ -1,0 +1,82 @@
+//! `make bench`: the release binaries and what users would take instead, on the same work, in turn.
+//!
+//! Prints a table and writes JSON; ends with 1 when a target is missed. `--quick` leaves out what takes
+//! minutes.
+
+mod audits;
+mod converges;
+mod report;
+mod sizes;
+mod starts;
+
+use std::path::{Path, PathBuf};
+
+use report::Report;
+
+/// What is asked on the command line.
+#[derive(Debug)]
+struct Options {
+    quick: bool,
+    json: PathBuf,
+    python: PathBuf,
+    custodian: Option<PathBuf>,
+}
+
+impl Options {
+    /// # Errors
+    ///
+    /// What isn't understood.
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            quick: false,
+            json: "target/bench.json".into(),
+            python: ".venv/bin/python".into(),
+            custodian: None,
+        };
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--quick" => options.quick = true,
+                "--json" => options.json = value()?.into(),
+                "--python" => options.python = value()?.into(),
+                "--custodian" => options.custodian = Some(value()?.into()),
+                _ => return Err(format!("{argument} is unknown")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A release binary beside this one.
+fn binary(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("the running binary has a path");
+    this.parent().expect("a binary lies in a folder").join(name)
+}
+
+fn peer(name: &str) -> String {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+    peers.join(name).display().to_string()
+}
+
+#[tokio::main]
+async fn main() {
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("{problem}");
+            std::process::exit(2);
+        }
+    };
+    let mut report = Report::new();
+    starts::measure(&options, &mut report).await;
+    audits::measure(&options, &mut report).await;
+    converges::measure(&mut report).await;
+    sizes::measure(&options, &mut report);
+    println!("{report}");
+    let json = serde_json::to_string_pretty(&report).expect("a report is JSON");
+    std::fs::write(&options.json, json + "\n")
+        .unwrap_or_else(|error| panic!("{}: {error}", options.json.display()));
+    if report.misses() > 0 {
+        std::process::exit(1);
+    }
+}

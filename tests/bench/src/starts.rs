@@ -1,0 +1,56 @@
+//! From a process's start to its first question for an event: what a cold start costs of its own.
+
+use bench::{RuntimeApi, Started};
+
+use crate::report::{Report, Row, Target, median, mib, ms};
+use crate::{Options, binary, peer};
+
+const RUNS: usize = 15;
+
+/// Median milliseconds and MiB.
+async fn start(program: &str, arguments: &[&str], runs: usize) -> (f64, f64) {
+    let (mut walls, mut peaks) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let runtime = RuntimeApi::start(None).await;
+        let process = Started::new(program, arguments, &runtime.variables());
+        let asked = async { (runtime.first_next().await, ()) };
+        let (taken, ()) = process.until(asked).await;
+        walls.push(ms(taken.wall));
+        peaks.push(mib(taken.peak_kib));
+    }
+    (median(walls), median(peaks))
+}
+
+/// Starts every function, hello world and Python.
+pub async fn measure(options: &Options, report: &mut Report) {
+    let program = |name: &str| binary(name).display().to_string();
+    let (hello, _) = start(&program("bench-hello"), &[], RUNS).await;
+    let python = options.python.display().to_string();
+    let (python, _) = start(&python, &[&peer("handler.py")], 3).await;
+    for name in ["converge", "audit", "restore", "verify"] {
+        if !binary(name).exists() {
+            continue;
+        }
+        let (ours, peak) = start(&program(name), &[], RUNS).await;
+        let work = format!("{name}: process start to first `next`");
+        for (peer, value, target) in [
+            ("hello world", hello, 2.0),
+            ("Python with boto3", python, 0.02),
+        ] {
+            report.add(Row {
+                work: work.clone(),
+                measure: "wall, ms",
+                ours,
+                peer: Some((peer.to_owned(), value)),
+                target: Some(Target::Ratio(target)),
+            });
+        }
+        report.add(Row {
+            work,
+            measure: "peak memory, MiB",
+            ours: peak,
+            peer: None,
+            target: None,
+        });
+    }
+}
