@@ -347,11 +347,20 @@ proptest! {
 }
 
 impl World {
-    /// Whether a newer snapshot carries the member's name, whosever it is.
+    /// Whether a newer snapshot carries the member's name, or none but is of a volume that tells which
+    /// member it is; whosever it is.
     fn has_newer(&self, name: &str, than: &Snapshot) -> bool {
+        let of_member: Vec<_> = all_volumes()
+            .into_iter()
+            .filter(|volume| volume.tags.get("Name").map(String::as_str) == Some(name))
+            .map(|volume| volume.id)
+            .filter(|id| self.inventory.volumes.iter().any(|of| of.id == *id))
+            .collect();
         let mut snapshots = self.inventory.snapshots.iter();
-        snapshots.any(|of| {
-            of.tags.get("Name").map(String::as_str) == Some(name) && of.started > than.started
+        snapshots.any(|of| match of.tags.get("Name") {
+            _ if of.started <= than.started => false,
+            Some(named) => named == name,
+            None => of_member.contains(&of.volume_id),
         })
     }
 }
