@@ -9,6 +9,8 @@ from moto.sns.models import SNSBackend
 from .patching import wrap
 
 SUBJECT_LENGTH_MAX = 100
+# Attributes count among it, which moto passes over.
+MESSAGE_BYTES_MAX = 256 * 1024
 
 
 class PublishedMessages:
@@ -36,13 +38,17 @@ def _checked_and_kept(moto_publish: Any) -> Any:
         _check_subject(subject)
         if not message:
             raise SNSInvalidParameter("Invalid parameter: Empty message")
-        attributes = _plain_attributes(kwargs.get("message_attributes") or {})
+        given = kwargs.get("message_attributes") or {}
+        attributes = _plain_attributes(given)
+        _check_size(message, given)
+        by_protocol = _by_protocol(message) if kwargs.get("message_structure") == "json" else None
         message_id = moto_publish(self, message, arn, *args, **kwargs)
         messages.add(
             {
                 "topic_arn": arn,
                 "subject": subject,
-                "message": message,
+                "message": by_protocol["default"] if by_protocol else message,
+                "by_protocol": by_protocol,
                 "attributes": attributes,
                 "message_id": message_id,
             }
@@ -59,6 +65,32 @@ def _check_subject(subject: str | None) -> None:
     printable = subject.isascii() and subject.isprintable()
     if not printable or not subject or subject[0] == " " or len(subject) > SUBJECT_LENGTH_MAX:
         raise SNSInvalidParameter("Invalid parameter: Subject")
+
+
+def _check_size(message: str, attributes: dict[str, dict[str, str]]) -> None:
+    parts = [message]
+    for name, attribute in attributes.items():
+        parts += [name, attribute["Type"], attribute["Value"]]
+    if sum(len(part.encode()) for part in parts) > MESSAGE_BYTES_MAX:
+        raise SNSInvalidParameter("Invalid parameter: Message too long")
+
+
+def _by_protocol(message: str) -> dict[str, str]:
+    """What each protocol's subscribers get, all that aren't named the default."""
+    try:
+        texts = json.loads(message)
+    except ValueError:
+        texts = None
+    if not isinstance(texts, dict):
+        raise SNSInvalidParameter(
+            "Invalid parameter: Message Structure - JSON message body failed to parse"
+        )
+    if not isinstance(texts.get("default"), str):
+        raise SNSInvalidParameter(
+            "Invalid parameter: Message Structure - No default entry in JSON message body"
+        )
+    # Anything but a string is ignored.
+    return {protocol: text for protocol, text in texts.items() if isinstance(text, str)}
 
 
 def _plain_attributes(attributes: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 //! because a test can do nothing else about it.
 
 pub mod candidates;
+pub mod chat;
 pub mod emulated_aws;
 pub mod fleet;
 pub mod kops_fleets;
@@ -14,6 +15,7 @@ pub mod restore_bed;
 pub mod restores;
 pub mod story;
 
+pub use chat::shown_in_chat;
 pub use emulated_aws::{
     Actor, Call, Denied, EmulatedAws, Fault, Found, MasterDid, MasterEvent, Message, MountedBy,
     Outcome, REGION, RESTORES_TABLE, Resumption, Used, Violation,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_dlm::types::ResourceTypeValues;
 use e2e::{
     BackedUpFleet, EmulatedAws, Fault, Function, InvocationOptions, Outcome, backed_up_fleet,
+    shown_in_chat,
 };
 use etcd_backup_core::ids::{SnapshotId, VolumeId};
 use serde_json::{Value, json};
@@ -382,6 +383,49 @@ async fn every_page_is_read_and_none_may_be_missing() {
     );
     assert!(error.message.contains(&request_id), "{}", error.message);
     assert!(fleet.aws.messages().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_chat_channel_is_told_the_same_and_people_still_get_the_text() {
+    let fleet = backed_up_fleet(2).await;
+    let volume = fleet.cluster.volume("main/a").clone();
+    fleet.aws.plant(&volume, Outcome::Missing, 1).await;
+    fleet.next_morning().await;
+    let links = [
+        ("ALERT_TOPIC_ARN", fleet.topic_arn.as_str()),
+        ("DASHBOARD_NAME", "etcd-backup-eu-west-2"),
+        ("RESTORE_FUNCTION", "etcd-backup-restore"),
+    ];
+    let by_text = Function::start(&fleet.aws, "audit", &links).await;
+    let variables = [links.as_slice(), &[("ALERT_FORMAT", "chat")]].concat();
+    let by_chat = Function::start(&fleet.aws, "audit", &variables).await;
+    let answer = invoke(&fleet, &by_text).await;
+    assert_eq!(invoke(&fleet, &by_chat).await["alerted"], true);
+
+    let messages = fleet.aws.messages().await;
+    let [by_text, by_chat] = &messages[..] else {
+        panic!("{messages:#?}");
+    };
+    assert_eq!(by_text.by_protocol, None);
+    assert_eq!(by_chat.message, by_text.message);
+    assert_eq!(by_chat.subject, by_text.subject);
+    assert_eq!(by_chat.attributes, by_text.attributes);
+    let shown = shown_in_chat(by_chat);
+    let content = shown["content"].to_string();
+    let finding = answer["findings"][0]["message"].as_str().unwrap();
+    for told in [
+        finding,
+        "docs/reference/findings.md#snapshot_missing",
+        "region=eu-west-2#dashboards/dashboard/etcd-backup-eu-west-2",
+        "--function-name etcd-backup-restore",
+    ] {
+        assert!(content.contains(told), "{told}: {content}");
+        assert!(
+            by_text.message.contains(told),
+            "{told}: {}",
+            by_text.message
+        );
+    }
 }
 
 #[tokio::test]

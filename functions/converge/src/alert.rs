@@ -1,66 +1,42 @@
 //! What people are told when DLM gives up on a policy.
 
-use etcd_backup_core::aws::{Alert, AlertAttribute};
+use std::collections::BTreeMap;
+
+use etcd_backup_core::alert::{self, Alert, AlertAttribute, BODY_BYTES_MAX, Links, Notification};
 use etcd_backup_core::deployment::Deployment;
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::settings::Settings;
 
 use crate::answer::{Answer, Outcome};
 use crate::event::PolicyError;
 
 /// The finding by which subscribers know it.
 const KIND: &str = "policy_not_enabled";
-/// SNS refuses longer subjects.
-const SUBJECT_MAX: usize = 100;
+const SEVERITY: &str = "critical";
+/// The event's type, which custom actions of a channel may ask for.
+const EVENT_TYPE: &str = "etcd-backup-policy-error";
 
 /// The alert: which policy, why, what converge did about it, and what to do.
 pub fn alert(
     error: &PolicyError,
     converged: &Result<Answer, Diagnostic>,
+    settings: &Settings,
     deployment: &Deployment,
 ) -> Alert {
-    let Deployment {
-        region, account, ..
-    } = deployment;
-    let policy = name(error);
-    let subject = format!("CRITICAL: DLM stopped making etcd snapshots: {policy} in {region}");
-    let since = error
-        .time
-        .as_deref()
-        .map(|time| format!(" at {time}"))
-        .unwrap_or_default();
-    let cause = error.cause.as_deref().unwrap_or("(the event names none)");
-    let body = format!(
-        "DLM put {policy} into the state ERROR{since}. While it is in it, the policy neither makes \
-         nor deletes snapshots.\n\n\
-         Account: {account}\nRegion:  {region}\nCause:   {cause}\n\n\
-         {}\n\n\
-         What to do:\n\
-         1. Remove the cause above if it is not among what converge changed: a service control \
-         policy or a permissions boundary that keeps the role from EC2, a KMS key that the role may \
-         not use, the Region's limit of snapshots.\n\
-         2. See what DLM says now: aws dlm get-lifecycle-policy --region {region} --policy-id {}\n\
-         3. After the next run, see in the audit's answer whether it left snapshots.\n",
-        outcome(error, converged),
-        error.policy_id.as_deref().unwrap_or("<policy id>"),
-    );
-    Alert {
-        subject: subject
-            .chars()
-            .map(|character| {
-                if character.is_ascii_graphic() {
-                    character
-                } else {
-                    ' '
-                }
-            })
-            .take(SUBJECT_MAX)
-            .collect(),
-        body,
+    let links = Links {
+        settings,
+        deployment,
+    };
+    let alert = Alert {
+        subject: subject(error, deployment),
+        body: body(error, converged, &links),
+        chat: Some(notification(error, converged, &links)),
         attributes: vec![
-            ("severity", AlertAttribute::Text("critical".to_owned())),
+            ("severity", AlertAttribute::Text(SEVERITY.to_owned())),
             ("kinds", AlertAttribute::List(vec![KIND.to_owned()])),
         ],
-    }
+    };
+    alert.in_format(settings.alert_format)
 }
 
 /// The warning where there is no topic to publish to.
@@ -70,6 +46,102 @@ pub fn nobody_told(error: &PolicyError) -> String {
         name(error),
         error.cause.as_deref().unwrap_or("no cause given"),
     )
+}
+
+fn subject(error: &PolicyError, deployment: &Deployment) -> String {
+    alert::subject(&format!(
+        "CRITICAL: DLM stopped making etcd snapshots: {} in {}",
+        name(error),
+        deployment.region
+    ))
+}
+
+fn body(error: &PolicyError, converged: &Result<Answer, Diagnostic>, links: &Links) -> String {
+    let Deployment {
+        region, account, ..
+    } = links.deployment;
+    let steps = next_steps(error, links);
+    let numbered: Vec<String> = (1..)
+        .zip(steps)
+        .map(|(number, step)| format!("{number}. {step}\n"))
+        .collect();
+    let body = format!(
+        "{}\n\n\
+         Account: {account}\nRegion:  {region}\nCause:   {}\n\n\
+         {}\n\n\
+         What to do:\n{}\nMore: {}\n",
+        happened(error),
+        cause(error),
+        outcome(error, converged),
+        numbered.concat(),
+        links.finding(KIND),
+    );
+    // Each character takes 6 bytes at most.
+    alert::chat::cut(&body, BODY_BYTES_MAX / 6)
+}
+
+fn notification(
+    error: &PolicyError,
+    converged: &Result<Answer, Diagnostic>,
+    links: &Links,
+) -> Notification {
+    let deployment = links.deployment;
+    let policies = error.policy_id.iter().cloned();
+    let context = [
+        ("account", deployment.account.clone()),
+        ("region", deployment.region.clone()),
+        ("severity", SEVERITY.to_owned()),
+    ];
+    Notification {
+        title: subject(error, deployment),
+        description: format!(
+            "{}\nCause: {}\n\n{}\n\n{}",
+            happened(error),
+            alert::chat::cut(&cause(error), 1_000),
+            alert::chat::cut(&outcome(error, converged), 3_000),
+            links.finding(KIND),
+        ),
+        next_steps: next_steps(error, links),
+        keywords: vec![SEVERITY.to_owned(), KIND.to_owned()],
+        thread_id: None,
+        event_type: EVENT_TYPE,
+        related_resources: policies.collect(),
+        additional_context: BTreeMap::from(context),
+    }
+}
+
+fn happened(error: &PolicyError) -> String {
+    let since = error.time.as_deref();
+    let since = since.map(|time| format!(" at {time}")).unwrap_or_default();
+    format!(
+        "DLM put {} into the state ERROR{since}. While it is in it, the policy neither makes nor deletes \
+         snapshots.",
+        name(error)
+    )
+}
+
+fn cause(error: &PolicyError) -> String {
+    let cause = error.cause.as_deref();
+    cause.unwrap_or("(the event names none)").to_owned()
+}
+
+/// Each is short enough for a chat channel.
+fn next_steps(error: &PolicyError, links: &Links) -> Vec<String> {
+    let dashboard = links.dashboard();
+    let steps = [
+        "Remove the cause if it is not among what converge changed: a service control policy or a \
+         permissions boundary that keeps the role from EC2, a KMS key that the role may not use, the \
+         Region's limit of snapshots."
+            .to_owned(),
+        format!(
+            "See what DLM says now: aws dlm get-lifecycle-policy --region {} --policy-id {}",
+            links.deployment.region,
+            error.policy_id.as_deref().unwrap_or("POLICY_ID"),
+        ),
+        "After the next run, see in the audit's answer whether it left snapshots.".to_owned(),
+    ];
+    let dashboard = dashboard.map(|address| format!("Look at the dashboard: {address}"));
+    steps.into_iter().chain(dashboard).collect()
 }
 
 fn outcome(error: &PolicyError, converged: &Result<Answer, Diagnostic>) -> String {

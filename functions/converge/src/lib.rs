@@ -190,7 +190,10 @@ async fn tell(
         return converged.map(|answer| answer.warning(alert::nobody_told(error)));
     };
     let published = aws
-        .publish(topic_arn, &alert::alert(error, &converged, deployment))
+        .publish(
+            topic_arn,
+            &alert::alert(error, &converged, settings, deployment),
+        )
         .await;
     let answer = converged?;
     published?;

@@ -16,8 +16,6 @@ use sha2::{Digest, Sha256};
 ///
 /// Source: Amazon EBS user guide, "Initialize Amazon EBS volumes".
 const INITIALIZATION_RATES_MIB_S: std::ops::RangeInclusive<i32> = 100..=300;
-/// The longest DNS name.
-const CLUSTER_NAME_LENGTH_MAX: usize = 253;
 
 /// An event. What is serialized of it are its options: what makes two events the same.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -218,7 +216,7 @@ impl Request {
                 "\"cluster\" is empty: name the cluster, like k8s.mycompany.tld".to_owned(),
             );
         }
-        if !is_dns_name(name) {
+        if !self.cluster.is_dns_name() {
             return Some(format!(
                 "\"cluster\" is {name:?}, which is no DNS name: name one cluster as kops does, like \
                  k8s.mycompany.tld"
@@ -338,17 +336,6 @@ impl Request {
             restore_id: None,
         }
     }
-}
-
-/// Letters, digits, dots, hyphens and underscores: none of them means anything to a filter of EC2's.
-fn is_dns_name(name: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    let is_outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    name.len() <= CLUSTER_NAME_LENGTH_MAX
-        && name.chars().all(is_inner)
-        && is_outer(name.chars().next())
-        && is_outer(name.chars().next_back())
-        && !name.contains("..")
 }
 
 impl VolumeOption {

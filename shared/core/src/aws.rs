@@ -10,6 +10,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::Tags;
+use crate::alert::Alert;
 use crate::ids::{ClusterName, GroupName, InstanceId, RestoreId, SnapshotId, VolumeId, ZoneName};
 use crate::snapshot::Snapshot;
 use crate::volume::{Performance, Volume};
@@ -242,26 +243,6 @@ pub struct TaggedMaster {
 pub trait AllMasters {
     /// The instances with a master's role, terminated ones too as long as EC2 shows them.
     async fn all_masters(&self) -> Result<Vec<TaggedMaster>, AwsError>;
-}
-
-/// An attribute of an alert, for subscribers' filter policies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AlertAttribute {
-    /// One string.
-    Text(String),
-    /// Several strings; a filter policy matches on any.
-    List(Vec<String>),
-}
-
-/// One SNS message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alert {
-    /// At most 100 ASCII characters, no line break.
-    pub subject: String,
-    /// Under 256 KiB.
-    pub body: String,
-    /// By name.
-    pub attributes: Vec<(&'static str, AlertAttribute)>,
 }
 
 /// Answering CloudFormation.

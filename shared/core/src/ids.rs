@@ -80,6 +80,24 @@ string_id!(
     RestoreId
 );
 
+/// A DNS name's length, RFC 1035.
+const CLUSTER_NAME_LENGTH_MAX: usize = 253;
+
+impl ClusterName {
+    /// Whether it is a name as kops takes one: letters, digits, dots, hyphens and underscores, none of
+    /// which means anything to a filter of EC2's, or to a shell.
+    pub fn is_dns_name(&self) -> bool {
+        let name = self.as_str();
+        let is_inner = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        let is_outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        name.len() <= CLUSTER_NAME_LENGTH_MAX
+            && name.chars().all(is_inner)
+            && is_outer(name.chars().next())
+            && is_outer(name.chars().next_back())
+            && !name.contains("..")
+    }
+}
+
 const RESTORE_PREFIX: &str = "r-";
 const UNDO_PREFIX: &str = "u-";
 

@@ -5,6 +5,7 @@
 //! Everything here is synchronous and pure. The clock, the environment and AWS are read elsewhere
 //! and handed in; [`aws`] holds the traits behind which AWS stands.
 
+pub mod alert;
 pub mod aws;
 pub mod deployment;
 pub mod diagnostic;

@@ -110,6 +110,12 @@ pub struct Settings {
     pub alert_min_severity: Severity,
     /// `ALERT_FORMAT`: how alerts are written.
     pub alert_format: AlertFormat,
+    /// `DASHBOARD_NAME`: the CloudWatch dashboard that alerts link to.
+    pub dashboard_name: Option<String>,
+    /// `RESTORE_FUNCTION`: the name of the restore function, for the commands in alerts.
+    pub restore_function: Option<String>,
+    /// `DOCUMENTATION_URL`: where the pages of the folder `docs` can be read, without a `/` at its end.
+    pub documentation_url: Option<String>,
     /// `RESTORES_TABLE`: the name of the DynamoDB table that holds the records of restores.
     pub restores_table: Option<String>,
     /// `PERMISSIONS_BOUNDARY`: what bounds the role that converge makes.
@@ -222,6 +228,25 @@ impl Settings {
                 "text",
                 "text or chat",
                 values::alert_format,
+            )?,
+            dashboard_name: variables.parsed(
+                "DASHBOARD_NAME",
+                "",
+                "the name of a CloudWatch dashboard (1 to 255 letters, digits, - or _), or nothing",
+                |text| values::resource_name(text, 255),
+            )?,
+            restore_function: variables.parsed(
+                "RESTORE_FUNCTION",
+                "",
+                "the name of a Lambda function (1 to 64 letters, digits, - or _), or nothing",
+                |text| values::resource_name(text, 64),
+            )?,
+            documentation_url: variables.parsed(
+                "DOCUMENTATION_URL",
+                "",
+                "an address that begins with https:// (up to 200 letters, digits or any of ._~:/?&=%@+-), or \
+                 nothing",
+                values::documentation_url,
             )?,
             restores_table: variables.parsed(
                 "RESTORES_TABLE",

@@ -1,6 +1,7 @@
 //! What a test may do to its emulated AWS that no AWS request could: move the clock, plant failures,
 //! read the calls and the messages.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -40,8 +41,10 @@ pub struct Message {
     pub topic_arn: String,
     /// What an e-mail subscriber sees first.
     pub subject: Option<String>,
-    /// The body.
+    /// The body that e-mail subscribers get.
     pub message: String,
+    /// What subscribers get by their protocol, where that differs.
+    pub by_protocol: Option<BTreeMap<String, String>>,
     /// Message attributes; a `String.Array` is a JSON array.
     pub attributes: Map<String, Value>,
 }

@@ -11,6 +11,7 @@ from .conftest import REPOSITORY
 TOPIC = {"Fn::If": ["MakesTopic", {"Ref": "AlertTopic"}, {"Ref": "AlertTopicArn"}]}
 DEAD_LETTERS = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
 FUNCTIONS = ("Converge", "Audit", "Restore")
+RESTORE_FUNCTION = {"Ref": "RestoreFunction"}
 RESTORES_TABLE = {"Fn::If": ["MakesRestoresTable", {"Ref": "RestoreRecords"}, {"Ref": "RestoresTable"}]}
 
 
@@ -148,14 +149,17 @@ def test_functions_have_every_setting(resources: dict[str, Any]) -> None:
     settings = (REPOSITORY / "shared/core/src/settings.rs").read_text()
     names = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', settings))
     assert "ALERT_TOPIC_ARN" in names
+    (dashboard,) = of_type(resources, "AWS::CloudWatch::Dashboard").values()
     for name in FUNCTIONS:
         function = resources[f"{name}Function"]["Properties"]
-        # converge has nothing to do with restores, and the table is made after it has run; no function
-        # writes alerts otherwise yet.
-        unneeded = {"ALERT_FORMAT"} | ({"RESTORES_TABLE"} if name == "Converge" else set())
+        # converge has nothing to do with restores, and the table is made after it has run.
+        unneeded = {"RESTORES_TABLE"} if name == "Converge" else set()
+        unneeded |= {"RESTORE_FUNCTION"} if name != "Audit" else set()
         variables = function["Environment"]["Variables"]
         assert variables.keys() == names - unneeded
         assert variables.get("RESTORES_TABLE", RESTORES_TABLE) == RESTORES_TABLE
+        assert variables.get("RESTORE_FUNCTION", RESTORE_FUNCTION) == RESTORE_FUNCTION
+        assert variables["DASHBOARD_NAME"] == dashboard["DashboardName"]
         assert function["Runtime"] == "provided.al2023"
         assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}

@@ -1,7 +1,7 @@
 //! Lifecycle Manager's word that it gave up on a policy: repaired and told, or none of our business.
 
 use aws_sdk_dlm::types::ResourceTypeValues;
-use e2e::{Kops, Style};
+use e2e::{Kops, Style, shown_in_chat};
 
 use super::*;
 
@@ -126,6 +126,39 @@ async fn a_policy_in_error_is_repaired_and_told() {
         messages[0].message
     );
     assert_eq!(messages[0].attributes["severity"], "critical");
+}
+
+#[tokio::test]
+async fn a_chat_channel_is_told_of_a_policy_in_error() {
+    let aws = EmulatedAws::start().await;
+    let topic_arn = aws.create_topic("alerts").await;
+    let variables = [
+        ("ALERT_TOPIC_ARN", topic_arn.as_str()),
+        ("ALERT_FORMAT", "chat"),
+        ("DASHBOARD_NAME", "etcd-backup-eu-west-2"),
+    ];
+    let converge = Function::start(&aws, "converge", &variables).await;
+    let made = invoke(&converge, json!({})).await;
+    let id = made["policy_id"].as_str().unwrap();
+    invoke(&converge, gave_up_on(id)).await;
+    let message = aws.messages().await.remove(0);
+    let shown = shown_in_chat(&message);
+    for told in [
+        id,
+        "Role not found",
+        "docs/reference/findings.md#policy_not_enabled",
+        "#dashboards/dashboard/etcd-backup-eu-west-2",
+    ] {
+        assert!(
+            shown["content"].to_string().contains(told),
+            "{told}: {shown}"
+        );
+        assert!(
+            message.message.contains(told),
+            "{told}: {}",
+            message.message
+        );
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ fn without_variables_the_defaults_hold() {
         alert_topic_arn: None,
         alert_min_severity: Warning,
         alert_format: Text,
+        dashboard_name: None,
+        restore_function: None,
+        documentation_url: None,
         restores_table: None,
         permissions_boundary: None,
         volume_initialization_rate_mibps: None,
@@ -58,6 +61,13 @@ fn bad_values_name_variable_value_and_what_is_accepted() {
         ("START_TIME", "6:00"),
         ("RETAIN_COUNT", "0"),
         ("RETAIN_COUNT", "1001"),
+        ("DASHBOARD_NAME", "etcd backup"),
+        (
+            "RESTORE_FUNCTION",
+            "arn:aws:lambda:eu-west-2:123456789012:function:restore",
+        ),
+        ("DOCUMENTATION_URL", "http://example.org"),
+        ("DOCUMENTATION_URL", "https://example.org/<!here>"),
         ("RETAIN_COUNT", "99999999999999999999"),
         ("TARGET_TAGS", ""),
         ("TARGET_TAGS", "k8s.io/role/master"),
@@ -204,6 +214,16 @@ fn what_is_optional_is_taken_where_it_is_given() {
         AlertFormat::Chat
     );
     assert_eq!(with("RESTORES_TABLE", "").unwrap().restores_table, None);
+    let settings = with("DOCUMENTATION_URL", "https://example.org/docs/").unwrap();
+    assert_eq!(
+        settings.documentation_url.as_deref(),
+        Some("https://example.org/docs")
+    );
+    let settings = with("RESTORE_FUNCTION", "etcd-backup-restore").unwrap();
+    assert_eq!(
+        settings.restore_function.as_deref(),
+        Some("etcd-backup-restore")
+    );
     assert_eq!(
         with("VOLUME_INITIALIZATION_RATE", "")
             .unwrap()

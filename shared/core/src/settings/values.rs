@@ -125,6 +125,27 @@ pub(super) fn alert_format(text: &str) -> Option<AlertFormat> {
     }
 }
 
+/// A name of a dashboard or function.
+///
+/// Source: CloudWatch API reference, `PutDashboard`; Lambda API reference, `CreateFunction`.
+pub(super) fn resource_name(text: &str, length_max: usize) -> Option<Option<String>> {
+    let fits = text.len() <= length_max
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    fits.then(|| (!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// It stands in chat messages, so it may hold nothing that they would take for a mention.
+pub(super) fn documentation_url(text: &str) -> Option<Option<String>> {
+    let is_taken = |b: u8| b.is_ascii_alphanumeric() || b"._~:/?&=%@+-".contains(&b);
+    let fits = text.starts_with("https://") && text.len() <= 200 && text.bytes().all(is_taken);
+    match text {
+        "" => Some(None),
+        url => fits.then(|| Some(url.trim_end_matches('/').to_owned())),
+    }
+}
+
 /// Source: DynamoDB developer guide, "Supported data types and naming rules".
 pub(super) fn table_name(text: &str) -> Option<Option<String>> {
     let fits = (3..=255).contains(&text.len())
