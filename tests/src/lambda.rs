@@ -22,6 +22,9 @@ use crate::emulated_aws::{
 pub use crash::CrashPoint;
 use process::Process;
 
+/// Every function there is.
+pub const FUNCTIONS: [&str; 3] = ["converge", "audit", "restore"];
+
 /// What Lambda grants a function to come up.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often something that can't notify is looked at.

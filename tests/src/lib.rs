@@ -22,6 +22,6 @@ pub use emulated_aws::{
 };
 pub use fleet::{Cluster, Kops, Style};
 pub use kops_fleets::{KopsFleet, kops_accounts, kops_fleets};
-pub use lambda::{CrashPoint, FailedStart, Function, InvocationOptions, LambdaError};
+pub use lambda::{CrashPoint, FUNCTIONS, FailedStart, Function, InvocationOptions, LambdaError};
 pub use restore_bed::RestoreBed;
 pub use story::{BackedUpFleet, backed_up_fleet, backed_up_once};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use e2e::candidates::{etcd_manager_candidates, protokube_candidates};
-use e2e::{CrashPoint, EmulatedAws, Fault, Function, InvocationOptions, Kops, Style};
+use e2e::{CrashPoint, EmulatedAws, FUNCTIONS, Fault, Function, InvocationOptions, Kops, Style};
 use serde_json::json;
 
 #[tokio::test]
@@ -94,6 +94,27 @@ async fn a_function_answers_is_killed_and_comes_back() {
     function.restart().await;
     let error = function.invoke(event).await.unwrap_err();
     assert_eq!(error.error_type, "InvalidEvent", "{error}");
+}
+
+#[tokio::test]
+async fn every_function_says_its_version_at_start_and_when_it_is_asked() {
+    let aws = EmulatedAws::start().await;
+    let version = env!("CARGO_PKG_VERSION");
+    for name in FUNCTIONS {
+        let function = Function::start(&aws, name, &[]).await;
+        let answer = function.invoke(json!({"action": "version"})).await.unwrap();
+        let text = format!("{name} {version}");
+        let expected =
+            json!({"action": "version", "function": name, "version": version, "text": text});
+        assert_eq!(answer, expected);
+        let mut logs = function.logs();
+        logs.retain(|c| c != '"');
+        assert!(logs.contains(&format!("version={version}")), "{logs}");
+        let event = json!({"action": "version", "cluster": "k8s.mycompany.tld"});
+        let error = function.invoke(event).await.unwrap_err();
+        assert_eq!(error.error_type, "InvalidEvent", "{error}");
+    }
+    assert!(aws.calls().await.is_empty());
 }
 
 #[tokio::test]

@@ -9,8 +9,7 @@ use serde_json::{Map, Value};
 
 /// The fields of an event that a person writes.
 const FIELDS: &str = "action";
-const ACCEPTED: &str =
-    r#"{} or {"action":"apply"}, {"action":"plan"}, or an event from EventBridge"#;
+const ACCEPTED: &str = r#"{} or {"action":"apply"}, {"action":"plan"}, {"action":"version"}, or an event from EventBridge"#;
 /// Schedules and, of DLM, changes of a policy's state.
 const SOURCES: [&str; 3] = ["aws.events", "aws.scheduler", "aws.dlm"];
 const POLICY_STATE_CHANGE: &str = "DLM Policy State Change";
@@ -82,7 +81,7 @@ fn asked(event: &Map<String, Value>) -> Result<Action, Diagnostic> {
         Some(Value::String(action)) if action == "apply" => Ok(Action::Apply),
         Some(Value::String(action)) if action == "plan" => Ok(Action::Plan),
         Some(other) => Err(Diagnostic::invalid_event(format!(
-            "unknown action {other}; known: apply, plan"
+            "unknown action {other}; known: apply, plan, version"
         ))),
     }
 }
@@ -177,11 +176,11 @@ mod tests {
             ),
             (
                 json!({"action": "delete"}),
-                r#"unknown action "delete"; known: apply, plan"#,
+                r#"unknown action "delete"; known: apply, plan, version"#,
             ),
             (
                 json!({"action": null}),
-                "unknown action null; known: apply, plan",
+                "unknown action null; known: apply, plan, version",
             ),
         ] {
             let error = Request::decode(&event).unwrap_err();

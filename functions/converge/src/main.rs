@@ -9,5 +9,8 @@ use etcd_backup_aws::function::{serve, settings_or_exit};
 async fn main() -> Result<(), lambda_runtime::Error> {
     let settings = settings_or_exit().await;
     let aws = Aws::from_environment().await;
-    serve(|invocation| converge::handle(&aws, &settings, invocation)).await
+    serve(env!("CARGO_BIN_NAME"), |invocation| {
+        converge::handle(&aws, &settings, invocation)
+    })
+    .await
 }

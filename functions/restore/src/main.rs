@@ -7,5 +7,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let settings = function::settings_or_exit().await;
     let table = function::restores_table_or_exit(&settings).await;
     let aws = Aws::from_environment().await;
-    function::serve(|invocation| restore::handle(&aws, &settings, &table, invocation)).await
+    function::serve(env!("CARGO_BIN_NAME"), |invocation| {
+        restore::handle(&aws, &settings, &table, invocation)
+    })
+    .await
 }

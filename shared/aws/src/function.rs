@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcd_backup_core::deployment::Deployment;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::settings::{SettingError, Settings};
+use etcd_backup_core::version::{VERSION, Version};
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;
@@ -102,12 +103,21 @@ async fn post(endpoint: &str, path: &str, body: &str) -> std::io::Result<()> {
     tokio::time::timeout(Duration::from_secs(2), exchange).await?
 }
 
-/// Serves invocations until Lambda stops the process.
+/// What every function answers, and its own.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answered<Answer> {
+    Version(Version),
+    Function(Answer),
+}
+
+/// Serves invocations of the function of this name until Lambda stops the process.
 ///
 /// # Errors
 ///
 /// When the runtime API can't be reached.
 pub async fn serve<Answer, Handling>(
+    name: &'static str,
     handle: impl Fn(Invocation) -> Handling,
 ) -> Result<(), lambda_runtime::Error>
 where
@@ -115,11 +125,16 @@ where
     Handling: Future<Output = Result<Answer, Diagnostic>>,
 {
     lambda_runtime::tracing::init_default_subscriber();
+    tracing::info!(function = name, version = VERSION, "started");
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let answer = match invocation(event) {
+        let answer = match Version::asked(&event.payload, name) {
+            Ok(Some(version)) => Ok(Answered::Version(version)),
             // Boxed: the future of a whole function is too deep for the compiler to lay out inline.
-            Ok(invocation) => Box::pin(handle(invocation)).await,
+            Ok(None) => match invocation(event) {
+                Ok(invocation) => Box::pin(handle(invocation)).await.map(Answered::Function),
+                Err(diagnostic) => Err(diagnostic),
+            },
             Err(diagnostic) => Err(diagnostic),
         };
         answer.map_err(|diagnostic| {

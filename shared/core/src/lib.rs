@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod settings;
 pub mod snapshot;
 pub mod verdict;
+pub mod version;
 pub mod volume;
 
 use std::collections::BTreeMap;
