@@ -17,6 +17,7 @@ use e2e::{
     Style,
 };
 use etcd_backup_core::ids::PolicyId;
+use etcd_backup_core::restore_tags::{ORIGIN_TAGS, TAGS_MAX};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use wiremock::matchers::method;
@@ -343,16 +344,20 @@ async fn instance_policy(aws: &EmulatedAws) {
     create.send().await.unwrap();
 }
 
-/// A volume that has no room for a journal before its tags are taken.
+/// Of two volumes the old one has no room for a whole journal, and the restored one for none at all,
+/// before their tags are taken.
 async fn fill_up_with_tags(aws: &EmulatedAws, cluster: &str) {
     let filters = [
         ("tag-key", "k8s.io/etcd/main"),
         ("tag:KubernetesCluster", cluster),
     ];
-    let volumes = e2e::candidates::volumes_where(aws, &filters).await;
-    let users = (0..40).map(|index| (format!("team/{index}"), Value::from("x")));
-    let tags: serde_json::Map<String, Value> = users.collect();
-    aws.set_volume(&volumes[0], json!({"tags": tags})).await;
+    let filled = &e2e::candidates::volumes_where(aws, &filters).await[0];
+    let carried = e2e::restores::volumes(aws).await[filled].tags.len();
+    let users = carried + ORIGIN_TAGS..TAGS_MAX;
+    let tags: serde_json::Map<String, Value> = users
+        .map(|index| (format!("team/{index}"), Value::from("x")))
+        .collect();
+    aws.set_volume(filled, json!({"tags": tags})).await;
 }
 
 async fn restores(world: &World) -> Result<(), String> {

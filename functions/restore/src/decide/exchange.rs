@@ -144,17 +144,19 @@ impl<'a> Exchange<'a> {
         // What is there already, as after a repetition, is replaced and needs no room.
         let (again, new): (Vec<_>, Vec<_>) =
             journal.into_iter().partition(|(key, _)| is_there(key));
-        let room_before = room(&volume.tags);
         let keys: BTreeSet<String> = was.into_keys().collect();
-        let room_after = room_before + keys.len();
-        let mut new = new.into_iter().take(room_after);
-        let before: Tags = again
-            .into_iter()
-            .chain(new.by_ref().take(room_before))
-            .collect();
-        let mut after: Tags = new.collect();
+        let room_before = room(&volume.tags);
+        let mut new = new.into_iter().take(room_before + keys.len());
+        // The mark comes first, and by it the function is allowed to write the others: where it has no
+        // room before, nothing is written before.
+        let is_marked_before = room_before > 0 || Retirement::is_on(&volume.tags);
+        let (before, mut after): (Tags, Tags) = if is_marked_before {
+            let before = again.into_iter().chain(new.by_ref().take(room_before));
+            (before.collect(), new.collect())
+        } else {
+            (Tags::new(), again.into_iter().chain(new).collect())
+        };
         if !after.is_empty() {
-            // By this tag the function is allowed to write the others.
             after.extend([Retirement::mark(&self.record.id)]);
         }
         Removal {

@@ -216,3 +216,51 @@ fn a_volume_without_room_remembers_what_has_room() {
     assert!(Retirement::is_on(tags));
     assert_eq!(room(tags), 0, "as much as there is room for");
 }
+
+/// The function may write tags on a volume that leaves by that mark alone.
+#[test]
+fn whatever_a_volume_that_leaves_carries_each_write_brings_the_mark() {
+    let journal = [
+        "etcd-backup/retired-by",
+        "etcd-backup/retired-at",
+        "etcd-backup/cluster",
+        "etcd-backup/was/Name",
+    ];
+    let (restored, record) = World::restored();
+    let key = "main/a".parse().unwrap();
+    let id = record.members[&key].incoming.volume_id.clone().unwrap();
+    for room_left in 0..8 {
+        for there in 0..1 << journal.len() {
+            let mut world = restored.clone();
+            let tags = &mut world.volumes.get_mut(&id).unwrap().tags;
+            tags.retain(|key, _| !key.starts_with("etcd-backup/"));
+            let kept = journal.iter().enumerate();
+            let kept = kept.filter(|(bit, _)| there & (1 << bit) != 0);
+            tags.extend(kept.map(|(_, key)| ((*key).to_owned(), "x".to_owned())));
+            for user in 0..room(tags) - room_left {
+                tags.insert(format!("team/{user}"), "x".to_owned());
+            }
+            let mut undo = world.begin(json!({"action": "undo"}));
+            let step = world.next(&undo);
+            let Step::Retire(removals) = &step else {
+                panic!("{step:?}");
+            };
+            let of_it = removals.iter().find(|removal| removal.volume == id);
+            let removal = of_it.unwrap();
+            for written in [&removal.journal_before, &removal.journal_after] {
+                let is_marked = written.contains_key(journal[0]);
+                assert!(
+                    written.is_empty() || is_marked,
+                    "{room_left}, {there}: {written:?}"
+                );
+            }
+            let mut before = world.volumes[&id].tags.clone();
+            before.extend(removal.journal_before.clone());
+            assert!(before.len() <= 50, "{room_left}, {there}: {before:?}");
+            world.does(&step, &mut undo);
+            let after = &world.volumes[&id].tags;
+            assert!(after.len() <= 50, "{room_left}, {there}: {after:?}");
+            assert!(Retirement::is_on(after), "{room_left}, {there}: {after:?}");
+        }
+    }
+}
