@@ -28,7 +28,7 @@ SETS := 5
 TRANSFORMED := $(abspath $(TARGET_DIR))/template.json
 POLICIES := $(abspath $(TARGET_DIR))/policies.json
 # Property tests draw the same cases each time, so that a red run says something of the change; try
-# others by PROPTEST_RNG_SEED=$$RANDOM PROPTEST_CASES=5000.
+# others by PROPTEST_RNG_SEED=$RANDOM PROPTEST_CASES=5000.
 export PROPTEST_RNG_SEED ?= 1
 
 .PHONY: help
