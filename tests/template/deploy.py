@@ -21,7 +21,7 @@ from typing import Any
 
 import boto3
 
-from .transform_code import CODE
+from deployment.location import PACKAGED
 
 REGION = "eu-west-2"
 STACK = "etcd-backup"
@@ -61,10 +61,17 @@ def emulated_aws() -> Iterator[str]:
         process.stdin.close()
 
 
-def deploy(endpoint: str, transformed: dict[str, Any], parameters: dict[str, str]) -> Stack:
-    """Creates the stack, and waits for it."""
+def deploy(
+    endpoint: str,
+    transformed: dict[str, Any],
+    parameters: dict[str, str],
+    name: str = STACK,
+    code: dict[str, list[str]] | None = None,
+) -> Stack:
+    """Creates the stack, and waits for it. The code lies where a bucket's keys say."""
     client = _clients(endpoint)
-    _upload_code(client("s3"))
+    for bucket, keys in (code or {PACKAGED["Bucket"]: [PACKAGED["Key"]]}).items():
+        _upload_code(client("s3"), bucket, keys)
     _make_boundary(client("iam"), parameters.get("PermissionsBoundary"))
     known = {
         name: dict(resource)
@@ -76,16 +83,17 @@ def deploy(endpoint: str, transformed: dict[str, Any], parameters: dict[str, str
             resource.pop("DependsOn", None)
     cloudformation = client("cloudformation")
     cloudformation.create_stack(
-        StackName=STACK,
+        StackName=name,
         TemplateBody=json.dumps({**transformed, "Resources": known}),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
-    listed = cloudformation.list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+    listed = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+    made = {entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in listed}
     return Stack(
-        status=cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"],
-        made={entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in listed},
-        policies={name: _policies(client, name) for name in FUNCTIONS},
+        status=cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"],
+        made=made,
+        policies={name: _policies(client, made[f"{name.capitalize()}Function"]) for name in FUNCTIONS},
         boundaries=_boundaries(client("iam")),
         tables=_tables(client("dynamodb")),
     )
@@ -104,12 +112,13 @@ def _clients(endpoint: str) -> Any:
     return client
 
 
-def _upload_code(s3: Any) -> None:
+def _upload_code(s3: Any, bucket: str, keys: list[str]) -> None:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("bootstrap", "")
-    s3.create_bucket(Bucket=CODE["Bucket"], CreateBucketConfiguration={"LocationConstraint": REGION})
-    s3.put_object(Bucket=CODE["Bucket"], Key=CODE["Key"], Body=code.getvalue())
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=code.getvalue())
 
 
 def _make_boundary(iam: Any, name: str | None) -> None:
@@ -135,7 +144,7 @@ def _tables(dynamodb: Any) -> list[dict[str, Any]]:
 def _policies(client: Any, function: str) -> list[Any]:
     """The inline policies of the role that the function runs under."""
     iam = client("iam")
-    configuration = client("lambda").get_function_configuration(FunctionName=f"{STACK}-{function}")
+    configuration = client("lambda").get_function_configuration(FunctionName=function)
     role = configuration["Role"].rsplit("/", 1)[-1]
     names = iam.list_role_policies(RoleName=role)["PolicyNames"]
     documents = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]

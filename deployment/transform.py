@@ -1,10 +1,10 @@
 """The SAM template as CloudFormation gets it, transformed without any call to AWS.
 
-    python -m template.transform [TEMPLATE] [NAME=VALUE ...] > transformed.json
+    python -m deployment.transform [TEMPLATE] [NAME=VALUE ...] > transformed.json
 
-Globals, functions, schedules, roles: all that SAM makes of the template stands in what this
-prints. A parameter given replaces its default. Needs aws-sam-cli, which brings SAM's own
-translator and the reader of CloudFormation's short tags.
+Globals, functions, roles: all that SAM makes of the template stands in what this prints. A
+parameter given replaces its default. Needs aws-sam-cli, which brings SAM's own translator and
+the reader of CloudFormation's short tags.
 """
 
 import json
@@ -16,9 +16,9 @@ from samcli.yamlhelper import yaml_parse
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-from .transform_code import CODE
+from .location import PACKAGED
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
 
 def transform(template: Path = TEMPLATE, parameters: dict[str, str] | None = None) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def transform(template: Path = TEMPLATE, parameters: dict[str, str] | None = Non
     for name, value in (parameters or {}).items():
         source["Parameters"][name]["Default"] = value
     # The translator refuses a local folder.
-    source["Globals"]["Function"]["CodeUri"] = CODE
+    source["Globals"]["Function"]["CodeUri"] = PACKAGED
     return Translator({}, Parser()).translate(source, {})
 
 

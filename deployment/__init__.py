@@ -1,0 +1,1 @@
+"""What is deployed: the SAM template as CloudFormation gets it, and a release's files."""
