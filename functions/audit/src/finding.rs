@@ -116,6 +116,9 @@ pub enum Kind {
     NoRestorePoint {
         /// Members without a usable snapshot in the due run.
         missing: Vec<MemberKey>,
+        /// Whether the due run's snapshots are some of before and some of after an exchange or a blank
+        /// beginning.
+        mixed: bool,
     },
     /// A discovery tag is malformed, or wanting.
     VolumeTagWrong {

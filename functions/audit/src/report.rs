@@ -258,8 +258,10 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
         .filter(|(_, cluster)| cluster.volume_count() > 0)
         .map(|(name, _)| name.clone());
     let misfits = scope.fleet.misfits.keys().flatten().cloned();
+    // Of a cluster that was given up snapshots stay for ever: its age would be an alarm for ever.
     let in_findings = findings
         .iter()
+        .filter(|finding| !matches!(finding.kind, Kind::SnapshotsOrphaned { .. }))
         .filter_map(|finding| finding.subject.cluster.clone());
     let mut counts: BTreeMap<&ClusterName, Counts> = BTreeMap::new();
     for finding in findings {

@@ -69,7 +69,7 @@ def _check_schedule(schedule: dict[str, Any]) -> None:
             raise InvalidRequest(f"Missing required parameter: Schedule.{name}.")
     _check_tags("TagsToAdd", schedule.get("TagsToAdd", []))
     _check_create_rule(schedule["CreateRule"])
-    _check_retain_rule(schedule["RetainRule"])
+    _check_retain_rule(schedule["RetainRule"], archives="ArchiveRule" in schedule)
 
 
 def _check_create_rule(rule: dict[str, Any]) -> None:
@@ -87,13 +87,14 @@ def _check_create_rule(rule: dict[str, Any]) -> None:
         raise InvalidRequest("Times must hold exactly one time.")
 
 
-def _check_retain_rule(rule: dict[str, Any]) -> None:
+def _check_retain_rule(rule: dict[str, Any], archives: bool) -> None:
     counted, aged = "Count" in rule, "Interval" in rule or "IntervalUnit" in rule
     if counted and aged:
         raise InvalidRequest("RetainRule: Count and Interval are mutually exclusive.")
-    if counted and rule["Count"] < 1:
+    if counted and rule["Count"] < (0 if archives else 1):
         raise InvalidRequest("RetainRule: Count must be from 1 to 1000.")
-    if not counted and not (rule.get("Interval") and "IntervalUnit" in rule):
+    has_age = "Interval" in rule and (rule["Interval"] > 0 or archives) and "IntervalUnit" in rule
+    if not counted and not has_age:
         raise InvalidRequest("RetainRule needs Count, or Interval and IntervalUnit.")
 
 

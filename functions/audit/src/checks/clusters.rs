@@ -143,6 +143,7 @@ pub fn check_restore_points(scope: &Scope) -> Vec<Finding> {
                 Subject::etcd_cluster(name, &etcd_cluster),
                 Kind::NoRestorePoint {
                     missing: missing.unwrap_or_default(),
+                    mixed: due.is_some_and(|run| !run.mixed.is_empty()),
                 },
             ));
         }

@@ -66,7 +66,12 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
     }
     by_cluster
         .into_iter()
-        .map(|(cluster, orphans)| finding(scope, cluster, &orphans, &needed))
+        .map(|(cluster, orphans)| {
+            let is_etcds = |orphan: &Snapshot| {
+                is_surely_ours(scope, &makers, orphan) || etcd_volumes.contains(&orphan.volume_id)
+            };
+            finding(scope, cluster, &orphans, &needed, is_etcds)
+        })
         .collect()
 }
 
@@ -125,6 +130,23 @@ fn is_of_what_is_gone(makers: &Makers, snapshot: &Snapshot) -> bool {
     }
 }
 
+/// Whether more than the tags of TAGS_TO_ADD says that a snapshot is one of ours. Terraform's own example
+/// adds the same, so that what a deleted policy of another team left of its own volumes carries them too.
+fn is_surely_ours(scope: &Scope, makers: &Makers, snapshot: &Snapshot) -> bool {
+    let tags = &snapshot.tags;
+    match makers.maker(snapshot) {
+        Maker::FormerPolicy
+            if tags.get(DLM_SCHEDULE_NAME) == Some(&scope.settings.schedule_name) =>
+        {
+            true
+        }
+        Maker::FormerPolicy | Maker::Unnamed | Maker::Stranger => {
+            Identity::of(tags).is_some() || scope.settings.targets(tags)
+        }
+        Maker::OurSchedule | Maker::ScheduleBesideOurs | Maker::FormerSchedule => true,
+    }
+}
+
 /// kops tags a master's root volume like the master: the cluster, the role and the group's name, but no
 /// etcd cluster. A snapshot of which less is known may be of an etcd volume.
 fn is_of_root_volume(snapshot: &Snapshot) -> bool {
@@ -143,13 +165,17 @@ fn finding(
     name: Option<ClusterName>,
     found: &OfCluster,
     needed: &BTreeSet<SnapshotId>,
+    is_etcds: impl Fn(&Snapshot) -> bool,
 ) -> Finding {
     // While nobody has said yet whether a blank beginning was meant, all that was before may be needed.
     let history = name.as_ref().and_then(|name| scope.histories.get(name));
     let may_all_be_needed =
         history.is_some_and(|history| history.recreated(scope.now).next().is_some());
     let is_deletable = |orphan: &&&Snapshot| {
-        !may_all_be_needed && is_past_retention(scope, orphan) && !needed.contains(&orphan.id)
+        !may_all_be_needed
+            && is_etcds(orphan)
+            && is_past_retention(scope, orphan)
+            && !needed.contains(&orphan.id)
     };
     let subject = Subject {
         cluster: name,
@@ -157,7 +183,13 @@ fn finding(
     };
     let kind = Kind::SnapshotsOrphaned {
         orphans: orphans(&found.of_etcd, found.of_etcd.iter().filter(is_deletable)),
-        root_volumes: orphans(&found.of_root_volumes, found.of_root_volumes.iter()),
+        root_volumes: orphans(
+            &found.of_root_volumes,
+            found
+                .of_root_volumes
+                .iter()
+                .filter(|orphan| is_etcds(orphan)),
+        ),
     };
     Finding::new(subject, kind)
 }

@@ -11,6 +11,7 @@ use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
 use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, PolicySchedule, PolicyState, our_schedule,
 };
+use etcd_backup_core::provenance::Maker;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::snapshot::{DLM_POLICY_ID, DLM_SCHEDULE_NAME, Snapshot, SnapshotState};
 use jiff::SignedDuration;
@@ -119,13 +120,18 @@ fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
     let settings = scope.settings;
     let place = our_schedule(schedules, &settings.schedule_name, &settings.schedule)?;
     let schedule = &schedules[place];
-    let mut by_volume: BTreeMap<&VolumeId, usize> = BTreeMap::new();
+    // What it made of a volume that is gone, or no longer targeted, it neither counts nor deletes.
+    let volumes = member.volumes.iter();
+    let targeted = volumes.filter(|volume| settings.targets(&volume.tags));
+    let mut by_volume: BTreeMap<&VolumeId, usize> =
+        targeted.map(|volume| (&volume.id, 0)).collect();
     for MemberSnapshot { snapshot, .. } in &member.snapshots {
         let tag = |key: &str| snapshot.tags.get(key).map(String::as_str);
         let is_by_policy = tag(DLM_POLICY_ID) == Some(policy.id.as_str());
         let is_by_schedule = tag(DLM_SCHEDULE_NAME).is_none_or(|name| name == schedule.name);
-        if is_by_policy && is_by_schedule {
-            *by_volume.entry(&snapshot.volume_id).or_default() += 1;
+        let counted = by_volume.get_mut(&snapshot.volume_id);
+        if let Some(count) = counted.filter(|_| is_by_policy && is_by_schedule) {
+            *count += 1;
         }
     }
     let most = by_volume.into_values().max()?;
@@ -170,7 +176,7 @@ fn tag_wrong(
     key: &MemberKey,
     member: &Member,
 ) -> Option<Kind> {
-    let latest = &member.snapshots.last()?.snapshot;
+    let latest = latest_by_our_schedule(scope, member)?;
     let mut problems = discovery_problems(name, cluster, key, latest);
     // What was added to snapshots before the policy changed, is as the policy was then.
     let is_current = scope.policy.is_none_or(|policy| {
@@ -185,6 +191,17 @@ fn tag_wrong(
         snapshot_id: latest.id.clone(),
         problems,
     })
+}
+
+/// The snapshot of the latest run that a restore would take. Other schedules of the policy, kept as they
+/// are, may make one after it that carries other tags.
+fn latest_by_our_schedule<'a>(scope: &'a Scope, member: &'a Member) -> Option<&'a Snapshot> {
+    let last = &member.snapshots.last()?.snapshot;
+    let run = scope.settings.schedule.run_of(last.started);
+    let makers = scope.inventory.makers(scope.settings);
+    let of_run = runs::snapshots_of(scope, member, run);
+    let by_ours = of_run.filter(|snapshot| makers.maker(snapshot) == Maker::OurSchedule);
+    by_ours.last().or(Some(last))
 }
 
 fn discovery_problems(

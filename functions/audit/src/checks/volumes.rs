@@ -5,7 +5,7 @@ use etcd_backup_core::discovery::{
     CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
 };
 use etcd_backup_core::fleet::{Cluster, Misfit};
-use etcd_backup_core::ids::{ClusterName, MemberName};
+use etcd_backup_core::ids::{ClusterName, MemberName, ZoneName};
 use etcd_backup_core::settings::Tag;
 use etcd_backup_core::volume::Volume;
 
@@ -127,7 +127,7 @@ fn role_problems(scope: &Scope, cluster: &Cluster, volume: &Volume) -> Vec<Strin
 
 fn zone_problem(volume: &Volume, identity: &Identity) -> Option<String> {
     let member = &identity.etcd.member;
-    (is_zone_name(member) && member.as_str() != volume.zone.as_str()).then(|| {
+    is_another_zone(member, &volume.zone).then(|| {
         format!(
             "the member is named after the zone {member}, but the volume is in {}",
             volume.zone
@@ -135,16 +135,15 @@ fn zone_problem(volume: &Volume, identity: &Identity) -> Option<String> {
     })
 }
 
-/// Whether a member's name looks like a zone's: `eu-central-1a`.
-fn is_zone_name(member: &MemberName) -> bool {
-    let Some((region, last)) = member.as_str().rsplit_once('-') else {
-        return false;
-    };
-    let digits = last.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    region.contains('-')
-        && last.len() == digits.len() + 1
-        && !digits.is_empty()
-        && digits.bytes().all(|b| b.is_ascii_digit())
+/// Whether a member's name is that of another zone of the same Region: `eu-central-1a` in `eu-central-1b`.
+/// Members may be named freely, `control-plane-1a` among the names.
+fn is_another_zone(member: &MemberName, zone: &ZoneName) -> bool {
+    let (member, zone) = (member.as_str(), zone.as_str());
+    let region = zone.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let letter = member.strip_prefix(region);
+    let is_a_zone =
+        letter.is_some_and(|of| of.len() == 1 && of.bytes().all(|b| b.is_ascii_lowercase()));
+    is_a_zone && member != zone
 }
 
 fn any_has(cluster: &Cluster, key: &str, value: &str) -> bool {

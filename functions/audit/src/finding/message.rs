@@ -102,7 +102,7 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
             state,
             status_message,
         } => policy_not_enabled(policy_id, state, status_message.as_deref()),
-        Kind::NoRestorePoint { missing } => no_restore_point(who, missing),
+        Kind::NoRestorePoint { missing, mixed } => no_restore_point(who, missing, *mixed),
         Kind::VolumeTagWrong { problems } => format!(
             "{volume} has wrong tags, or too many ({}): masters and kops may not find it, may take it for \
              another's, or it can't be backed up or restored. Correct them.",
@@ -211,15 +211,19 @@ fn policy_not_enabled(policy_id: &PolicyId, state: &str, status_message: Option<
     )
 }
 
-fn no_restore_point(who: &str, missing: &[MemberKey]) -> String {
-    let missing = if missing.is_empty() {
-        "everything".to_owned()
+fn no_restore_point(who: &str, missing: &[MemberKey], mixed: bool) -> String {
+    let of_due_run = if !missing.is_empty() {
+        format!("lacks {}", join(missing))
+    } else if mixed {
+        "is mixed: some of its snapshots are of before a restore's exchange of volumes, or of before volumes \
+         were made blank, and some of after"
+            .to_owned()
     } else {
-        join(missing)
+        "left nothing of it".to_owned()
     };
     format!(
         "Not one run left a completed snapshot of every member of {who}: it can't be restored. \
-         The latest due run lacks {missing}."
+         The latest due run {of_due_run}."
     )
 }
 

@@ -1,8 +1,10 @@
 //! A member's snapshots beyond the due run's: gaps, both ends of retention, tags.
 
+use std::collections::BTreeSet;
+
 use audit::event::Request;
 use audit::report::Report;
-use etcd_backup_core::lifecycle_policy::PolicyState;
+use etcd_backup_core::lifecycle_policy::{PolicySchedule, PolicyState};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::Volume;
@@ -120,6 +122,52 @@ fn a_count_that_was_raised_or_lowered_is_judged_from_then_on() {
         let report = Report::new(inventory.clone(), &settings, &Request::default(), at(NOW));
         assert_eq!(lines(&report.findings), NOTHING, "{count}");
     }
+}
+
+#[test]
+fn what_dlm_no_longer_counts_is_not_too_many() {
+    let mut inventory = clean();
+    let mut outgoing = volume("main", "a");
+    lose_volume(&mut inventory, "vol-0-main-a");
+    inventory.volumes.push(Volume {
+        id: "vol-new".into(),
+        created: at("2026-11-22T06:00:00Z"),
+        made_from: Some("snap-0-main-a-1".into()),
+        ..outgoing.clone()
+    });
+    let settings = settings_with(&[("RETAIN_COUNT", "7")]);
+    let exceeded = |inventory: &audit::inventory::Inventory| {
+        let report = Report::new(inventory.clone(), &settings, &Request::default(), at(NOW));
+        let found = lines(&report.findings).into_iter();
+        let found = found.filter(|line| line.contains("retention_exceeded"));
+        found.filter(|line| line.contains("main/a")).count()
+    };
+    assert_eq!(exceeded(&inventory), 0, "of a volume that is gone");
+    outgoing.tags.retain(|key, _| !key.starts_with("k8s.io/"));
+    inventory.volumes.push(outgoing);
+    assert_eq!(
+        exceeded(&inventory),
+        0,
+        "of a volume that is no longer targeted"
+    );
+}
+
+#[test]
+fn what_a_schedule_beside_ours_made_after_it_may_carry_other_tags() {
+    let mut inventory = clean();
+    let hourly = PolicySchedule {
+        tags_to_add: BTreeSet::new(),
+        ..schedule("Hourly", 2)
+    };
+    inventory.policies[0].definition.schedules.push(hourly);
+    let mut beside = snapshot(&volume("main", "a"), 0);
+    beside.id = "snap-hourly".into();
+    beside.started = at("2026-11-22T07:05:00Z");
+    beside.tags.remove("SnapshotCreator");
+    let name = "aws:dlm:lifecycle-schedule-name".to_owned();
+    beside.tags.insert(name, "Hourly".to_owned());
+    inventory.snapshots.push(beside);
+    assert_eq!(findings(inventory), NOTHING);
 }
 
 /// An account in which DLM has kept two snapshots of `main/a` too many.

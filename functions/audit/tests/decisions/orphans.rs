@@ -285,3 +285,28 @@ fn the_last_restore_point_of_a_cluster_that_is_gone_is_in_no_command() {
     assert_eq!(found.deleted.len(), 6 * 13);
     assert!(found.deleted.iter().all(|id| !id.ends_with("-0")));
 }
+
+/// Terraform's own example adds `SnapshotCreator=DLM`, so that a deleted policy's snapshots of volumes that
+/// have nothing to do with etcd carry it too.
+#[test]
+fn what_another_teams_deleted_policy_left_of_its_own_volumes_is_in_no_command() {
+    for policy in [Some("policy-0gone"), None] {
+        let mut inventory = clean();
+        let application = Volume {
+            id: "vol-application".into(),
+            tags: tags(&[("team", "shop"), ("KubernetesCluster", "k8s.mycompany.tld")]),
+            ..volume("main", "a")
+        };
+        for day in 20..40 {
+            let mut theirs = snapshot(&application, day);
+            let own = &mut theirs.tags;
+            own.retain(|key, _| !key.starts_with("aws:dlm:"));
+            own.extend(policy.map(|id| ("aws:dlm:lifecycle-policy-id".to_owned(), id.to_owned())));
+            assert_eq!(own["SnapshotCreator"], "DLM");
+            inventory.snapshots.push(theirs);
+        }
+        let (of_etcd, of_root) = orphans_of(&report(inventory));
+        assert_eq!(of_etcd.deleted, BTreeSet::new(), "{policy:?}");
+        assert_eq!(of_root.deleted, BTreeSet::new(), "{policy:?}");
+    }
+}

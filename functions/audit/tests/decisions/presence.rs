@@ -102,4 +102,8 @@ fn a_cluster_given_up_long_ago_is_no_loss() {
     let report = report_at(inventory, "2026-12-24T07:35:00Z");
     let expected = ["critical no_etcd_volumes", "info snapshots_orphaned"];
     assert_eq!(lines(&report.findings), expected);
+    assert!(
+        report.clusters.is_empty(),
+        "its age would be an alarm for ever"
+    );
 }

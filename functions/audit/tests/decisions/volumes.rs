@@ -120,6 +120,11 @@ fn a_member_named_after_a_zone_must_be_in_it() {
         NOTHING,
         "no zone's name"
     );
+    assert_eq!(
+        old_style("control-plane-1a", "eu-west-2a"),
+        NOTHING,
+        "no zone of this Region"
+    );
 }
 
 /// A clean account in which `main/a`'s volume and its snapshots have so many tags of the

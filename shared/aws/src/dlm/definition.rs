@@ -103,11 +103,32 @@ fn core_schedule(schedule: &Schedule) -> PolicySchedule {
         copy_tags: schedule.copy_tags() == Some(true),
         tags_to_add: core_tags(schedule.tags_to_add()),
         create: schedule.create_rule().map(core_create).unwrap_or_default(),
-        retain: schedule
-            .retain_rule()
-            .map(|rule| extent(rule.count(), rule.interval(), rule.interval_unit()))
-            .unwrap_or_default(),
+        retain: core_retain(schedule),
         rules: rules::read(schedule),
+    }
+}
+
+/// A schedule that archives may keep nothing before it does: a count, or an age, of 0.
+///
+/// Source: DLM API reference, `RetainRule`.
+fn core_retain(schedule: &Schedule) -> Extent {
+    let Some(rule) = schedule.retain_rule() else {
+        return Extent::default();
+    };
+    let some = extent(rule.count(), rule.interval(), rule.interval_unit());
+    if schedule.archive_rule().is_none() || some.count.is_some() || some.interval.is_some() {
+        return some;
+    }
+    match rule.interval_unit() {
+        Some(unit) => Extent {
+            interval: Some(0),
+            unit: Some(unit.as_str().to_owned()),
+            ..Extent::default()
+        },
+        None => Extent {
+            count: Some(0),
+            ..Extent::default()
+        },
     }
 }
 

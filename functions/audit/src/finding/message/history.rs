@@ -10,10 +10,14 @@ use crate::finding::RetentionCause;
 /// A member's newest managed snapshot, and when it was started.
 type Latest<'a> = Option<(&'a SnapshotId, Timestamp)>;
 
+/// A snapshot that carries neither is no backup to this audit, nor to a restore that isn't given its id.
+const BY_HAND: &str =
+    "take a snapshot by hand now, with the volume's own tags and those of TAGS_TO_ADD";
+
 pub(super) fn missing(who: &str, volume: &str, run: Run, latest: Latest) -> String {
     format!(
         "The run of {run} left no snapshot of {who} ({volume}); {}. Check that the volume carries a target \
-         tag and the DLM policy is enabled, or take a snapshot by hand now.",
+         tag and the DLM policy is enabled, or {BY_HAND}.",
         latest_text(latest)
     )
 }
@@ -27,7 +31,7 @@ pub(super) fn failed(
 ) -> String {
     format!(
         "The snapshot {snapshot_id} of {who} ({volume}), made by the run of {run}, failed{}. \
-         A restore has to go back to the run before; take a snapshot by hand now.",
+         A restore has to go back to the run before; {BY_HAND}.",
         state_message
             .map(|text| format!(": {text}"))
             .unwrap_or_default()
@@ -43,8 +47,7 @@ pub(super) fn not_judged(
 ) -> String {
     format!(
         "The run of {run} isn't judged, as the schedule changed at {schedule_since:.0}; but {who} ({volume}) \
-         has had no snapshot for two intervals: {}. Take a snapshot by hand now, and find out what keeps \
-         changing the schedule.",
+         has had no snapshot for two intervals: {}. Find out what keeps changing the schedule, and {BY_HAND}.",
         latest_text(latest)
     )
 }
@@ -64,7 +67,7 @@ pub(super) fn gap(who: &str, count: usize, runs: &[Run]) -> String {
 pub(super) fn stuck(who: &str, snapshot_id: &SnapshotId, started: Timestamp) -> String {
     format!(
         "The snapshot {snapshot_id} of {who}, started {started:.0}, is still pending after a day: it \
-         can't be restored from. Take one by hand, and ask AWS about this one."
+         can't be restored from. Ask AWS about this one, and {BY_HAND}."
     )
 }
 

@@ -53,14 +53,13 @@ pub(super) fn masters_on_retired(
     volume_ids: &[VolumeId],
 ) -> String {
     let what = what(restore_id, direction);
-    let instances: Vec<&str> = instance_ids.iter().map(InstanceId::as_str).collect();
     format!(
         "{what} is done, but {} still run on volumes that it took out of service ({}): what etcd writes now \
-         is lost. Terminate all of them at once, never one after the other, so that new masters find the \
-         right volumes: aws ec2 terminate-instances --instance-ids {}",
+         is lost. All of them must stop before any that runs on the right volumes starts, and those that \
+         start first matter: invoke restore with {{\"action\":\"status\"}} and the cluster's name, and do \
+         its next steps in their order.",
         join(instance_ids),
         join(volume_ids),
-        instances.join(" ")
     )
 }
 

@@ -212,3 +212,23 @@ fn a_default_policy_says_what_it_takes_in_a_member_of_its_own() {
     assert!(definition.resource_types.contains("VOLUME"));
     assert!(definition.target_tags.is_empty());
 }
+
+/// Source: DLM API reference, `RetainRule`: with an archive rule, a count or an age of 0 archives at once.
+#[test]
+fn a_schedule_that_archives_at_once_keeps_its_zero() {
+    let tier = RetentionArchiveTier::builder().count(3).build();
+    let archive = ArchiveRetainRule::builder().retention_archive_tier(tier);
+    let archive = ArchiveRule::builder().retain_rule(archive.build()).build();
+    let by_count = RetainRule::builder().count(0);
+    let by_age = RetainRule::builder().interval(0).interval_unit(Days);
+    for rule in [by_count.build(), by_age.build()] {
+        let archiving = Schedule {
+            retain_rule: Some(rule.clone()),
+            archive_rule: Some(archive.clone()),
+            ..minimal_schedule()
+        };
+        let details = PolicyDetails::builder().schedules(archiving).build();
+        let again = written(&read(ROLE_ARN, &details));
+        assert_eq!(again.schedules()[0].retain_rule(), Some(&rule));
+    }
+}
