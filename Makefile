@@ -13,7 +13,7 @@ CARGO_FLAGS := --locked --workspace --all-targets
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-REQUIREMENTS := tests/emulated_aws/requirements.txt
+REQUIREMENTS := tests/emulated_aws/requirements.txt tests/docs/requirements.txt
 INSTALLED := $(VENV)/.installed
 # SAM has a virtual environment of its own, as it and the emulated AWS want other versions.
 SAM_VENV := .venv-sam
@@ -49,7 +49,7 @@ demo: venv build ## Show the whole story on an emulated AWS, no account needed
 	@$(TARGET_DIR)/debug/demo
 
 .PHONY: test
-test: lint build test-template test-rust test-emulated-aws ## Run every check and every test, as CI does
+test: lint test-docs build test-template test-rust test-emulated-aws ## Run every check and every test, as CI does
 
 .PHONY: test-long
 test-long: venv build ## Play random sequences of restores, restore every fleet that kops makes
@@ -87,6 +87,16 @@ publish: check-tag ## Make a draft of a GitHub release of dist/, with the change
 	test -s $(TARGET_DIR)/release-notes.md
 	gh release create "$(TAG)" --draft --verify-tag --title "$(TAG)" --notes-file $(TARGET_DIR)/release-notes.md dist/*
 
+.PHONY: pictures
+pictures: venv build ## Make the pictures of the documentation anew (needs Chromium)
+	$(TARGET_DIR)/debug/demo > /dev/null
+	cd tests && ../$(PYTHON) -m docs.render pictures
+
+.PHONY: pages
+pages: venv ## Render every page of the documentation, diagrams too, to be looked at (needs Chromium and npm)
+	npm install --silent --no-save --prefix $(TARGET_DIR)/pages mermaid@11
+	cd tests && ../$(PYTHON) -m docs.render pages
+
 .PHONY: build
 build: ## Compile the functions and the tests
 	cargo build $(CARGO_FLAGS)
@@ -107,7 +117,7 @@ clean: ## Remove all that was built or set up
 	rm -rf $(VENV) $(SAM_VENV) .aws-sam dist
 
 # The parts of test and lint.
-.PHONY: fmt-check lint-template clippy test-template test-rust test-emulated-aws
+.PHONY: fmt-check lint-template clippy test-docs test-template test-rust test-emulated-aws
 
 fmt-check:
 	cargo fmt --all --check
@@ -124,6 +134,10 @@ clippy:
 # so the features are the same. The end-to-end tests run the binaries that build makes.
 test-rust: venv build $(POLICIES)
 	cargo test --locked --workspace
+
+# Links, anchors, commands, and the lists of the reference beside the code.
+test-docs: venv
+	cd tests && ../$(PYTHON) -m pytest -q -p no:cacheprovider docs
 
 test-template: venv $(TRANSFORMED) $(PLAIN)
 	cd tests && TRANSFORMED_TEMPLATE=$(TRANSFORMED) PLAIN_TEMPLATE=$(PLAIN) PYTHONPATH=.. \
@@ -152,7 +166,7 @@ test-emulated-aws: venv
 $(INSTALLED): $(REQUIREMENTS)
 	@echo "setting up $(VENV) …"
 	@python3 -m venv $(VENV) || { echo "Python 3.11 or newer with its venv module is needed" >&2; exit 1; }
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix --requirement ,$(REQUIREMENTS))
 	@touch $@
 
 $(SAM_INSTALLED): $(SAM_REQUIREMENTS)
