@@ -67,6 +67,15 @@ def test_pages_named_in_code_are_there() -> None:
         assert not anchor or anchor in BY_PATH[path].anchors, named
 
 
+def test_alerts_name_the_page_of_findings_by_its_place() -> None:
+    links = (REPOSITORY / "shared/core/src/alert/links.rs").read_text()
+    folder = re.search(r'const DOCUMENTATION: &str = "(.+)"', links)
+    page = re.search(r'const FINDINGS: &str = "(.+)"', links)
+    assert folder
+    assert page
+    assert f"{folder.group(1)}/{page.group(1)}" in BY_PATH
+
+
 def test_no_two_headings_of_a_page_are_the_same() -> None:
     for page in PAGES:
         # The change log repeats its headings in each release.
