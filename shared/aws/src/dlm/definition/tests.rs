@@ -222,11 +222,9 @@ fn a_schedule_that_archives_at_once_keeps_its_zero() {
     let by_count = RetainRule::builder().count(0);
     let by_age = RetainRule::builder().interval(0).interval_unit(Days);
     for rule in [by_count.build(), by_age.build()] {
-        let archiving = Schedule {
-            retain_rule: Some(rule.clone()),
-            archive_rule: Some(archive.clone()),
-            ..minimal_schedule()
-        };
+        let mut archiving = minimal_schedule();
+        archiving.retain_rule = Some(rule.clone());
+        archiving.archive_rule = Some(archive.clone());
         let details = PolicyDetails::builder().schedules(archiving).build();
         let again = written(&read(ROLE_ARN, &details));
         assert_eq!(again.schedules()[0].retain_rule(), Some(&rule));
