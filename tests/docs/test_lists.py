@@ -22,22 +22,27 @@ def plain(cell: str) -> str:
     return "" if text == EMPTY else text
 
 
+def settings() -> list[tuple[str, str, str]]:
+    """Variable, parameter (empty where there is none) and default."""
+    table = rows(SETTINGS.section("Settings").text)
+    named = [(*code_spans(row[0]), "")[:2] + (plain(row[1]),) for row in table]
+    return [(variable, parameter, default) for variable, parameter, default in named]
+
+
 def test_settings_and_their_defaults() -> None:
-    listed = {plain(row[0]): plain(row[2]) for row in rows(SETTINGS.section("Settings").text)}
-    assert listed == code.settings()
+    assert {variable: default for variable, _, default in settings()} == code.settings()
 
 
 def test_the_parameters_that_settings_are_set_from() -> None:
-    listed = {plain(row[0]): plain(row[1]) for row in rows(SETTINGS.section("Settings").text)}
+    listed = {variable: parameter for variable, parameter, _ in settings()}
     from_template = code.variables_of_parameters()
     assert {name: from_template.get(name, "") for name in listed} == listed
     assert set(from_template) <= set(listed)
 
 
 def test_parameters_and_their_defaults() -> None:
-    of_settings = rows(SETTINGS.section("Settings").text)
     others = rows(SETTINGS.section("Other parameters").text)
-    listed = {plain(row[1]): plain(row[2]) for row in of_settings if row[1]}
+    listed = {parameter: default for _, parameter, default in settings() if parameter}
     listed |= {plain(row[0]): plain(row[1]) for row in others}
     assert listed == code.parameters()
 
