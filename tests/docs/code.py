@@ -116,12 +116,13 @@ def enum_variants(path: str, enum: str) -> list[str]:
 @cache
 def metrics() -> dict[str, str]:
     """The metrics with their units."""
-    text = source("functions/audit/src/metrics.rs")
-    text = text[: text.index("#[cfg(test)]")]
-    units = dict(found(r'\("([A-Z]\w+)", Unit::(\w+)', text))
-    for name in found(r'\("([A-Z]\w+)", (?!Unit)', text):
-        units[name] = "Count"
-    return dict(units)
+    units: dict[str, str] = {}
+    for file in sorted((REPOSITORY / "functions").glob("*/src/**/metrics.rs")):
+        text = file.read_text().split("#[cfg(test)]")[0]
+        units |= dict(found(r'\(\s*"([A-Z]\w+)",\s*Unit::(\w+)', text))
+        # Counts that get their unit together.
+        units |= dict.fromkeys(re.findall(r'\("([A-Z]\w+)", (?!Unit)', text), "Count")
+    return units
 
 
 @cache
