@@ -95,7 +95,7 @@ fn the_alert_says_what_is_wrong_where_and_what_to_do() {
     AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // .errorMessage' restore-points.json
 
     CRITICAL snapshot_missing
-    The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now.
+    The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now, with the volume's own tags and those of TAGS_TO_ADD.
     More: docs/reference/findings.md#snapshot_missing
     "#);
     assert_eq!(alert_of(&report(clean())), None);
@@ -151,7 +151,7 @@ fn a_chat_channel_reads_the_gravest_findings_and_where_to_go() {
 
     • CRITICAL policy_not_enabled: The DLM policy policy-0abc is DISABLED: nothing is backed up and nothing is deleted. Run converge. More: docs/reference/findings.md#policy_not_enabled
 
-    • CRITICAL snapshot_missing in k8s.mycompany.tld: The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now. More: docs/reference/findings.md#snapshot_missing
+    • CRITICAL snapshot_missing in k8s.mycompany.tld: The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now, with the volume's own tags and those of TAGS_TO_ADD. More: docs/reference/findings.md#snapshot_missing
 
     k8s.mycompany.tld: It can be restored: the latest of 13 restore points is of 2026-11-21T06:04:11Z.
     ");
