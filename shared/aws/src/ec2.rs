@@ -4,11 +4,11 @@ use aws_sdk_ec2::types;
 use aws_smithy_types::DateTime;
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{
-    AllMasters, AwsError, Filter, InstanceState, Master, NewVolume, Storage, TaggedMaster,
-    VolumeWriter,
+    AllMasters, AwsError, Filter, InstanceState, Master, NewVolume, SnapshotTagger, Storage,
+    TaggedMaster, VolumeWriter,
 };
 use etcd_backup_core::discovery;
-use etcd_backup_core::ids::{ClusterName, InstanceId, VolumeId, ZoneName};
+use etcd_backup_core::ids::{ClusterName, InstanceId, SnapshotId, VolumeId, ZoneName};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::{Attachment, Performance, Volume, VolumeState};
 use jiff::Timestamp;
@@ -130,6 +130,14 @@ impl VolumeWriter for Aws {
             .await
             .map_err(aws_error("ec2:DeleteTags"))?;
         Ok(())
+    }
+}
+
+impl SnapshotTagger for Aws {
+    async fn tag_snapshot(&self, snapshot: &SnapshotId, tags: &Tags) -> Result<(), AwsError> {
+        let request = self.ec2.create_tags().resources(snapshot.as_str());
+        let answer = request.set_tags(Some(sdk_tags(tags))).send().await;
+        answer.map(drop).map_err(aws_error("ec2:CreateTags"))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod function;
 
 mod dlm;
 mod dynamodb;
+mod ebs;
 mod ec2;
 mod error;
 mod iam;
@@ -41,6 +42,7 @@ const TABLE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Aws {
     dlm: aws_sdk_dlm::Client,
     dynamodb: aws_sdk_dynamodb::Client,
+    ebs: aws_sdk_ebs::Client,
     ec2: aws_sdk_ec2::Client,
     iam: aws_sdk_iam::Client,
     sns: aws_sdk_sns::Client,
@@ -64,6 +66,7 @@ impl Aws {
         Self {
             dlm: aws_sdk_dlm::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(table_config(config)),
+            ebs: aws_sdk_ebs::Client::from_conf(ebs::config(config)),
             ec2: aws_sdk_ec2::Client::new(config),
             iam: aws_sdk_iam::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),

@@ -115,6 +115,12 @@ pub trait VolumeWriter {
     async fn untag_volumes(&self, volumes: &[VolumeId], keys: &[String]) -> Result<(), AwsError>;
 }
 
+/// Writing the tags of snapshots.
+pub trait SnapshotTagger {
+    /// Sets tags on a snapshot.
+    async fn tag_snapshot(&self, snapshot: &SnapshotId, tags: &Tags) -> Result<(), AwsError>;
+}
+
 /// A master: an EC2 instance of a cluster's control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Master {

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws::Filter;
-use crate::discovery::{ETCD_PREFIX, EtcdTag, Identity, TagProblem, cluster_of, is_discovery_key};
+use crate::discovery::{
+    CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, ETCD_PREFIX, EtcdTag, Identity, TagProblem,
+    cluster_of, is_discovery_key,
+};
 use crate::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, VolumeId};
 use crate::provenance::Makers;
 use crate::restore_tags::{Origin, PREFIX, Retirement};
@@ -78,6 +81,20 @@ pub struct Misfit {
 pub fn volume_filters() -> Vec<Filter> {
     let keys = [ETCD_PREFIX, PREFIX].map(|prefix| format!("{prefix}*"));
     vec![Filter::new("tag-key", keys)]
+}
+
+/// The filters of the two listings that hold all that is tagged as etcd's of one cluster: masters find
+/// their volumes by one or the other of the tags that name the cluster.
+pub fn cluster_filters(cluster: &ClusterName) -> [Vec<Filter>; 2] {
+    let of_etcd = || Filter::new("tag-key", [format!("{ETCD_PREFIX}*")]);
+    let owned = format!("tag:{CLUSTER_OWNED_PREFIX}{cluster}");
+    [
+        vec![
+            Filter::new(format!("tag:{CLUSTER}"), [cluster.as_str()]),
+            of_etcd(),
+        ],
+        vec![Filter::new(owned, [CLUSTER_OWNED]), of_etcd()],
+    ]
 }
 
 /// Asks for all snapshots that can be managed ones: those of any DLM policy, as the name of a schedule

@@ -65,6 +65,17 @@ pub enum AlertFormat {
     Chat,
 }
 
+/// Which restore points verify reads by itself. By hand, any can be read in any mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// Of each cluster at most one a day.
+    Daily,
+    /// Each one.
+    All,
+    /// None.
+    Off,
+}
+
 /// The IAM policy that bounds what the role may do, whatever its own policies allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermissionsBoundary {
@@ -125,6 +136,8 @@ pub struct Settings {
     pub volume_initialization_rate_mibps: Option<i32>,
     /// `EXPECT_CLUSTERS`: which clusters must have etcd volumes.
     pub expect_clusters: ExpectClusters,
+    /// `VERIFY`: which restore points are verified; `None` where nobody says, as without the template.
+    pub verify: Option<VerifyMode>,
 }
 
 /// A setting whose value isn't accepted. One line: variable, value, what is accepted.
@@ -272,6 +285,12 @@ impl Settings {
                 "",
                 "cluster names, comma separated, or none, or nothing",
                 values::expect_clusters,
+            )?,
+            verify: variables.parsed(
+                "VERIFY",
+                "",
+                "daily, all or off, or nothing",
+                values::verify_mode,
             )?,
             target_tags,
         })

@@ -8,6 +8,10 @@ use crate::Tags;
 pub const VERIFIED: &str = "etcd-backup/verified";
 /// On a snapshot: the revision that the member had.
 pub const VERIFIED_REVISION: &str = "etcd-backup/verified-revision";
+/// On a snapshot: etcd's id of the cluster, which a restore by etcd-manager changes.
+pub const CLUSTER_ID: &str = "etcd-backup/cluster-id";
+/// On a snapshot: how many objects of some core kinds there were, as `nodes=3 pods=412`.
+pub const OBJECTS: &str = "etcd-backup/objects";
 /// On a snapshot, with the value `1`: the member must start before the others.
 pub const START_FIRST: &str = "etcd-backup/start-first";
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::aws::{AwsError, Filter, Masters, Storage};
 use etcd_backup_core::diagnostic::Diagnostic;
-use etcd_backup_core::fleet::{Cluster, Fleet, Member, Misfit};
+use etcd_backup_core::fleet::{Cluster, Fleet, Member, Misfit, cluster_filters};
 use etcd_backup_core::ids::{ClusterName, SnapshotId, VolumeId};
 use etcd_backup_core::lifecycle_policy::{Policies, ours};
 use etcd_backup_core::provenance::Makers;
@@ -167,7 +167,7 @@ async fn snapshots_by_tags(
     aws: &impl Storage,
     cluster: &ClusterName,
 ) -> Result<Vec<Snapshot>, AwsError> {
-    let [by_cluster, by_owner] = candidates::filters(cluster);
+    let [by_cluster, by_owner] = cluster_filters(cluster);
     let (by_cluster, by_owner) =
         tokio::try_join!(aws.snapshots(&by_cluster), aws.snapshots(&by_owner))?;
     Ok([by_cluster, by_owner].concat())

@@ -44,6 +44,7 @@ fn without_variables_the_defaults_hold() {
         permissions_boundary: None,
         volume_initialization_rate_mibps: None,
         expect_clusters: Any,
+        verify: None,
     }
     "#);
 }

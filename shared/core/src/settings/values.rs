@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::{AlertFormat, ExpectClusters, PermissionsBoundary, Severity, Tag};
+use super::{AlertFormat, ExpectClusters, PermissionsBoundary, Severity, Tag, VerifyMode};
 use crate::discovery;
 use crate::ids::ClusterName;
 use crate::restore_tags;
@@ -143,6 +143,16 @@ pub(super) fn documentation_url(text: &str) -> Option<Option<String>> {
     match text {
         "" => Some(None),
         url => fits.then(|| Some(url.trim_end_matches('/').to_owned())),
+    }
+}
+
+pub(super) fn verify_mode(text: &str) -> Option<Option<VerifyMode>> {
+    match text {
+        "" => Some(None),
+        "daily" => Some(Some(VerifyMode::Daily)),
+        "all" => Some(Some(VerifyMode::All)),
+        "off" => Some(Some(VerifyMode::Off)),
+        _ => None,
     }
 }
 
