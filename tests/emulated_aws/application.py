@@ -21,7 +21,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import run_wsgi_app
 
-from . import actors, control, wire, world
+from . import actors, control, ebs, wire, world
 from .calls import calls
 from .candidates import candidates
 from .clock import clock
@@ -117,6 +117,8 @@ class Application:
         forwarded = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         try:
             world.settle()
+            if operation.service == "ebs":
+                return ebs.answer(operation)
             parts, status, headers = run_wsgi_app(self._moto, forwarded, buffered=True)
             return Answer(int(status.split()[0]), list(headers), b"".join(parts))
         except Exception as failure:  # whatever it is, the caller sees what AWS would answer

@@ -4,6 +4,7 @@ Each field of a request is read before any is applied, so that a bad request cha
 nothing.
 """
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +21,12 @@ def change_volume(volume_id: str, request: Any) -> dict[str, Any]:
     readers = {
         "state": _one_of("creating", "available", "error"),
         "create_time": parse_rfc3339,
+        "image": _image,
         "tags": _tags,
     }
     changes = _read(request, readers)
+    if "image" in changes:
+        volume.image = changes["image"]
     if "state" in changes:
         volume.forced_state = changes["state"]
     if "create_time" in changes:
@@ -50,9 +54,16 @@ def change_snapshot(snapshot_id: str, request: Any) -> dict[str, Any]:
         "volume_id": _matching(r"vol-[0-9a-f]{8,17}"),
         "storage_tier": _one_of("standard", "archive"),
         "encrypted": _boolean,
+        "image": _image,
+        "key_denied": _boolean,
+        "spoilt_blocks": _spoilt_blocks,
         "tags": _tags,
     }
-    attributes = {"state": "forced_state", "volume_id": "source_volume_id"}
+    attributes = {
+        "state": "forced_state",
+        "volume_id": "source_volume_id",
+        "key_denied": "is_key_denied",
+    }
     changes = _read(request, readers)
     tags = changes.pop("tags", {})
     for name, value in changes.items():
@@ -104,6 +115,22 @@ def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {value!r}")
     return value
+
+
+def _image(value: Any) -> str:
+    if not isinstance(value, str) or not os.path.isfile(value):
+        raise ValueError(f"{value!r} is no file")
+    return value
+
+
+def _spoilt_blocks(value: Any) -> dict[int, dict[str, Any]]:
+    """By index, or -1 for all: how a block is spoilt on its way, and how often."""
+    spoilt = {}
+    for index, how in value.items():
+        if how.keys() != {"kind", "times"} or how["kind"] not in ("short", "flipped"):
+            raise ValueError(f"{how!r} is not kind (short, flipped) and times")
+        spoilt[int(index)] = dict(how)
+    return spoilt
 
 
 def _tags(value: Any) -> dict[str, str | None]:

@@ -18,6 +18,10 @@ class Settings:
     # With which of EC2's error codes a volume initialization rate is refused; empty: accepted.
     initialization_rate_refusal: str = ""
 
+    # Blocks in a page of ListSnapshotBlocks at most, and whether every other page is empty.
+    ebs_page_size_max: int = 10_000
+    ebs_empty_pages: int = 0
+
     def change(self, changes: dict[str, Any]) -> None:
         """All or nothing; ValueError names an unknown setting or a bad value."""
         known = {field.name: field.type for field in fields(self)}
@@ -31,7 +35,7 @@ class Settings:
             whole = known[name] is int
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise ValueError(f"setting {name} must be a {'whole ' if whole else ''}number")
-            if value < (1 if name == "page_size_max" else 0):
+            if value < (1 if name.endswith("page_size_max") else 0):
                 raise ValueError(f"setting {name} is too small: {value}")
         for name, value in changes.items():
             setattr(self, name, value)

@@ -33,6 +33,10 @@ class EmulatedSnapshot(elastic_block_store.Snapshot):
         self.source_volume_size: int = self.volume.size
         if self.encrypted and not self.kms_key_id:
             self.kms_key_id = self.volume.kms_key_id
+        # What the EBS direct APIs read (`ebs`).
+        self.image: str | None = getattr(self.volume, "image", None)
+        self.is_key_denied = False
+        self.spoilt_blocks: dict[int, dict[str, Any]] = {}
 
     @property
     def status(self) -> str:
