@@ -23,7 +23,7 @@ pub use crash::CrashPoint;
 use process::Process;
 
 /// Every function there is.
-pub const FUNCTIONS: [&str; 3] = ["converge", "audit", "restore"];
+pub const FUNCTIONS: [&str; 4] = ["converge", "audit", "restore", "verify"];
 
 /// What Lambda grants a function to come up.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);

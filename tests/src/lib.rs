@@ -8,20 +8,24 @@
 pub mod candidates;
 pub mod chat;
 pub mod emulated_aws;
+pub mod etcd_images;
 pub mod fleet;
 pub mod kops_fleets;
 pub mod lambda;
 pub mod restore_bed;
 pub mod restores;
 pub mod story;
+pub mod verify_bed;
 
 pub use chat::shown_in_chat;
 pub use emulated_aws::{
     Actor, Call, Denied, EmulatedAws, Fault, Found, MasterDid, MasterEvent, Message, MountedBy,
     Outcome, REGION, RESTORES_TABLE, Resumption, Used, Violation,
 };
+pub use etcd_images::{EtcdImages, etcd_images};
 pub use fleet::{Cluster, Kops, Style};
 pub use kops_fleets::{KopsFleet, kops_accounts, kops_fleets};
 pub use lambda::{CrashPoint, FUNCTIONS, FailedStart, Function, InvocationOptions, LambdaError};
 pub use restore_bed::RestoreBed;
 pub use story::{BackedUpFleet, backed_up_fleet, backed_up_once};
+pub use verify_bed::VerifyBed;

@@ -1,0 +1,133 @@
+//! Reads members' volumes, all at the same time.
+
+use std::sync::Arc;
+
+use etcd_backup_core::ids::{MemberKey, SnapshotId};
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::snapshot_blocks::SnapshotBlocks;
+use etcd_reader::member::{Member, MemberContext, read_volume};
+use futures::future::join_all;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
+
+/// Calls under way at the same time, of all members together: AWS allows 1,000 a second of a snapshot, and
+/// a function's network is busy long before that.
+const CALLS_MAX: usize = 128;
+/// Blocks that all members together hold or have on their way: 96 MiB.
+const HELD_MAX: usize = 192;
+
+/// A snapshot of a member.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Whose it is; `None` where nothing tells.
+    pub key: Option<MemberKey>,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+}
+
+/// What a member's snapshot holds, as far as it could be read.
+#[derive(Clone, Debug)]
+pub struct ReadMember {
+    /// Whose it is.
+    pub key: Option<MemberKey>,
+    /// The snapshot.
+    pub snapshot_id: SnapshotId,
+    /// What was found.
+    pub member: Member,
+    /// What was read for it.
+    pub traffic: Traffic,
+    /// Why reading ended early, where it did.
+    pub gave_up: Option<GaveUp>,
+}
+
+/// Reads them; none keeps the others from being read.
+pub async fn read<A: SnapshotBlocks + Clone + 'static>(
+    aws: &A,
+    targets: &[Target],
+    deadline: Instant,
+) -> Vec<ReadMember> {
+    let limits = Limits {
+        calls: Arc::new(Semaphore::new(CALLS_MAX)),
+        held_max: (HELD_MAX / targets.len().max(1)).clamp(8, 48),
+        deadline,
+    };
+    let reads = targets.iter().map(|target| {
+        let volume = open(aws, &target.snapshot, limits.clone());
+        let context = context(target);
+        let (key, snapshot_id) = (target.key.clone(), target.snapshot.id.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let member = read_volume(&volume, &context);
+            let (traffic, gave_up) = volume.outcome();
+            ReadMember {
+                key,
+                snapshot_id,
+                member,
+                traffic,
+                gave_up,
+            }
+        });
+        async move {
+            match read.await {
+                Ok(read) => read,
+                // The reader never panics; if it does, so does the invocation, which is what Lambda reports.
+                Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+            }
+        }
+    });
+    join_all(reads).await
+}
+
+fn open<A: SnapshotBlocks + Clone + 'static>(
+    aws: &A,
+    snapshot: &Snapshot,
+    limits: Limits,
+) -> SnapshotVolume<A> {
+    let subject = Subject {
+        id: snapshot.id.clone(),
+        size_gib: u64::try_from(snapshot.size_gib).unwrap_or(0),
+        kms_key_id: snapshot.kms_key_id.clone(),
+    };
+    match unreadable(snapshot) {
+        Some(why) => SnapshotVolume::unreadable(aws, subject, limits, why),
+        None => SnapshotVolume::open(aws, subject, limits),
+    }
+}
+
+/// Why AWS gives no blocks of a snapshot.
+///
+/// Source: Amazon EBS user guide, "EBS direct APIs", considerations.
+fn unreadable(snapshot: &Snapshot) -> Option<String> {
+    let id = &snapshot.id;
+    if snapshot.archived {
+        return Some(format!(
+            "{id} is in the archive tier, where its blocks can't be read; `aws ec2 restore-snapshot-tier --snapshot-id {id}` brings it back"
+        ));
+    }
+    match snapshot.state {
+        SnapshotState::Completed => None,
+        SnapshotState::Pending => Some(format!(
+            "{id} is still pending; blocks can be read when it is completed"
+        )),
+        SnapshotState::Error => Some(format!("{id} failed, so there is nothing to read")),
+        SnapshotState::Other => Some(format!(
+            "{id} is being brought back, or in a state that isn't known"
+        )),
+    }
+}
+
+fn context(target: &Target) -> MemberContext {
+    let (etcd_cluster, member) = target.key.as_ref().map_or_else(Default::default, |key| {
+        (key.etcd_cluster.to_string(), key.member.to_string())
+    });
+    let volume_id = &target.snapshot.volume_id;
+    MemberContext {
+        etcd_cluster,
+        member,
+        // Of a copy EC2 tells no volume.
+        volume_id: (!volume_id.is_of_a_copy()).then(|| volume_id.to_string()),
+        snapshot_started_at: Some(target.snapshot.started),
+        count_secrets_encryption: false,
+    }
+}

@@ -1,0 +1,331 @@
+//! Which snapshots an event is about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::discovery::{Identity, cluster_of};
+use etcd_backup_core::fleet::Cluster;
+use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId};
+use etcd_backup_core::restore_point::{History, RunSnapshots};
+use etcd_backup_core::schedule::{Run, Schedule};
+use etcd_backup_core::settings::{Settings, VerifyMode};
+use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::verdict::Verdict;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::earlier::Earlier;
+use crate::collect::members::Target;
+
+/// Snapshots that are judged together.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The cluster; `None` where nothing tells.
+    pub cluster: Option<ClusterName>,
+    /// The run that left them; `None` where they are of several, or of none that is known.
+    pub run: Option<Run>,
+    /// By member.
+    pub targets: Vec<Target>,
+    /// What is known of each member from an older snapshot.
+    pub earlier: BTreeMap<MemberKey, Earlier>,
+    /// The etcd clusters of which all members are there, of one run: only of these a verdict is one on a
+    /// restore point, and written down.
+    pub whole: BTreeSet<EtcdClusterName>,
+}
+
+/// What is to be done about a snapshot that was completed.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Its run is complete.
+    Verify(Box<Chosen>),
+    /// EC2 doesn't show yet what it told.
+    Again,
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+/// The latest restore point, or the latest at or before a moment.
+///
+/// # Errors
+///
+/// `ClusterNotFound`, `NoRestorePoint`.
+pub fn restore_point(
+    name: &ClusterName,
+    cluster: &Cluster,
+    schedule: &Schedule,
+    at: Option<Timestamp>,
+) -> Result<Chosen, Diagnostic> {
+    refuse_unknown(name, cluster)?;
+    let history = History::new(cluster, Vec::new(), schedule);
+    let runs = history.runs(&etcd_clusters(cluster, schedule));
+    let is_early = |run: &&RunSnapshots| {
+        at.is_none_or(|at| run.earliest().is_some_and(|earliest| earliest <= at))
+    };
+    let chosen = runs.iter().filter(is_early).find(|run| run.is_complete());
+    let chosen = chosen.ok_or_else(|| {
+        let when = at.map_or(String::new(), |at| format!(" at or before {at}"));
+        Diagnostic::new(
+            ErrorType::NoRestorePoint,
+            format!(
+                "no run{when} left a completed snapshot of every member of {name}: restore's \
+                 {{\"action\":\"list\",\"cluster\":\"{name}\"}} shows what there is; \"snapshots\" names some by hand"
+            ),
+        )
+    })?;
+    Ok(of_run(name, cluster, chosen))
+}
+
+/// Snapshots that a person named.
+///
+/// # Errors
+///
+/// `InvalidEvent` where one doesn't exist, or says itself that it is another's.
+pub fn by_hand(
+    name: &ClusterName,
+    cluster: &Cluster,
+    schedule: &Schedule,
+    found: &BTreeMap<SnapshotId, Snapshot>,
+    named: &BTreeMap<MemberKey, SnapshotId>,
+) -> Result<Chosen, Diagnostic> {
+    let mut targets = Vec::new();
+    for (key, id) in named {
+        let snapshot = found.get(id).ok_or_else(|| not_found(id))?;
+        refuse_foreign(name, key, snapshot)?;
+        if let Some(twice) = targets
+            .iter()
+            .find(|target: &&Target| target.snapshot.id == *id)
+        {
+            let other = twice.key.as_ref().map(ToString::to_string);
+            return Err(Diagnostic::invalid_event(format!(
+                "{id} is named for both {} and {key}",
+                other.unwrap_or_default()
+            )));
+        }
+        targets.push(Target {
+            key: Some(key.clone()),
+            snapshot: snapshot.clone(),
+        });
+    }
+    let runs: BTreeSet<Run> = targets
+        .iter()
+        .map(|target| schedule.run_of(target.snapshot.started))
+        .collect();
+    Ok(Chosen {
+        cluster: Some(name.clone()),
+        run: runs.first().copied().filter(|_| runs.len() == 1),
+        whole: whole(&targets, schedule),
+        earlier: earlier(cluster, &targets),
+        targets,
+    })
+}
+
+/// One member by itself.
+pub fn alone(snapshot: Snapshot, identity: Option<&Identity>, schedule: &Schedule) -> Chosen {
+    let run = schedule.run_of(snapshot.started);
+    let targets = vec![Target {
+        key: identity.map(Identity::member_key),
+        snapshot,
+    }];
+    Chosen {
+        cluster: identity.map(|identity| identity.cluster.clone()),
+        run: Some(run),
+        whole: whole(&targets, schedule),
+        earlier: BTreeMap::new(),
+        targets,
+    }
+}
+
+/// Whether a snapshot that was completed makes its run complete, and the run is to be verified.
+pub fn completed(
+    name: &ClusterName,
+    cluster: &Cluster,
+    settings: &Settings,
+    mode: VerifyMode,
+    id: &SnapshotId,
+) -> Asked {
+    let members = cluster.members.values();
+    let mut snapshots = members.flat_map(|member| &member.snapshots);
+    let Some(named) = snapshots.find(|of| of.snapshot.id == *id) else {
+        return Asked::Nothing(format!("{id} is none of the backups of {name}"));
+    };
+    if named.snapshot.state == SnapshotState::Pending {
+        return Asked::Again;
+    }
+    let schedule = &settings.schedule;
+    let history = History::new(cluster, Vec::new(), schedule);
+    let runs = history.runs(&etcd_clusters(cluster, schedule));
+    let of_snapshot = schedule.run_of(named.snapshot.started);
+    let Some(run) = runs.iter().find(|run| run.run == of_snapshot) else {
+        return Asked::Nothing(format!("{id} is of no etcd cluster that {name} still uses"));
+    };
+    if !run.is_complete() {
+        return Asked::Nothing(format!(
+            "the run of {of_snapshot} of {name} isn't complete yet"
+        ));
+    }
+    match refuse_verified(run, &runs, mode) {
+        Some(why) => Asked::Nothing(format!("{why} of {name}")),
+        None => Asked::Verify(Box::new(of_run(name, cluster, run))),
+    }
+}
+
+/// The latest restore point, where it is to be verified and has no verdict yet.
+pub fn left_over(
+    name: &ClusterName,
+    cluster: &Cluster,
+    settings: &Settings,
+    mode: VerifyMode,
+) -> Option<Chosen> {
+    let schedule = &settings.schedule;
+    let history = History::new(cluster, Vec::new(), schedule);
+    let runs = history.runs(&etcd_clusters(cluster, schedule));
+    let latest = runs.iter().find(|run| run.is_complete())?;
+    refuse_verified(latest, &runs, mode)
+        .is_none()
+        .then(|| of_run(name, cluster, latest))
+}
+
+/// Why a run isn't verified by itself.
+fn refuse_verified(
+    run: &RunSnapshots,
+    runs: &[RunSnapshots],
+    mode: VerifyMode,
+) -> Option<&'static str> {
+    if is_verified(run) {
+        return Some("there is a verdict already on that run");
+    }
+    match mode {
+        VerifyMode::All => None,
+        VerifyMode::Off => Some("VERIFY is off: nothing is verified by itself, that run neither"),
+        VerifyMode::Daily => {
+            let day = date(run.run);
+            let of_day = runs.iter().filter(|other| date(other.run) == day);
+            of_day
+                .into_iter()
+                .any(is_verified)
+                .then_some("VERIFY is daily, and there is a verdict already on a run of that day")
+        }
+    }
+}
+
+fn is_verified(run: &RunSnapshots) -> bool {
+    let tags = run.snapshots.values().map(|snapshot| &snapshot.tags);
+    Verdict::worst(tags).is_some()
+}
+
+fn date(run: Run) -> Date {
+    TimeZone::UTC.to_datetime(run.at()).date()
+}
+
+/// Those in use, as the audit counts them; all where none is, as after a loss long ago.
+fn etcd_clusters(cluster: &Cluster, schedule: &Schedule) -> BTreeSet<EtcdClusterName> {
+    let current = cluster.current_etcd_clusters(schedule);
+    if current.is_empty() {
+        cluster.etcd_clusters()
+    } else {
+        current
+    }
+}
+
+fn of_run(name: &ClusterName, cluster: &Cluster, run: &RunSnapshots) -> Chosen {
+    let snapshots = run.snapshots.iter();
+    let targets: Vec<Target> = snapshots
+        .map(|(key, snapshot)| Target {
+            key: Some((*key).clone()),
+            snapshot: (*snapshot).clone(),
+        })
+        .collect();
+    Chosen {
+        cluster: Some(name.clone()),
+        run: Some(run.run),
+        whole: run
+            .snapshots
+            .keys()
+            .map(|key| key.etcd_cluster.clone())
+            .collect(),
+        earlier: earlier(cluster, &targets),
+        targets,
+    }
+}
+
+fn earlier(cluster: &Cluster, targets: &[Target]) -> BTreeMap<MemberKey, Earlier> {
+    let of_target = targets.iter().filter_map(|target| {
+        let key = target.key.as_ref()?;
+        let member = cluster.members.get(key)?;
+        let snapshots = member.snapshots.iter().map(|of| &of.snapshot);
+        Some((
+            key.clone(),
+            Earlier::of(snapshots, target.snapshot.started)?,
+        ))
+    });
+    of_target.collect()
+}
+
+/// The etcd clusters of which every member that any snapshot names is there, all of one run.
+fn whole(targets: &[Target], schedule: &Schedule) -> BTreeSet<EtcdClusterName> {
+    let mut there: BTreeMap<&EtcdClusterName, BTreeSet<&MemberName>> = BTreeMap::new();
+    let mut named: BTreeMap<EtcdClusterName, BTreeSet<MemberName>> = BTreeMap::new();
+    let mut runs: BTreeMap<&EtcdClusterName, BTreeSet<Run>> = BTreeMap::new();
+    for target in targets {
+        let Some(key) = &target.key else { continue };
+        let run = schedule.run_of(target.snapshot.started);
+        runs.entry(&key.etcd_cluster).or_default().insert(run);
+        there
+            .entry(&key.etcd_cluster)
+            .or_default()
+            .insert(&key.member);
+        if let Some(Ok(identity)) = Identity::of(&target.snapshot.tags) {
+            let members = identity.etcd.members.into_iter();
+            named
+                .entry(key.etcd_cluster.clone())
+                .or_default()
+                .extend(members);
+        }
+    }
+    let is_whole = |name: &&EtcdClusterName| {
+        let all = named.get(*name).into_iter().flatten();
+        runs.get(*name).is_some_and(|runs| runs.len() == 1)
+            && all
+                .into_iter()
+                .all(|member| there.get(*name).is_some_and(|there| there.contains(member)))
+    };
+    there.keys().copied().filter(is_whole).cloned().collect()
+}
+
+fn refuse_unknown(name: &ClusterName, cluster: &Cluster) -> Result<(), Diagnostic> {
+    if !cluster.members.is_empty() {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        ErrorType::ClusterNotFound,
+        format!(
+            "neither an etcd volume nor a managed snapshot of {name} is in this account and Region; check \
+             the name, or name snapshots by hand in \"snapshots\""
+        ),
+    ))
+}
+
+fn refuse_foreign(
+    name: &ClusterName,
+    key: &MemberKey,
+    snapshot: &Snapshot,
+) -> Result<(), Diagnostic> {
+    let id = &snapshot.id;
+    if let Some(owner) = cluster_of(&snapshot.tags).filter(|owner| owner != name) {
+        return Err(Diagnostic::invalid_event(format!(
+            "{id}, named for {key}, belongs to {owner}"
+        )));
+    }
+    match Identity::of(&snapshot.tags) {
+        Some(Ok(identity)) if identity.member_key() != *key => Err(Diagnostic::invalid_event(
+            format!("{id}, named for {key}, is of {}", identity.member_key()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A snapshot that isn't there.
+pub fn not_found(id: &SnapshotId) -> Diagnostic {
+    Diagnostic::invalid_event(format!("{id} is not a snapshot of this account and Region"))
+}

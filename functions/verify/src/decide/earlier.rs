@@ -1,0 +1,141 @@
+//! What the tags of an older snapshot say of a member, and what a person would want to know when it is
+//! compared with what is read now.
+//!
+//! Only warnings follow: a restore, an upgrade or a clean-up explain each of these too.
+
+use std::collections::BTreeMap;
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::ids::SnapshotId;
+use etcd_backup_core::snapshot::Snapshot;
+use etcd_backup_core::verdict::{self, CLUSTER_ID, OBJECTS, Verdict};
+use etcd_reader::judge::MemberReport;
+use jiff::Timestamp;
+
+/// The kinds whose counts are kept: as many as fit into a tag, and those that tell most.
+const KINDS: [&str; 9] = [
+    "configmaps",
+    "customresourcedefinitions",
+    "deployments",
+    "namespaces",
+    "nodes",
+    "pods",
+    "secrets",
+    "serviceaccounts",
+    "services",
+];
+/// A fall from fewer than these is no sign of a loss.
+const SHARP_FALL_FROM_MIN: u64 = 20;
+
+/// A member as it was found last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The snapshot that tells.
+    pub snapshot_id: SnapshotId,
+    /// When it was started.
+    pub started: Timestamp,
+    /// The member's revision.
+    pub revision: Option<u64>,
+    /// etcd's id of the cluster.
+    pub cluster_id: Option<String>,
+    /// Objects by kind.
+    pub objects: BTreeMap<String, u64>,
+}
+
+impl Earlier {
+    /// The newest snapshot from before a moment that was found sound.
+    pub fn of<'a>(
+        snapshots: impl Iterator<Item = &'a Snapshot>,
+        before: Timestamp,
+    ) -> Option<Self> {
+        let is_sound = |snapshot: &&Snapshot| {
+            let verdict = Verdict::of(&snapshot.tags);
+            snapshot.started < before && verdict.is_some_and(|verdict| verdict <= Verdict::Degraded)
+        };
+        let newest = snapshots
+            .filter(is_sound)
+            .max_by_key(|snapshot| snapshot.started)?;
+        Some(Self {
+            snapshot_id: newest.id.clone(),
+            started: newest.started,
+            revision: verdict::revision(&newest.tags),
+            cluster_id: newest.tags.get(CLUSTER_ID).cloned(),
+            objects: read_objects(&newest.tags),
+        })
+    }
+
+    /// What has changed as it rarely does.
+    pub fn warnings(&self, cluster_id: Option<&str>, report: &MemberReport) -> Vec<String> {
+        let Self {
+            snapshot_id,
+            started,
+            ..
+        } = self;
+        let since = format!("since {snapshot_id} of {started:.0}");
+        let mut warnings = Vec::new();
+        let is_other = self
+            .cluster_id
+            .as_deref()
+            .zip(cluster_id)
+            .is_some_and(|(before, now)| before != now);
+        if is_other {
+            warnings.push(format!("The cluster's id has changed {since}: etcd-manager has restored a backup into a new cluster, or it was begun anew."));
+        } else if let (Some(before), Some(now)) = (self.revision, report.revision)
+            && now < before
+        {
+            warnings.push(format!("The revision has fallen {since}, from {before} to {now}: the volume was restored, or is another one than it should be."));
+        }
+        let falls = report.objects.iter().flatten().filter_map(|(kind, now)| {
+            let before = *self.objects.get(*kind)?;
+            let is_sharp = before >= SHARP_FALL_FROM_MIN && *now < before / 2;
+            is_sharp.then(|| format!("{kind} from {before} to {now}"))
+        });
+        let falls: Vec<_> = falls.collect();
+        if !falls.is_empty() {
+            warnings.push(format!(
+                "Much fewer objects than before, {since}: {}.",
+                falls.join(", ")
+            ));
+        }
+        warnings
+    }
+}
+
+/// Counts as they stand in a tag.
+pub fn write_objects(objects: &BTreeMap<&'static str, u64>) -> Option<String> {
+    let kept = KINDS.iter().filter_map(|kind| {
+        let count = objects.get(kind).filter(|count| **count > 0)?;
+        Some(format!("{kind}={count}"))
+    });
+    let kept: Vec<_> = kept.collect();
+    (!kept.is_empty()).then(|| kept.join(" "))
+}
+
+fn read_objects(tags: &Tags) -> BTreeMap<String, u64> {
+    let counts = tags.get(OBJECTS).map_or("", String::as_str).split(' ');
+    counts
+        .filter_map(|count| {
+            let (kind, count) = count.split_once('=')?;
+            Some((kind.to_owned(), count.parse().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_survive_the_round_trip_and_fit_into_a_tag() {
+        let objects = KINDS.map(|kind| (kind, 9_999_999)).into();
+        let value = write_objects(&objects).unwrap();
+        assert!(value.len() <= 256, "{}", value.len());
+        let read = read_objects(&Tags::from([(OBJECTS.to_owned(), value)]));
+        let read: Vec<_> = read
+            .iter()
+            .map(|(kind, count)| (kind.as_str(), *count))
+            .collect();
+        assert_eq!(read, Vec::from_iter(objects));
+        assert_eq!(write_objects(&BTreeMap::new()), None);
+    }
+}

@@ -1,0 +1,82 @@
+//! What stands on the snapshots afterwards.
+//!
+//! A snapshot carries the verdict on its etcd cluster at its restore point, not the one on its member: it
+//! is the etcd cluster that is restored, and of three members one may be damaged.
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::ids::SnapshotId;
+use etcd_backup_core::restore_tags::TAGS_MAX;
+use etcd_backup_core::verdict::{CLUSTER_ID, OBJECTS, START_FIRST, VERIFIED, VERIFIED_REVISION};
+
+use super::assessment::{Assessment, EtcdClusterAssessment};
+use super::choice::Chosen;
+use super::earlier::write_objects;
+
+/// The tags of one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotTags {
+    /// The snapshot.
+    pub snapshot_id: SnapshotId,
+    /// What to write.
+    pub tags: Tags,
+}
+
+/// What is written down of an assessment: of the etcd clusters whose verdict stands.
+pub fn of(chosen: &Chosen, assessment: &Assessment) -> Vec<SnapshotTags> {
+    let etcd_clusters = assessment.etcd_clusters.iter().filter(|of| of.stands);
+    etcd_clusters
+        .flat_map(|of| {
+            of.sources
+                .iter()
+                .enumerate()
+                .map(move |(at, source)| (of, at, source))
+        })
+        .map(|(of, at, source)| {
+            let mut targets = chosen.targets.iter();
+            let target = targets.find(|target| target.snapshot.id == source.snapshot_id);
+            let no_tags = Tags::new();
+            let existing = target.map_or(&no_tags, |target| &target.snapshot.tags);
+            SnapshotTags {
+                snapshot_id: source.snapshot_id.clone(),
+                tags: fitting(wanted(of, at, existing), existing),
+            }
+        })
+        .collect()
+}
+
+/// In the order of their weight.
+fn wanted(of: &EtcdClusterAssessment, at: usize, existing: &Tags) -> Vec<(&'static str, String)> {
+    let mut wanted = vec![(VERIFIED, of.verdict.name().to_owned())];
+    let Some(member) = of.report.members.get(at) else {
+        return wanted;
+    };
+    if of.report.start_first.contains(&member.member) {
+        wanted.push((START_FIRST, "1".to_owned()));
+    } else if existing.contains_key(START_FIRST) {
+        // Of an earlier verdict.
+        wanted.push((START_FIRST, "0".to_owned()));
+    }
+    let revision = member.revision.map(|revision| revision.to_string());
+    wanted.extend(revision.map(|revision| (VERIFIED_REVISION, revision)));
+    let cluster_id = of.report.cluster_id.clone();
+    wanted.extend(cluster_id.map(|id| (CLUSTER_ID, id)));
+    let objects = member.objects.as_ref().and_then(write_objects);
+    wanted.extend(objects.map(|objects| (OBJECTS, objects)));
+    wanted
+}
+
+/// As many as EC2 takes beside those that are there.
+fn fitting(wanted: Vec<(&'static str, String)>, existing: &Tags) -> Tags {
+    let counted = existing.keys().filter(|key| !key.starts_with("aws:"));
+    let mut room = TAGS_MAX.saturating_sub(counted.count());
+    let mut tags = Tags::new();
+    for (key, value) in wanted {
+        let is_new = !existing.contains_key(key);
+        if is_new && room == 0 {
+            continue;
+        }
+        room -= usize::from(is_new);
+        tags.insert(key.to_owned(), value);
+    }
+    tags
+}

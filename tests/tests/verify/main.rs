@@ -1,0 +1,7 @@
+//! verify, from end to end: the real binary reads real members' volumes out of snapshots, over HTTP.
+
+mod events;
+mod faults;
+mod given_sets;
+mod secrets;
+mod verdicts;
