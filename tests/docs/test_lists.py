@@ -22,19 +22,20 @@ def plain(cell: str) -> str:
     return "" if text == EMPTY else text
 
 
-def settings() -> list[tuple[str, str, str]]:
-    """Variable, parameter (empty where there is none) and default."""
+def settings() -> list[tuple[str, str, str, str]]:
+    """Variable, parameter (empty where there is none) and the defaults of both, which may differ."""
     table = rows(SETTINGS.section("Settings").text)
-    named = [(*code_spans(row[0]), "")[:2] + (plain(row[1]),) for row in table]
-    return [(variable, parameter, default) for variable, parameter, default in named]
+    defaults = [[plain(default) for default in row[1].split("<br>")] for row in table]
+    named = [(*code_spans(row[0]), "")[:2] for row in table]
+    return [(*names, default[0], default[-1]) for names, default in zip(named, defaults, strict=True)]
 
 
 def test_settings_and_their_defaults() -> None:
-    assert {variable: default for variable, _, default in settings()} == code.settings()
+    assert {variable: default for variable, _, default, _ in settings()} == code.settings()
 
 
 def test_the_parameters_that_settings_are_set_from() -> None:
-    listed = {variable: parameter for variable, parameter, _ in settings()}
+    listed = {variable: parameter for variable, parameter, _, _ in settings()}
     from_template = code.variables_of_parameters()
     assert {name: from_template.get(name, "") for name in listed} == listed
     assert set(from_template) <= set(listed)
@@ -42,7 +43,7 @@ def test_the_parameters_that_settings_are_set_from() -> None:
 
 def test_parameters_and_their_defaults() -> None:
     others = rows(SETTINGS.section("Other parameters").text)
-    listed = {parameter: default for _, parameter, default in settings() if parameter}
+    listed = {parameter: default for _, parameter, _, default in settings() if parameter}
     listed |= {plain(row[0]): plain(row[1]) for row in others}
     assert listed == code.parameters()
 

@@ -35,7 +35,7 @@ UNKNOWN_TYPES = {
     "AWS::Scheduler::Schedule",
     "Custom::ConvergedBackups",  # would be invoked, which moto needs Docker for
 }
-FUNCTIONS = ("converge", "audit", "restore")
+FUNCTIONS = ("converge", "audit", "restore", "verify")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from .conftest import REPOSITORY
 
 TOPIC = {"Fn::If": ["MakesTopic", {"Ref": "AlertTopic"}, {"Ref": "AlertTopicArn"}]}
 DEAD_LETTERS = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
-FUNCTIONS = ("Converge", "Audit", "Restore")
+FUNCTIONS = ("Converge", "Audit", "Restore", "Verify")
 RESTORE_FUNCTION = {"Ref": "RestoreFunction"}
 RESTORES_TABLE = {"Fn::If": ["MakesRestoresTable", {"Ref": "RestoreRecords"}, {"Ref": "RestoresTable"}]}
 
@@ -36,8 +36,13 @@ def test_it_is_created_but_for_what_is_looked_at_below(resources: dict[str, Any]
 def test_schedules_try_again_and_lose_nothing(resources: dict[str, Any]) -> None:
     schedules = of_type(resources, "AWS::Scheduler::Schedule")
     targets = {name: each["Target"]["Arn"] for name, each in schedules.items()}
-    assert targets == {"ConvergeHourly": arn_of("ConvergeFunction"), "AuditDaily": arn_of("AuditFunction")}
-    assert schedules["ConvergeHourly"]["ScheduleExpression"] == "rate(1 hour)"
+    assert targets == {
+        "ConvergeHourly": arn_of("ConvergeFunction"),
+        "AuditDaily": arn_of("AuditFunction"),
+        "VerifyHourly": arn_of("VerifyFunction"),
+    }
+    for hourly in ("ConvergeHourly", "VerifyHourly"):
+        assert schedules[hourly]["ScheduleExpression"] == "rate(1 hour)"
     assert schedules["AuditDaily"]["ScheduleExpressionTimezone"] == "UTC"
     (statement, dead_letters) = resources["SchedulesRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     assert statement["Action"] == "lambda:InvokeFunction"
@@ -58,7 +63,7 @@ def test_nothing_invokes_a_function_before_the_first_convergence_or_after_the_la
     """CloudFormation creates in the order of dependencies, and deletes in the reverse."""
     invoking = {"AWS::Scheduler::Schedule", "AWS::Events::Rule"}
     waiting = {name: each.get("DependsOn") for name, each in resources.items() if each["Type"] in invoking}
-    assert len(waiting) == 3
+    assert len(waiting) == 5
     assert set(waiting.values()) == {"ConvergedBackups"}
     # Nor does the resource itself wait for any of them, directly or by what it refers to.
     assert not needed_by(resources, "ConvergedBackups") & waiting.keys()
@@ -93,15 +98,57 @@ def test_the_audit_and_the_oldest_age_follow_from_when_runs_are_unless_given(
         assert f'"{name}":' in source, "converge answers it"
 
 
-def test_lifecycle_managers_word_reaches_converge(resources: dict[str, Any]) -> None:
-    (rule,) = of_type(resources, "AWS::Events::Rule").values()
-    assert rule["EventPattern"] == {"source": ["aws.dlm"], "detail-type": ["DLM Policy State Change"]}
-    (target,) = rule["Targets"]
-    assert target["Arn"] == arn_of("ConvergeFunction")
-    assert target["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
-    (permission,) = of_type(resources, "AWS::Lambda::Permission").values()
-    assert permission["SourceArn"] == arn_of("LifecyclePolicyStateChange")
-    assert permission["Principal"] == "events.amazonaws.com"
+def test_rules_tell_the_functions_what_others_did(resources: dict[str, Any]) -> None:
+    rules = of_type(resources, "AWS::Events::Rule")
+    permissions = {
+        permission["SourceArn"]["Fn::GetAtt"][0]: permission
+        for permission in of_type(resources, "AWS::Lambda::Permission").values()
+    }
+    assert permissions.keys() == rules.keys() == {"LifecyclePolicyStateChange", "SnapshotCompleted"}
+    for name, function in {
+        "LifecyclePolicyStateChange": "ConvergeFunction",
+        "SnapshotCompleted": "VerifyFunction",
+    }.items():
+        (target,) = rules[name]["Targets"]
+        assert target["Arn"] == arn_of(function)
+        assert target["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+        assert permissions[name]["Principal"] == "events.amazonaws.com"
+        assert permissions[name]["FunctionName"] == {"Ref": function}
+    state_change = rules["LifecyclePolicyStateChange"]["EventPattern"]
+    assert state_change == {"source": ["aws.dlm"], "detail-type": ["DLM Policy State Change"]}
+    completed = rules["SnapshotCompleted"]["EventPattern"]
+    # Copies and shares send events of the same type.
+    assert completed["detail"] == {"event": ["createSnapshot"], "result": ["succeeded"]}
+    assert (completed["source"], completed["detail-type"]) == (["aws.ec2"], ["EBS Snapshot Notification"])
+
+
+def test_nothing_is_verified_by_itself_where_that_is_off(
+    resources: dict[str, Any], transformed: dict[str, Any]
+) -> None:
+    unless_off = {"Fn::If": ["Verifies", "ENABLED", "DISABLED"]}
+    for name in ("VerifyHourly", "SnapshotCompleted"):
+        assert resources[name]["Properties"]["State"] == unless_off
+    assert transformed["Conditions"]["Verifies"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Verify"}, "off"]}]}
+    assert transformed["Parameters"]["Verify"]["AllowedValues"] == ["daily", "all", "off"]
+    assert transformed["Parameters"]["Verify"]["Default"] == "daily"
+
+
+def test_only_verify_reads_snapshots_and_writes_nothing_but_verdicts(stack: Stack) -> None:
+    for function, documents in stack.policies.items():
+        statements = [each for document in documents for each in document["Statement"]]
+        reading = [each for each in statements if "ebs:" in json.dumps(each["Action"])]
+        if function != "verify":
+            assert reading == []
+            continue
+        of_clusters = {"aws:ResourceTag/KubernetesCluster": "false"}
+        (reading,) = reading
+        assert reading["Condition"] == {"Null": of_clusters}
+        (writing,) = [each for each in statements if "ec2:CreateTags" in each["Action"]]
+        (keys,) = writing["Condition"]["ForAllValues:StringEquals"].values()
+        source = (REPOSITORY / "shared/core/src/verdict.rs").read_text()
+        assert sorted(keys) == sorted(re.findall(r'"(etcd-backup/[a-z-]+)"', source))
+        assert writing["Condition"]["Null"] == of_clusters
+        assert {each["Resource"] for each in (reading, writing)} == {"arn:aws:ec2:eu-west-2::snapshot/*"}
 
 
 def test_only_this_stacks_rules_may_leave_dead_letters(resources: dict[str, Any]) -> None:
@@ -115,14 +162,14 @@ def test_only_this_stacks_rules_may_leave_dead_letters(resources: dict[str, Any]
 def test_every_role_has_the_boundary_that_is_set(
     resources: dict[str, Any], transformed: dict[str, Any], stack: Stack
 ) -> None:
-    assert len(stack.boundaries) == len(of_type(resources, "AWS::IAM::Role")) == 4
+    assert len(stack.boundaries) == len(of_type(resources, "AWS::IAM::Role")) == 5
     assert set(stack.boundaries.values()) == {None}
     arn = "arn:aws:iam::123456789012:policy/team/boundary"
     for given in ("team/boundary", arn):
         with emulated_aws() as endpoint:
             bounded = deploy(endpoint, transformed, {"PermissionsBoundary": given})
         assert bounded.status == "CREATE_COMPLETE"
-        assert len(bounded.boundaries) == 4
+        assert len(bounded.boundaries) == 5
         assert set(bounded.boundaries.values()) == {arn}
         making = [
             statement
@@ -142,18 +189,19 @@ def test_asynchronous_failures_are_kept_and_a_restore_is_not_repeated(resources:
         destination = configuration["DestinationConfig"]["OnFailure"]["Destination"]
         assert destination == DEAD_LETTERS
         attempts[configuration["FunctionName"]["Ref"]] = configuration["MaximumRetryAttempts"]
-    assert attempts == {"ConvergeFunction": 2, "AuditFunction": 2, "RestoreFunction": 0}
+    assert attempts == {"ConvergeFunction": 2, "AuditFunction": 2, "RestoreFunction": 0, "VerifyFunction": 2}
 
 
 def test_functions_have_every_setting(resources: dict[str, Any]) -> None:
     settings = (REPOSITORY / "shared/core/src/settings.rs").read_text()
     names = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', settings))
-    assert "ALERT_TOPIC_ARN" in names
+    assert "ALERT_TOPIC_ARN" in names and '"VERIFY"' in settings
+    names.add("VERIFY")
     (dashboard,) = of_type(resources, "AWS::CloudWatch::Dashboard").values()
     for name in FUNCTIONS:
         function = resources[f"{name}Function"]["Properties"]
-        # converge has nothing to do with restores, and the table is made after it has run.
-        unneeded = {"RESTORES_TABLE"} if name == "Converge" else set()
+        # converge and verify have nothing to do with restores, and the table is made after converge has run.
+        unneeded = {"RESTORES_TABLE"} if name in ("Converge", "Verify") else set()
         unneeded |= {"RESTORE_FUNCTION"} if name != "Audit" else set()
         variables = function["Environment"]["Variables"]
         assert variables.keys() == names - unneeded
@@ -164,10 +212,15 @@ def test_functions_have_every_setting(resources: dict[str, Any]) -> None:
         assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
         assert function["LoggingConfig"]["LogGroup"] == {"Ref": f"{name}LogGroup"}
-    once = {"Fn::If": ["ReservesConcurrency", 1, {"Ref": "AWS::NoValue"}]}
+    once, twice = ({"Fn::If": ["ReservesConcurrency", count, {"Ref": "AWS::NoValue"}]} for count in (1, 2))
     reserved = {name: each.get("ReservedConcurrentExecutions") for name, each in of_type(
         resources, "AWS::Lambda::Function").items()}
-    assert reserved == {"ConvergeFunction": once, "AuditFunction": None, "RestoreFunction": None}
+    assert reserved == {
+        "ConvergeFunction": once,
+        "AuditFunction": None,
+        "RestoreFunction": None,
+        "VerifyFunction": twice,
+    }
 
 
 def test_the_table_of_restores_outlives_the_stack(resources: dict[str, Any], stack: Stack) -> None:
@@ -188,7 +241,7 @@ def test_the_table_of_restores_outlives_the_stack(resources: dict[str, Any], sta
     assert recovery == {"PointInTimeRecoveryEnabled": True}
     for function, actions in {"audit": {"Query"}, "restore": {"GetItem", "PutItem", "Query"}}.items():
         assert allowed_on_tables(stack, function) == {described["TableArn"]: actions}
-    assert allowed_on_tables(stack, "converge") == {}
+    assert allowed_on_tables(stack, "converge") == allowed_on_tables(stack, "verify") == {}
 
 
 def test_a_kept_table_is_taken_instead(transformed: dict[str, Any]) -> None:
