@@ -10,6 +10,7 @@ pub mod retired;
 pub mod runs;
 pub mod snapshots;
 pub mod tag_room;
+pub mod verdicts;
 pub mod volumes;
 
 use std::collections::BTreeMap;

@@ -219,6 +219,26 @@ pub enum Kind {
         /// Seconds between its earliest and its latest snapshot.
         skew_seconds: i64,
     },
+    /// verify found the latest restore point damaged.
+    RestorePointDamaged {
+        /// The run.
+        run: Run,
+        /// The etcd clusters that would not start.
+        etcd_clusters: Vec<EtcdClusterName>,
+        /// The newest run that verify found no damage in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        latest_undamaged: Option<Run>,
+        /// What restores that one as `at`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        latest_undamaged_at: Option<Timestamp>,
+    },
+    /// verify is on, and has said nothing of the latest restore point.
+    RestorePointUnverified {
+        /// The run.
+        run: Run,
+        /// The start of its latest snapshot.
+        latest_snapshot_started: Timestamp,
+    },
     /// Other enabled policies take snapshots of the same volumes.
     PolicyDuplicated {
         /// The policy that converge keeps.
@@ -293,6 +313,8 @@ impl Kind {
             Self::RetentionExceeded { .. } => "retention_exceeded",
             Self::SnapshotTagWrong { .. } => "snapshot_tag_wrong",
             Self::RestorePointSkewed { .. } => "restore_point_skewed",
+            Self::RestorePointDamaged { .. } => "restore_point_damaged",
+            Self::RestorePointUnverified { .. } => "restore_point_unverified",
             Self::PolicyDuplicated { .. } => "policy_duplicated",
             Self::SnapshotsOrphaned { .. } => "snapshots_orphaned",
         }
@@ -309,6 +331,7 @@ impl Kind {
             | Self::PolicyMissing { .. }
             | Self::PolicyNotEnabled { .. }
             | Self::NoRestorePoint { .. }
+            | Self::RestorePointDamaged { .. }
             | Self::MastersOnRetiredVolumes { .. } => Severity::Critical,
             Self::VolumeTagWrong { .. }
             | Self::DueRunNotJudged { .. }
@@ -331,7 +354,7 @@ impl Kind {
             }
             Self::PolicyDuplicated { ours: true, .. } => Severity::Warning,
             Self::PolicyDuplicated { ours: false, .. } => Severity::Info,
-            Self::SnapshotsOrphaned { .. } => Severity::Info,
+            Self::RestorePointUnverified { .. } | Self::SnapshotsOrphaned { .. } => Severity::Info,
         }
     }
 }

@@ -239,6 +239,7 @@ fn find(scope: &Scope) -> Vec<Finding> {
         checks::runs::check(scope),
         checks::snapshots::check(scope),
         checks::clusters::check_skew(scope),
+        checks::verdicts::check(scope),
         checks::restores::check(scope),
         checks::retired::check(scope),
         checks::orphans::check(scope),

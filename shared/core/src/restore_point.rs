@@ -7,12 +7,14 @@
 
 mod choice;
 mod timeline;
+mod verified;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 pub use choice::{Doubt, DoubtedMember, Way};
+pub use verified::{Unneeded, unneeded};
 
 use crate::fleet::{Cluster, MemberSnapshot};
 use crate::generation::{Exchange, Generation, Generations, exchanges};

@@ -8,7 +8,9 @@ mod restores;
 
 use std::fmt::Display;
 
-use etcd_backup_core::ids::{MemberKey, PolicyId, RestoreId, SnapshotId, VolumeId};
+use etcd_backup_core::ids::{
+    EtcdClusterName, MemberKey, PolicyId, RestoreId, SnapshotId, VolumeId,
+};
 use etcd_backup_core::schedule::Run;
 use jiff::Timestamp;
 
@@ -130,6 +132,16 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
             join(others)
         ),
         Kind::RestorePointSkewed { run, skew_seconds } => restore_point_skewed(*run, *skew_seconds),
+        Kind::RestorePointDamaged {
+            run,
+            etcd_clusters,
+            latest_undamaged_at,
+            ..
+        } => restore_point_damaged(subject, *run, etcd_clusters, *latest_undamaged_at),
+        Kind::RestorePointUnverified {
+            run,
+            latest_snapshot_started,
+        } => restore_point_unverified(subject, *run, *latest_snapshot_started),
         Kind::SnapshotsOrphaned {
             orphans,
             root_volumes,
@@ -233,6 +245,37 @@ fn restore_point_skewed(run: Run, skew_seconds: i64) -> String {
          etcd may panic or lose entries when restored from it. Choose an older one with \"at\", \
          and find out what held DLM up.",
         skew_seconds / 60
+    )
+}
+
+fn restore_point_damaged(
+    subject: &Subject,
+    run: Run,
+    etcd_clusters: &[EtcdClusterName],
+    undamaged_at: Option<Timestamp>,
+) -> String {
+    let cluster = subject.cluster.as_ref().map_or("", |name| name.as_str());
+    let otherwise = match undamaged_at {
+        Some(at) => format!("A restore would have to go back to \"at\": \"{at}\""),
+        None => {
+            "No other restore point is known to be good: verify an older one with \"at\"".to_owned()
+        }
+    };
+    format!(
+        "etcd would not start from the latest restore point, of the run of {run}: verify found {} damaged. \
+         verify's {{\"cluster\":\"{cluster}\"}} says what is wrong. {otherwise}. Find out what damaged it, as the \
+         live volumes may be so too: look at `etcdctl endpoint status` and the masters' logs, and take \
+         snapshots by hand.",
+        join(etcd_clusters)
+    )
+}
+
+fn restore_point_unverified(subject: &Subject, run: Run, started: Timestamp) -> String {
+    let cluster = subject.cluster.as_ref().map_or("", |name| name.as_str());
+    format!(
+        "The latest restore point, of the run of {run} (its last snapshot started {started:.0}), has no \
+         verdict: nobody knows whether etcd would start from it. Look at verify's log, or invoke verify with \
+         {{\"cluster\":\"{cluster}\"}}."
     )
 }
 

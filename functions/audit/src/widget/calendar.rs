@@ -10,6 +10,7 @@ use etcd_backup_core::fleet::{Member, Misfit};
 use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId, VolumeId};
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
 
 use crate::checks::Scope;
@@ -76,6 +77,8 @@ pub struct Cell {
     pub state: CellState,
     /// The best snapshot that it left, and that snapshot's start.
     pub snapshot: Option<(SnapshotId, Timestamp)>,
+    /// What verify said of it.
+    pub verdict: Option<Verdict>,
 }
 
 /// What became of one run of one member. Ordered: the best snapshot of a run is the least.
@@ -344,6 +347,7 @@ fn cells<'a>(
                 None => without_snapshot(*run),
             },
             snapshot: best.get(run).map(|of| (of.id.clone(), of.started)),
+            verdict: best.get(run).and_then(|of| Verdict::of(&of.tags)),
         })
         .collect()
 }

@@ -4,6 +4,9 @@
 //! Names and messages hold tags, which are foreign input: maud escapes whatever is spliced in, and
 //! nothing but the style sheet, a constant, goes in as it is.
 
+use std::collections::BTreeSet;
+
+use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{Markup, PreEscaped, html};
@@ -145,7 +148,7 @@ fn open_row(row: &Row) -> Markup {
         tr {
             th scope="row" title=(row.label) { (row.label) }
             @for cell in &row.cells {
-                td class={ "cell " (class(cell.state)) } title=(tooltip(cell)) { (sign(cell.state)) }
+                td class={ "cell " (class(cell)) } title=(tooltip(cell)) { (sign(cell)) }
             }
             (note(row))
         }
@@ -189,10 +192,9 @@ fn folded_row(row: &Row) -> Markup {
     html! {
         tr {
             th scope="row" { (row.label) }
-            @for cells in row.cells.chunk_by(|one, next| one.state == next.state) {
-                @let state = cells[0].state;
-                td class={ "cell " (class(state)) } colspan=(cells.len()) {
-                    (sign(state)) @if cells.len() > 1 { " " (cells.len()) }
+            @for cells in row.cells.chunk_by(|one, next| looks(one) == looks(next)) {
+                td class={ "cell " (class(&cells[0])) } colspan=(cells.len()) {
+                    (sign(&cells[0])) @if cells.len() > 1 { " " (cells.len()) }
                 }
             }
             (note(row))
@@ -205,7 +207,10 @@ fn legend(calendar: &Calendar) -> Markup {
     html! {
         p.legend {
             @for state in CellState::ALL {
-                span { b class=(class(state)) { (sign(state)) } (state.name()) }
+                span { b class=(class_of(state)) { (sign_of(state)) } (state.name()) }
+            }
+            @for verdict in verdicts(calendar) {
+                span { b class=(class_verified(verdict)) { (sign_verified(verdict)) } "verified: " (verdict.name()) }
             }
             @if shown < retained {
                 span { "The latest " (shown) " of " (retained) " runs; a wider widget shows more." }
@@ -253,16 +258,61 @@ fn note(row: &Row) -> Markup {
     }
 }
 
+/// The verdicts that are shown.
+fn verdicts(calendar: &Calendar) -> BTreeSet<Verdict> {
+    let sections = calendar.open.iter().chain(&calendar.folded);
+    let cells = sections.flat_map(|section| section.rows.iter().flat_map(|row| &row.cells));
+    cells.filter_map(verdict).collect()
+}
+
 fn tooltip(cell: &Cell) -> String {
-    let (run, state) = (cell.run, cell.state.name());
+    let run = cell.run;
+    let state = match verdict(cell) {
+        Some(verdict) => format!("{}, verified: {}", cell.state.name(), verdict.name()),
+        None => cell.state.name().to_owned(),
+    };
     match &cell.snapshot {
         Some((id, started)) => format!("run of {run}: {state}, {id} started {started:.0}"),
         None => format!("run of {run}: {state}"),
     }
 }
 
+/// The verdict on what a volume can be made from; on what else was read by hand, it says nothing of a restore.
+fn verdict(cell: &Cell) -> Option<Verdict> {
+    cell.verdict.filter(|_| cell.state == CellState::Completed)
+}
+
+fn looks(cell: &Cell) -> (CellState, Option<Verdict>) {
+    (cell.state, verdict(cell))
+}
+
+fn sign(cell: &Cell) -> &'static str {
+    verdict(cell).map_or_else(|| sign_of(cell.state), sign_verified)
+}
+
+fn class(cell: &Cell) -> &'static str {
+    verdict(cell).map_or_else(|| class_of(cell.state), class_verified)
+}
+
+fn sign_verified(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Restorable => "✓✓",
+        Verdict::Degraded => "✓~",
+        Verdict::Unsupported => "✓?",
+        Verdict::Damaged => "✓✗",
+    }
+}
+
+fn class_verified(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Restorable | Verdict::Unsupported => "completed",
+        Verdict::Degraded => "unusable",
+        Verdict::Damaged => "error",
+    }
+}
+
 /// What tells states apart without colour.
-fn sign(state: CellState) -> &'static str {
+fn sign_of(state: CellState) -> &'static str {
     match state {
         CellState::Completed => "✓",
         CellState::Pending => "…",
@@ -275,7 +325,7 @@ fn sign(state: CellState) -> &'static str {
     }
 }
 
-fn class(state: CellState) -> &'static str {
+fn class_of(state: CellState) -> &'static str {
     match state {
         CellState::Completed => "completed",
         CellState::Pending => "pending",

@@ -13,6 +13,7 @@ mod restores;
 mod runs;
 mod strangers;
 mod texts;
+mod verdicts;
 mod volumes;
 mod walk;
 mod widget;

@@ -329,3 +329,47 @@ fn the_documentation_names_every_sign_and_parameter() {
         assert!(widget::DOCUMENTATION.contains(parameter), "{parameter}");
     }
 }
+
+#[test]
+fn verdicts_are_marked_and_explained_where_there_are_any() {
+    let mut inventory = account(&[CLUSTER], 14);
+    assert!(!text(&page(&inventory), ".legend").contains("verified"));
+    for (days_ago, verdict) in ["restorable", "degraded", "unsupported", "damaged"]
+        .iter()
+        .enumerate()
+    {
+        let end = format!("-{days_ago}");
+        let of_day = inventory
+            .snapshots
+            .iter_mut()
+            .filter(|of| of.id.as_str().ends_with(&end));
+        of_day.for_each(|snapshot| {
+            let tag = ("etcd-backup/verified".to_owned(), (*verdict).to_owned());
+            snapshot.tags.extend([tag]);
+        });
+    }
+    // A verdict on what no volume can be made from is no mark.
+    let newest = inventory
+        .snapshots
+        .iter_mut()
+        .find(|of| of.id.as_str().ends_with("main-c-0"))
+        .unwrap();
+    newest.state = SnapshotState::Error;
+    let page = page(&inventory);
+    let cells: Vec<String> = all(&page, "td.cell")
+        .into_iter()
+        .map(|cell| cell.text().collect())
+        .collect();
+    for (sign, count) in [("✓✓", 5), ("✓~", 6), ("✓?", 6), ("✓✗", 6), ("✗", 1)] {
+        assert_eq!(
+            cells.iter().filter(|cell| *cell == sign).count(),
+            count,
+            "{sign}"
+        );
+    }
+    let legend = text(&page, ".legend");
+    for verdict in ["restorable", "degraded", "unsupported", "damaged"] {
+        assert!(legend.contains(&format!("verified: {verdict}")), "{legend}");
+    }
+    assert!(html(&inventory, Theme::Light).contains("completed, verified: damaged, snap-"));
+}

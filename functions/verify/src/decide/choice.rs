@@ -6,14 +6,11 @@ use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{Identity, cluster_of};
 use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId};
-use etcd_backup_core::restore_point::{History, RunSnapshots};
+use etcd_backup_core::restore_point::{History, RunSnapshots, Unneeded, unneeded};
 use etcd_backup_core::schedule::{Run, Schedule};
 use etcd_backup_core::settings::{Settings, VerifyMode};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
-use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::earlier::Earlier;
 use crate::collect::members::Target;
@@ -164,8 +161,8 @@ pub fn completed(
             "the run of {of_snapshot} of {name} isn't complete yet"
         ));
     }
-    match refuse_verified(run, &runs, mode) {
-        Some(why) => Asked::Nothing(format!("{why} of {name}")),
+    match unneeded(run, &runs, mode) {
+        Some(why) => Asked::Nothing(format!("{} of {name}", said(why))),
         None => Asked::Verify(Box::new(of_run(name, cluster, run))),
     }
 }
@@ -181,41 +178,19 @@ pub fn left_over(
     let history = History::new(cluster, Vec::new(), schedule);
     let runs = history.runs(&etcd_clusters(cluster, schedule));
     let latest = runs.iter().find(|run| run.is_complete())?;
-    refuse_verified(latest, &runs, mode)
+    unneeded(latest, &runs, mode)
         .is_none()
         .then(|| of_run(name, cluster, latest))
 }
 
-/// Why a run isn't verified by itself.
-fn refuse_verified(
-    run: &RunSnapshots,
-    runs: &[RunSnapshots],
-    mode: VerifyMode,
-) -> Option<&'static str> {
-    if is_verified(run) {
-        return Some("there is a verdict already on that run");
-    }
-    match mode {
-        VerifyMode::All => None,
-        VerifyMode::Off => Some("VERIFY is off: nothing is verified by itself, that run neither"),
-        VerifyMode::Daily => {
-            let day = date(run.run);
-            let of_day = runs.iter().filter(|other| date(other.run) == day);
-            of_day
-                .into_iter()
-                .any(is_verified)
-                .then_some("VERIFY is daily, and there is a verdict already on a run of that day")
+fn said(unneeded: Unneeded) -> &'static str {
+    match unneeded {
+        Unneeded::Verified => "there is a verdict already on that run",
+        Unneeded::OfThatDay => {
+            "VERIFY is daily, and there is a verdict already on a run of that day"
         }
+        Unneeded::Off => "VERIFY is off: nothing is verified by itself, that run neither",
     }
-}
-
-fn is_verified(run: &RunSnapshots) -> bool {
-    let tags = run.snapshots.values().map(|snapshot| &snapshot.tags);
-    Verdict::worst(tags).is_some()
-}
-
-fn date(run: Run) -> Date {
-    TimeZone::UTC.to_datetime(run.at()).date()
 }
 
 /// Those in use, as the audit counts them; all where none is, as after a loss long ago.

@@ -1,0 +1,72 @@
+//! What verify said of the latest restore point, or didn't.
+
+use std::collections::BTreeSet;
+
+use etcd_backup_core::ids::{ClusterName, EtcdClusterName};
+use etcd_backup_core::restore_point::{RunSnapshots, unneeded};
+use etcd_backup_core::settings::VerifyMode;
+use etcd_backup_core::verdict::Verdict;
+use jiff::SignedDuration;
+
+use super::Scope;
+use crate::finding::{Finding, Kind, Subject};
+
+/// How long a verdict may take: several hourly sweeps.
+const VERDICT_AFTER_MAX: SignedDuration = SignedDuration::from_hours(6);
+
+/// `restore_point_damaged` and `restore_point_unverified`, one per cluster.
+pub fn check(scope: &Scope) -> Vec<Finding> {
+    let clusters = scope.fleet.clusters.iter();
+    let kinds = clusters.filter_map(|(name, cluster)| {
+        let runs = scope.runs(name, cluster);
+        let latest = runs.iter().find(|run| run.is_complete())?;
+        let kind = damaged(latest, &runs).or_else(|| unverified(scope, latest, &runs))?;
+        Some((name, kind))
+    });
+    kinds.map(|(name, kind)| finding(name, kind)).collect()
+}
+
+fn finding(name: &ClusterName, kind: Kind) -> Finding {
+    let subject = Subject {
+        cluster: Some(name.clone()),
+        ..Subject::default()
+    };
+    Finding::new(subject, kind)
+}
+
+/// A verdict is the etcd cluster's, and one that is damaged is enough.
+fn damaged(latest: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {
+    let etcd_clusters = damaged_etcd_clusters(latest);
+    if etcd_clusters.is_empty() {
+        return None;
+    }
+    let undamaged = runs.iter().find(|run| {
+        let verdict = run.verdict();
+        run.is_complete() && verdict.is_some_and(|verdict| verdict <= Verdict::Degraded)
+    });
+    Some(Kind::RestorePointDamaged {
+        run: latest.run,
+        etcd_clusters: etcd_clusters.into_iter().cloned().collect(),
+        latest_undamaged: undamaged.map(|run| run.run),
+        latest_undamaged_at: undamaged.and_then(RunSnapshots::latest),
+    })
+}
+
+fn damaged_etcd_clusters<'a>(run: &RunSnapshots<'a>) -> BTreeSet<&'a EtcdClusterName> {
+    let snapshots = run.snapshots.iter();
+    snapshots
+        .filter(|(_, snapshot)| Verdict::of(&snapshot.tags) == Some(Verdict::Damaged))
+        .map(|(key, _)| &key.etcd_cluster)
+        .collect()
+}
+
+fn unverified(scope: &Scope, latest: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {
+    // Without the setting nobody says that verify is there at all.
+    let mode = scope.settings.verify.unwrap_or(VerifyMode::Off);
+    let started = latest.latest()?;
+    let is_overdue = scope.now.duration_since(started) >= VERDICT_AFTER_MAX;
+    (is_overdue && unneeded(latest, runs, mode).is_none()).then_some(Kind::RestorePointUnverified {
+        run: latest.run,
+        latest_snapshot_started: started,
+    })
+}

@@ -1,0 +1,128 @@
+//! What verify said of the latest restore point, as its tags tell.
+
+use audit::event::Request;
+use audit::finding::Kind;
+use audit::inventory::Inventory;
+use audit::report::Report;
+use etcd_backup_core::settings::Settings;
+use jiff::Timestamp;
+
+use crate::world::{NOW, at, clean, settings_with};
+
+fn report_with(inventory: Inventory, settings: &Settings, now: Timestamp) -> Report {
+    Report::new(inventory, settings, &Request::default(), now)
+}
+
+/// The kinds of findings that verify is about, as of a time.
+fn kinds(inventory: Inventory, mode: &str, now: &str) -> Vec<&'static str> {
+    let settings = settings_with(&[("VERIFY", mode)]);
+    let report = report_with(inventory, &settings, at(now));
+    let kinds = report.findings.iter().map(|finding| finding.kind.name());
+    kinds
+        .filter(|kind| kind.starts_with("restore_point_"))
+        .collect()
+}
+
+/// With a verdict on the snapshots of a run, so many days ago, whose ids contain a text.
+fn verified(mut inventory: Inventory, days_ago: u32, of: &str, verdict: &str) -> Inventory {
+    let end = format!("-{days_ago}");
+    let snapshots = inventory.snapshots.iter_mut();
+    for snapshot in snapshots.filter(|snapshot| {
+        snapshot.id.as_str().contains(of) && snapshot.id.as_str().ends_with(&end)
+    }) {
+        let tag = ("etcd-backup/verified".to_owned(), verdict.to_owned());
+        snapshot.tags.extend([tag]);
+    }
+    inventory
+}
+
+#[test]
+fn a_verdict_is_missed_after_six_hours_where_verify_is_on() {
+    let (early, late) = ("2026-11-22T12:04:10Z", "2026-11-22T12:04:11Z");
+    for mode in ["daily", "all"] {
+        assert_eq!(kinds(clean(), mode, early), [""; 0]);
+        assert_eq!(kinds(clean(), mode, late), ["restore_point_unverified"]);
+        let verified = verified(clean(), 0, "", "restorable");
+        assert_eq!(kinds(verified, mode, late), [""; 0]);
+    }
+    for mode in ["off", ""] {
+        assert_eq!(kinds(clean(), mode, late), [""; 0]);
+    }
+    // One etcd cluster's verdict is none on the restore point.
+    let half = verified(clean(), 0, "main", "restorable");
+    assert_eq!(kinds(half, "all", late), ["restore_point_unverified"]);
+}
+
+#[test]
+fn damage_is_critical_whether_verify_is_on_or_not_and_the_way_back_is_named() {
+    let damaged = || {
+        let before = verified(clean(), 1, "", "degraded");
+        verified(
+            verified(before, 0, "main", "damaged"),
+            0,
+            "events",
+            "restorable",
+        )
+    };
+    for mode in ["daily", "off", ""] {
+        assert_eq!(kinds(damaged(), mode, NOW), ["restore_point_damaged"]);
+    }
+    let report = report_with(damaged(), &settings_with(&[]), at(NOW));
+    let finding = &report.findings[0];
+    let Kind::RestorePointDamaged {
+        etcd_clusters,
+        latest_undamaged,
+        ..
+    } = &finding.kind
+    else {
+        panic!("{finding:?}");
+    };
+    assert_eq!(etcd_clusters, &["main".into()]);
+    assert_eq!(
+        latest_undamaged.unwrap().to_string(),
+        "2026-11-21T06:00:00Z"
+    );
+    for said in [
+        "found main damaged",
+        "\"at\": \"2026-11-21T06:04:11Z\"",
+        "{\"cluster\":\"k8s.mycompany.tld\"}",
+    ] {
+        assert!(finding.message.contains(said), "{}", finding.message);
+    }
+    // An older one that is damaged is no news.
+    let older = verified(clean(), 1, "", "damaged");
+    assert_eq!(kinds(older, "off", NOW), [""; 0]);
+    // What can't be told, or starts badly, is no alarm.
+    for verdict in ["unsupported", "degraded"] {
+        let told = verified(clean(), 0, "", verdict);
+        assert_eq!(kinds(told, "all", "2026-11-22T15:00:00Z"), [""; 0]);
+    }
+}
+
+#[test]
+fn one_verdict_a_day_is_enough_where_that_was_asked_for() {
+    // Runs at 06:00 and 18:00; the first of the day has its verdict.
+    let mut inventory = verified(clean(), 0, "", "restorable");
+    let evening: Vec<_> = inventory
+        .snapshots
+        .iter()
+        .filter(|snapshot| snapshot.id.as_str().ends_with("-0"))
+        .cloned()
+        .map(|mut snapshot| {
+            snapshot.id = format!("{}-evening", snapshot.id).as_str().into();
+            snapshot.started = snapshot.started + jiff::SignedDuration::from_hours(12);
+            snapshot.tags.remove("etcd-backup/verified");
+            snapshot
+        })
+        .collect();
+    inventory.snapshots.extend(evening);
+    for (mode, expected) in [("daily", None), ("all", Some("restore_point_unverified"))] {
+        let settings = settings_with(&[("VERIFY", mode), ("INTERVAL_HOURS", "12")]);
+        let report = report_with(inventory.clone(), &settings, at("2026-11-23T05:00:00Z"));
+        let found = report.findings.iter().map(|finding| finding.kind.name());
+        let found = found
+            .into_iter()
+            .find(|kind| kind.starts_with("restore_point_"));
+        assert_eq!(found, expected, "{mode}");
+    }
+}
