@@ -1,9 +1,10 @@
 //! The story of one cluster's backups, told with the real binaries on an emulated AWS: set up,
-//! sabotaged, repaired, audited, lost, restored by plan beside another, restored in the right order and undone. Needs no AWS account and leaves nothing running.
+//! sabotaged, repaired, audited, read by verify, lost, restored by plan beside another, restored in the right order and undone. Needs no AWS account and leaves nothing running.
 
 mod calendar_page;
 mod restores;
 mod stage;
+mod verifies;
 
 use e2e::story::next_noon;
 use e2e::{BackedUpFleet, EmulatedAws, Function, Kops, Outcome};
@@ -21,6 +22,7 @@ async fn main() {
     fifteen_days(&mut stage, &fleet).await;
     missing_snapshot(&mut stage, &fleet).await;
     calendar(&mut stage, &fleet).await;
+    verifies::read_before_relied_on(&mut stage).await;
     restores::loss_of_two_clusters(&mut stage, &fleet).await;
     restores::bad_change_and_back(&mut stage, &fleet).await;
     stage.end();
