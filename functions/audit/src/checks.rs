@@ -24,15 +24,24 @@ use etcd_backup_core::settings::Settings;
 use jiff::Timestamp;
 
 use crate::inventory::Inventory;
+use crate::recorded::RecordedRestores;
 
 /// What the snapshots of each cluster tell, by its name.
 pub type Histories<'a> = BTreeMap<&'a ClusterName, History<'a>>;
 
-/// The histories of all clusters: most checks ask them, so they are worked out once.
-pub fn histories<'a>(fleet: &'a Fleet, settings: &Settings) -> Histories<'a> {
+/// The histories of all clusters: most checks ask them, so they are worked out once. When volumes were
+/// exchanged say the records; tags tell it where no record does.
+pub fn histories<'a>(
+    fleet: &'a Fleet,
+    restores: &RecordedRestores,
+    settings: &Settings,
+) -> Histories<'a> {
     let clusters = fleet.clusters.iter();
     clusters
-        .map(|(name, cluster)| (name, History::new(cluster, Vec::new(), &settings.schedule)))
+        .map(|(name, cluster)| {
+            let exchanges = restores.exchanges(name);
+            (name, History::new(cluster, exchanges, &settings.schedule))
+        })
         .collect()
 }
 

@@ -16,8 +16,17 @@ pub struct RecordedRestores {
     pub clusters: BTreeMap<ClusterName, ClusterRestores>,
     /// The volumes of unfinished restores, those among them that no tag tells of.
     pub volumes: BTreeMap<VolumeId, Volume>,
-    /// Records that this program can't read, and why.
-    pub unreadable: Vec<String>,
+    /// Records that this program can't read.
+    pub unreadable: Vec<UnreadableRecord>,
+}
+
+/// A record that this program can't read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRecord {
+    /// The cluster that it is of.
+    pub cluster: ClusterName,
+    /// Which one it is, and why it can't be read.
+    pub problem: String,
 }
 
 /// The restores of one cluster.
@@ -93,7 +102,10 @@ impl RecordedRestores {
         for stored in stored.iter().rev() {
             match RestoreRecord::read(stored) {
                 Ok(record) => records.push(record),
-                Err(error) => self.unreadable.push(format!("{cluster}: {error}")),
+                Err(error) => self.unreadable.push(UnreadableRecord {
+                    cluster: cluster.clone(),
+                    problem: error.to_string(),
+                }),
             }
         }
         if !records.is_empty() {

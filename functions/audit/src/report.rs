@@ -141,7 +141,7 @@ impl Report {
         now: Timestamp,
     ) -> Self {
         let fleet = asked_fleet(&inventory, settings, request, now);
-        let histories = checks::histories(&fleet, settings);
+        let histories = checks::histories(&fleet, &inventory.restores, settings);
         Self::of(&scope(
             &inventory, &fleet, &histories, settings, request, now,
         ))
@@ -172,9 +172,23 @@ impl Report {
             clusters: clusters.into_iter().take(clusters_kept).collect(),
             findings_left_out: findings.len() - kept,
             findings: findings.into_iter().take(kept).collect(),
-            warnings: Vec::new(),
+            warnings: unreadable_records(scope),
         }
     }
+}
+
+/// Records of restores that nothing can be told from. What they say isn't guessed.
+fn unreadable_records(scope: &Scope) -> Vec<String> {
+    let unreadable = scope.inventory.restores.unreadable.iter();
+    let asked = unreadable.filter(|of| scope.asked.is_none_or(|asked| asked.contains(&of.cluster)));
+    asked
+        .map(|of| {
+            format!(
+                "a restore of {} is not taken into account here: {}",
+                of.cluster, of.problem
+            )
+        })
+        .collect()
 }
 
 /// How many items, from the first on, take no more than so many bytes of JSON.

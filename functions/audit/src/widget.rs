@@ -33,7 +33,7 @@ pub fn answer(
     now: Timestamp,
 ) -> String {
     let fleet = report::asked_fleet(inventory, settings, request, now);
-    let histories = checks::histories(&fleet, settings);
+    let histories = checks::histories(&fleet, &inventory.restores, settings);
     let scope = report::scope(inventory, &fleet, &histories, settings, request, now);
     let report = Report::of(&scope);
     let columns_max = html::columns_fitting(appearance.width_px);

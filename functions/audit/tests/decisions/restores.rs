@@ -10,7 +10,8 @@ use etcd_backup_core::volume::{Volume, VolumeState};
 use serde_json::{Value, json};
 
 use crate::world::{
-    CLUSTER, NOTHING, at, clean, findings, lose_volume, report, tags, volume, volume_mut,
+    CLUSTER, NOTHING, at, clean, findings, lose_snapshot, lose_volume, report, snapshot, tags,
+    volume, volume_mut,
 };
 
 const RESTORE: &str = "r-1f2e3d4c5b6a";
@@ -406,6 +407,45 @@ fn what_a_person_put_back_by_hand_is_in_service() {
     assert_eq!(findings_beside_orphans(inventory), NOTHING);
 }
 
+/// A run in which volumes were exchanged, with no tag left that tells of it.
+#[test]
+fn a_run_is_mixed_where_a_record_alone_tells_that_volumes_were_exchanged_in_it() {
+    let mut inventory = done();
+    for volume in &mut inventory.volumes {
+        volume
+            .tags
+            .retain(|key, _| !key.starts_with("etcd-backup/"));
+    }
+    let mut of_new = snapshot(&volume("main", "a"), 0);
+    lose_snapshot(&mut inventory, "vol-0-main-a", 0);
+    of_new.volume_id = "vol-0-main-a-new".into();
+    of_new.started = at("2026-11-22T06:40:00Z");
+    inventory.snapshots.push(of_new);
+    let latest = |inventory: &Inventory| {
+        let report = report(inventory.clone());
+        let latest = report.clusters[0].latest_restore_point.unwrap();
+        latest.to_string()
+    };
+    let mut restore = turn("restore", &DONE);
+    for (nth, time) in ["06:10:00", "06:20:00", "06:21:00"].iter().enumerate() {
+        restore["stages"][nth]["at"] = json!(format!("2026-11-22T{time}Z"));
+    }
+    restore["ended_at"] = json!("2026-11-22T06:21:00Z");
+    set_records(&mut inventory, vec![record(RESTORE, &[restore])]);
+    assert!(
+        latest(&inventory).starts_with("2026-11-21T"),
+        "{}",
+        latest(&inventory)
+    );
+
+    set_records(&mut inventory, Vec::new());
+    assert!(
+        latest(&inventory).starts_with("2026-11-22T"),
+        "{}",
+        latest(&inventory)
+    );
+}
+
 #[test]
 fn records_that_cannot_be_read_are_told_and_the_others_count() {
     let stored = |number, body: String| StoredRecord {
@@ -421,9 +461,14 @@ fn records_that_cannot_be_read_are_told_and_the_others_count() {
         &[stored(2, readable), stored(1, "{}".into())],
     );
     assert!(restores.unfinished(&CLUSTER.into()).is_some());
-    insta::assert_debug_snapshot!(restores.unreadable, @r#"
+
+    let mut inventory = clean();
+    inventory.restores.unreadable = restores.unreadable;
+    let report = report(inventory);
+    insta::assert_debug_snapshot!(report.warnings, @r#"
     [
-        "k8s.mycompany.tld: the record 1 can't be read: missing field `id` at line 1 column 2",
+        "a restore of k8s.mycompany.tld is not taken into account here: the record 1 can't be read: missing field `id` at line 1 column 2",
     ]
     "#);
+    assert!(report.to_string().contains(&report.warnings[0]));
 }
