@@ -111,7 +111,8 @@ class Masters:
                 continue
             free = (volume for volume in _found(cluster, master, etcd_cluster) if volume.status == "available")
             if volume := next(free, None):
-                device = f"/dev/xvd{_DEVICES[cluster.etcd_clusters.index(etcd_cluster) % len(_DEVICES)]}"
+                if (device := _free_device(master)) is None:
+                    return
                 master.instance.ec2_backend.attach_volume(volume.id, master.instance.id, device)
                 master.has[etcd_cluster] = volume.id
                 self._note(cluster, master, "attached", etcd_cluster, volume)
@@ -172,6 +173,12 @@ def _found(cluster: WatchedCluster, master: Master, etcd_cluster: str) -> Iterat
             and (cluster.mounted_by, cluster.name) in seekers(tags)
         ):
             yield volume
+
+
+def _free_device(master: Master) -> str | None:
+    """What is attached already keeps its name, also where nobody finds the volume any more."""
+    devices = (f"/dev/xvd{letter}" for letter in _DEVICES)
+    return next((device for device in devices if device not in master.instance.block_device_mapping), None)
 
 
 def _attached(cluster: WatchedCluster, master: Master) -> dict[str, str]:

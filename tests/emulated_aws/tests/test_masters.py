@@ -70,6 +70,20 @@ def test_only_protokube_looks_again_once_it_had_all(aws: Aws) -> None:
         assert again == ({instance, None} if mounted_by == "protokube" else {None})
 
 
+def test_a_volume_that_is_no_longer_found_keeps_its_device(aws: Aws) -> None:
+    (instance,) = aws.group(tags=MASTER)
+    watch(aws, "protokube")
+    first = aws.volume("a", tags=etcd_tags())
+    assert attached_to(aws, first) == instance
+    aws.ec2.delete_tags(Resources=[first], Tags=[{"Key": "k8s.io/etcd/main"}])
+    second = aws.volume("a", tags=etcd_tags())
+    assert attached_to(aws, second) == instance
+    devices = {aws.described_volume(volume)["Attachments"][0]["Device"] for volume in (first, second)}
+    assert len(devices) == 2
+    aws.ec2.terminate_instances(InstanceIds=[instance])
+    assert attached_to(aws, first) is None
+
+
 def test_masters_of_one_zone_take_one_volume_each(aws: Aws) -> None:
     aws.group("master-1", tags=MASTER)
     aws.group("master-2", tags=MASTER)
