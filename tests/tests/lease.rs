@@ -10,7 +10,7 @@ use etcd_backup_core::restore_table::{
     LeaseHolder, RecordNumber, RestoreTable, StoredLease, StoredRecord, Tokens, Written,
 };
 use restore::act::lease::{
-    ENDS_EARLY, LASTS, Lease, LeaseKey, RENEWED_EVERY, RecordError, RecordSlot, Taking,
+    ENDS_EARLY, LASTS, Lease, LeaseKey, LeasedWork, RENEWED_EVERY, RecordError, RecordSlot, Taking,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,6 +31,13 @@ fn table(aws: &EmulatedAws) -> Aws {
     Aws::new(aws.sdk_config().clone())
 }
 
+fn work(event: &str) -> LeasedWork<'_> {
+    LeasedWork {
+        event,
+        restore_id: None,
+    }
+}
+
 /// Asks for the lease as an invocation would, and says how long it took.
 async fn ask(
     aws: &EmulatedAws,
@@ -40,7 +47,7 @@ async fn ask(
 ) -> (Taking, Duration) {
     let begun = Instant::now();
     let tokens = Tokens::new(invocation);
-    let taking = Lease::take(&table(aws), key(), tokens, event, begun + within).await;
+    let taking = Lease::take(&table(aws), key(), tokens, work(event), begun + within).await;
     (taking.unwrap(), begun.elapsed())
 }
 
@@ -91,7 +98,7 @@ async fn clusters_do_not_wait_for_each_other() {
         &table(&aws),
         other,
         Tokens::new("two"),
-        OTHER_EVENT,
+        work(OTHER_EVENT),
         deadline,
     )
     .await;
@@ -252,7 +259,14 @@ async fn nothing_is_taken_where_the_table_is_out_of_reach() {
         aws.fault(Fault::error("dynamodb", operation, code, 400))
             .await;
         let deadline = Instant::now() + GRACE;
-        let taking = Lease::take(&table(&aws), key(), Tokens::new("one"), EVENT, deadline).await;
+        let taking = Lease::take(
+            &table(&aws),
+            key(),
+            Tokens::new("one"),
+            work(EVENT),
+            deadline,
+        )
+        .await;
         let error = taking.unwrap_err();
         assert!(error.is(code) && error.request_id.is_some(), "{error}");
         assert_eq!(error.operation, format!("dynamodb:{operation}"));
@@ -435,7 +449,7 @@ async fn the_clusters_that_have_records_are_known() {
         };
         let tokens = Tokens::new("one");
         let deadline = Instant::now() + GRACE;
-        let taking = Lease::take(&table, key, tokens, EVENT, deadline).await;
+        let taking = Lease::take(&table, key, tokens, work(EVENT), deadline).await;
         let Ok(Taking::Held(lease)) = taking else {
             panic!("{taking:?}");
         };

@@ -1,6 +1,8 @@
 //! What a restore asks of AWS, counted: an account's other clusters cost nothing, and a cluster's own
 //! members little.
 
+use std::time::{Duration, Instant};
+
 use e2e::restore_bed::CLUSTER;
 use e2e::restores::restore_function;
 use e2e::{Kops, RestoreBed, Style};
@@ -11,13 +13,18 @@ const CROWD: u32 = 1_999;
 const CALLS_MAX: usize = 12;
 const MEMORY_MAX_MIB: f64 = 40.0;
 
-async fn calls_of(bed: &RestoreBed, event: Value) -> usize {
+/// What an event asks of the table, and of everything else; and how long it took.
+async fn calls_of(bed: &RestoreBed, event: Value) -> (usize, usize, Duration) {
     bed.aws.clear_calls().await;
+    let began = Instant::now();
     bed.ask(event.clone()).await;
+    let took = began.elapsed();
     let calls = bed.aws.calls().await;
     let operations: Vec<_> = calls.iter().map(|call| &call.operation).collect();
     println!("{event}: {} calls: {operations:?}", calls.len());
-    calls.len()
+    let of_table = calls.iter().filter(|call| call.service == "dynamodb");
+    let of_table = of_table.count();
+    (of_table, calls.len() - of_table, took)
 }
 
 #[tokio::test]
@@ -64,17 +71,23 @@ async fn a_restore_takes_few_calls_per_member() {
         )
         .await;
         let members = bed.cluster.volumes.len();
-        // Each member: made, noted on the old volume, tagged. The rest are looks and the record's writes.
-        let bound = 3 * members + 32;
-        for event in [
-            json!({}),
-            json!({"action": "undo"}),
-            json!({"action": "redo"}),
+        // Each member: made, noted on the old volume, tagged; the rest are looks. An undo and a redo make
+        // nothing, and choose no snapshots.
+        for (event, bound) in [
+            (json!({}), 3 * members + 19),
+            (json!({"action": "undo"}), 2 * members + 15),
+            (json!({"action": "redo"}), 2 * members + 15),
         ] {
-            let calls = calls_of(&bed, event.clone()).await;
+            let (of_table, others, took) = calls_of(&bed, event.clone()).await;
             assert!(
-                calls <= bound,
-                "{event}: {calls} calls for {members} members"
+                others <= bound,
+                "{event}: {others} calls for {members} members, at most {bound} were expected"
+            );
+            // Besides the renewals of its lease, one each two seconds.
+            let renewals = usize::try_from(took.as_secs() / 2).unwrap();
+            assert!(
+                of_table <= 10 + renewals,
+                "{event}: {of_table} calls of the table in {took:?}"
             );
         }
     }

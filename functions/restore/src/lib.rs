@@ -12,7 +12,8 @@ pub mod show;
 
 use etcd_backup_aws::function::Invocation;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::restore_record::{RestoreRecord, RestoreStage};
+use etcd_backup_core::ids::RestoreId;
+use etcd_backup_core::restore_record::{LAYOUT, RestoreRecord, RestoreStage};
 use etcd_backup_core::restore_table::Tokens;
 use etcd_backup_core::settings::Settings;
 use serde::Serialize;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::act::Stop;
 use crate::act::execution::{Execution, MARGIN, Seen, World};
-use crate::act::lease::{Lease, LeaseKey, RecordSlot, Taking};
+use crate::act::lease::{Lease, LeaseKey, LeasedWork, RecordSlot, Taking};
 use crate::collect::inventory::{self, Inventory};
 use crate::collect::records::{Records, unreachable_table};
 use crate::decide::follow_up::Subject;
@@ -76,6 +77,8 @@ struct Work {
     records: Records,
     /// What masters' filters showed last, where they were asked since.
     found: Option<MastersFind>,
+    /// The restore that this one gives up, if any, to be written before it.
+    gives_up: Option<(RecordSlot, RestoreRecord)>,
 }
 
 /// What an event that changes something means.
@@ -170,7 +173,7 @@ impl<Aws: World> Function<'_, Aws> {
             let Decided::Work(work) = before else {
                 return self.over(before);
             };
-            let lease = self.take_lease().await?;
+            let lease = self.take_lease(&work.record.id).await?;
             let outcome = self.under(&lease, *work).await;
             match outcome {
                 Ok(outcome) => {
@@ -215,6 +218,12 @@ impl<Aws: World> Function<'_, Aws> {
         let decision = decide::decide(self.request, &records, &inventory, self.context())
             .map_err(|refusal| tell_held(refusal, &records, &inventory))?;
         let is_over = matches!(decision, Decision::Repeat(_));
+        let gives_up = match (&decision, intent::given_up(&records)) {
+            (Decision::Begin(_), Some(known)) => {
+                Some((RecordSlot::of(&known.stored), known.record.clone()))
+            }
+            _ => None,
+        };
         let (slot, record) = match decision {
             Decision::Begin(record) => (RecordSlot::free(records.next_number()), *record),
             Decision::Turn(known, record) => (RecordSlot::of(&known.stored), *record),
@@ -228,6 +237,7 @@ impl<Aws: World> Function<'_, Aws> {
             inventory,
             records,
             found: None,
+            gives_up,
         });
         Ok(if is_over {
             Decided::Over(work)
@@ -236,7 +246,7 @@ impl<Aws: World> Function<'_, Aws> {
         })
     }
 
-    async fn take_lease(&self) -> Result<Lease, Diagnostic> {
+    async fn take_lease(&self, restore_id: &RestoreId) -> Result<Lease, Diagnostic> {
         let cluster = &self.request.cluster;
         let key = LeaseKey {
             table: self.table.to_owned(),
@@ -246,7 +256,11 @@ impl<Aws: World> Function<'_, Aws> {
         let fingerprint = self.request.fingerprint();
         // Time to answer is left also where another invocation works until the end.
         let deadline = self.invocation.deadline - MARGIN;
-        let taking = Lease::take(self.aws, key, tokens, &fingerprint, deadline).await;
+        let work = LeasedWork {
+            event: &fingerprint,
+            restore_id: Some(restore_id),
+        };
+        let taking = Lease::take(self.aws, key, tokens, work, deadline).await;
         let (holder, is_same) =
             match taking.map_err(|error| unreachable_table(self.table, error))? {
                 Taking::Held(lease) => return Ok(lease),
@@ -286,6 +300,9 @@ impl<Aws: World> Function<'_, Aws> {
                 over @ Decided::Over(_) => return Ok(over),
             }
         };
+        if let Some((slot, record)) = work.gives_up {
+            self.give_up(lease, slot, record).await?;
+        }
         let record = work.record;
         lease.name_restore(&record.id);
         let mut execution = Execution {
@@ -313,7 +330,28 @@ impl<Aws: World> Function<'_, Aws> {
             inventory: execution.inventory,
             records: work.records,
             found: execution.seen.found,
+            gives_up: None,
         })))
+    }
+
+    /// Before the new one is written: two unfinished ones must never be there.
+    async fn give_up(
+        &self,
+        lease: &Lease,
+        mut slot: RecordSlot,
+        mut record: RestoreRecord,
+    ) -> Result<(), Stop> {
+        record.abandoned_at = Some((self.invocation.clock)());
+        let body = act::body(&record)?;
+        lease
+            .write_record(self.aws, &mut slot, LAYOUT, &body)
+            .await?;
+        tracing::warn!(
+            cluster = record.cluster.as_str(),
+            restore_id = record.id.as_str(),
+            "given up, as it can go neither on nor back"
+        );
+        Ok(())
     }
 
     fn answer(

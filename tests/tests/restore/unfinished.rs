@@ -181,6 +181,52 @@ async fn a_restore_that_cannot_go_on_says_how_to_be_rid_of_it() {
     );
 }
 
+#[tokio::test]
+async fn a_restore_that_can_go_neither_on_nor_back_gives_way_to_a_new_one() {
+    let bed = RestoreBed::small().await;
+    bed.next_morning().await;
+    let replace = json!({"masters": "replace"});
+    let denied = Fault::error("ec2", "DeleteTags", "UnauthorizedOperation", 403);
+    bed.fails(replace.clone(), denied.forever()).await;
+    let stopped = bed.ask(json!({"action": "status"})).await;
+    assert_eq!(stopped["phase"], "exchanging", "{stopped}");
+    let other = json!({"masters": "replace", "skew_minutes_max": 30});
+    bed.refused(other.clone(), "RestoreInProgress").await;
+
+    // All that it could go on with, and back to, is lost for one member.
+    bed.delete_snapshot(&bed.newest_snapshot("main/b").await)
+        .await;
+    bed.lose("main/b").await;
+    bed.cluster
+        .lose_volume(&bed.aws, &answered_volumes(&stopped)["main/b"])
+        .await;
+    for action in ["undo", "redo"] {
+        let more = json!({"action": action, "masters": "replace"});
+        bed.refused(more, "UndoImpossible").await;
+    }
+    let status = bed.ask(json!({"action": "status"})).await;
+    assert_says(&status["next_steps"], &["neither on nor back"]);
+    let plan = bed
+        .ask(json!({"action": "plan", "masters": "replace"}))
+        .await;
+    assert_says(
+        &plan["warnings"],
+        &[stopped["restore_id"].as_str().unwrap(), "gives it up"],
+    );
+
+    let done = bed.done(other).await;
+    assert_ne!(done["restore_id"], stopped["restore_id"]);
+    bed.assert_resumed().await;
+    let history = bed.ask(json!({"action": "history"})).await;
+    assert_eq!(history["restores"][0]["restore_id"], done["restore_id"]);
+    assert!(
+        history["restores"][1]["abandoned_at"].is_string(),
+        "{history}"
+    );
+    let of_it = json!({"action": "undo", "restore_id": stopped["restore_id"]});
+    bed.refused(of_it, "UndoImpossible").await;
+}
+
 /// A name that was put on a new volume while it was made once orphaned it, and set after set was made.
 #[tokio::test]
 async fn a_new_volume_that_somebody_names_stays_the_restores_own() {

@@ -145,13 +145,21 @@ impl Model {
     fn restore_may_end(&self, asked: &Asked, now: Timestamp) -> BTreeSet<End> {
         let in_progress = End::Refused(&["RestoreInProgress"]);
         let mut ends = BTreeSet::new();
-        if let Some(Restore {
-            state: State::Unfinished(deed),
-            options,
-            met_a_loss,
-            ..
-        }) = self.newest()
+        if let Some(unfinished) = self.unfinished()
+            && let Restore {
+                state: State::Unfinished(deed),
+                options,
+                met_a_loss,
+                ..
+            } = unfinished
         {
+            let (must_be_stuck, may_be_stuck) = self.is_stuck(unfinished);
+            if may_be_stuck {
+                ends.insert(End::NewRestore);
+            }
+            if must_be_stuck {
+                return ends;
+            }
             let is_its_event = *options == asked.options;
             if is_its_event && *deed != Some(Deed::Undo) {
                 ends.insert(End::Done);
@@ -198,6 +206,39 @@ impl Model {
             ends.insert(anew);
         }
         ends
+    }
+
+    /// Whether an unfinished undo or redo must be, or may be, one that can go neither on nor back, so that
+    /// a new restore takes its place. A restore itself never is, as no snapshot is lost here.
+    fn is_stuck(&self, unfinished: &Restore) -> (bool, bool) {
+        let deed = match unfinished.state {
+            State::Unfinished(deed) => deed,
+            State::Done | State::Undone => return (false, false),
+        };
+        if deed == Some(Deed::Restore) {
+            return (false, false);
+        }
+        let cannot_return = unfinished.outgoing.values().any(|volume| match volume {
+            Some(volume) => self.lost.contains(volume),
+            None => deed == Some(Deed::Redo),
+        });
+        let incoming = unfinished.incoming.as_ref();
+        let is_lost = |incoming: &BTreeMap<String, VolumeId>| {
+            incoming.values().any(|volume| self.lost.contains(volume))
+        };
+        let is_incoming_lost = incoming.is_some_and(is_lost);
+        let must_be = deed.is_some() && cannot_return && is_incoming_lost;
+        (
+            must_be,
+            cannot_return && (is_incoming_lost || incoming.is_none()),
+        )
+    }
+
+    /// The newest restore, and what it says that it took out of service: where an unfinished one was given
+    /// up for it, only that tells what was in service.
+    pub fn took(&mut self, outgoing: Sides) {
+        let newest = self.restores.last_mut().expect("a restore began");
+        newest.outgoing = outgoing;
     }
 
     fn undo_may_end(&self) -> BTreeSet<End> {

@@ -10,7 +10,7 @@ use e2e::{Actor, Fault, Function, InvocationOptions, LambdaError};
 use etcd_backup_core::ids::VolumeId;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Asked, Deed, End, Model, State};
+use crate::model::{Asked, Deed, End, Model, Sides, State};
 use crate::moves::{Disturbance, InBetween, Meddler, Move};
 use crate::world::World;
 
@@ -99,10 +99,15 @@ impl Play {
                 State::Unfinished(Some(deed)) => deed,
                 _ => Deed::Undo,
             };
-            // Where its own event comes to no end, its undo does; where neither does, a new restore.
+            // Where its own event comes to no end, the one that turns it back does; where neither does, a
+            // new restore.
+            let back = match own {
+                Deed::Undo => Deed::Redo,
+                Deed::Restore | Deed::Redo => Deed::Undo,
+            };
             let (deed, options, again) = match attempt % 3 {
                 0 => (own, unfinished.options, false),
-                1 => (Deed::Undo, 0, false),
+                1 => (back, 0, false),
                 _ => (Deed::Restore, 0, true),
             };
             self.untag_what_somebody_tagged().await;
@@ -151,8 +156,13 @@ impl Play {
                 Ok(())
             };
         };
-        let had_all = asked
-            .scope
+        let scope = match self.model.newest() {
+            Some(newest) if asked.deed != Deed::Restore => {
+                newest.outgoing.keys().cloned().collect()
+            }
+            _ => asked.scope.clone(),
+        };
+        let had_all = scope
             .iter()
             .all(|member| self.model.in_service[member].is_some());
         let differs = match in_between {
@@ -167,8 +177,8 @@ impl Play {
                 asked.deed == Deed::Restore && !is_of_a_time && had_all
             }
             InBetween::Loss => {
-                let in_scope = asked.scope.iter();
-                let volume = in_scope
+                let volume = scope
+                    .iter()
                     .filter_map(|member| self.model.in_service[member].clone())
                     .next();
                 match volume {
@@ -316,7 +326,11 @@ impl Play {
         match (end, result) {
             (End::NewRestore, Ok(answer)) => {
                 let id = answer["restore_id"].as_str().unwrap_or_default();
+                let gives_up = self.model.unfinished().is_some();
                 self.model.begin(id.to_owned(), asked);
+                if gives_up {
+                    self.model.took(retired(&answer));
+                }
                 self.bring(&answer).await
             }
             (End::Done, Ok(answer)) => self.bring(&answer).await,
@@ -601,4 +615,20 @@ fn refuses(end: &End, error: &LambdaError) -> bool {
         End::Refused(names) | End::Failed(names) => names.contains(&error.error_type.as_str()),
         _ => false,
     }
+}
+
+/// What an answer says that was taken out of service, by member.
+fn retired(answer: &Value) -> Sides {
+    let members = answer["members"].as_array().into_iter().flatten();
+    let of_member = |member: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let key = format!(
+            "{}/{}",
+            text(&member["etcd_cluster"]),
+            text(&member["member"])
+        );
+        let retired = member["retired"][0].as_str().map(VolumeId::from);
+        (key, retired)
+    };
+    members.map(of_member).collect()
 }

@@ -56,6 +56,15 @@ pub struct LeaseKey {
     pub cluster: ClusterName,
 }
 
+/// What a lease is taken for.
+#[derive(Clone, Copy, Debug)]
+pub struct LeasedWork<'a> {
+    /// The event's fingerprint.
+    pub event: &'a str,
+    /// The restore that the event is about, as far as is known before the lease is held.
+    pub restore_id: Option<&'a RestoreId>,
+}
+
 /// What came of asking for a lease.
 #[derive(Debug)]
 pub enum Taking {
@@ -128,7 +137,7 @@ impl From<LeaseLost> for Diagnostic {
 }
 
 impl Lease {
-    /// Takes a cluster's lease for an event, given by its fingerprint: at once where it is free; when its
+    /// Takes a cluster's lease for an event: at once where it is free; when its
     /// holder has ended, or was killed, where it works for the same event. An invocation for another event
     /// waits only until it knows whether the holder is alive.
     ///
@@ -139,16 +148,17 @@ impl Lease {
         aws: &Table,
         key: LeaseKey,
         tokens: Tokens,
-        event: &str,
+        work: LeasedWork<'_>,
         deadline: Instant,
     ) -> Result<Taking, AwsError>
     where
         Table: RestoreTable + Clone + Send + Sync + 'static,
     {
+        let LeasedWork { event, restore_id } = work;
         let ours = LeaseHolder {
             invocation_id: tokens.holder().to_owned(),
             event: event.to_owned(),
-            restore_id: None,
+            restore_id: restore_id.cloned(),
         };
         let mut waiting = Waiting::new(event);
         let mut found = aws.lease(&key.table, &key.cluster).await?;
@@ -199,7 +209,7 @@ impl Lease {
         Table: RestoreTable + Clone + Send + Sync + 'static,
     {
         let (validity_sender, validity) = watch::channel(Validity::Until(keeping.until(), None));
-        let (restore_id, restore_ids) = watch::channel(None);
+        let (restore_id, restore_ids) = watch::channel(holder.restore_id.clone());
         let (release, released) = oneshot::channel();
         let renewing = Renewing {
             aws: aws.clone(),
@@ -233,9 +243,16 @@ impl Lease {
         }
     }
 
-    /// Says which restore the work is of, for those that find the lease held.
+    /// Says which restore the work is of after all, for those that find the lease held.
     pub fn name_restore(&self, restore_id: &RestoreId) {
-        self.restore_id.send_replace(Some(restore_id.clone()));
+        let named = Some(restore_id);
+        self.restore_id.send_if_modified(|known| {
+            let is_other = known.as_ref() != named;
+            if is_other {
+                *known = named.cloned();
+            }
+            is_other
+        });
     }
 
     /// Does a write while the lease is held for certain. It isn't begun when that is no longer so, and

@@ -10,7 +10,8 @@ pub mod volumes;
 use std::time::Duration;
 
 use etcd_backup_core::aws::AwsError;
-use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::restore_record::RestoreRecord;
 use tokio::time::{Instant, sleep};
 
 use lease::{LeaseLost, RecordError};
@@ -60,6 +61,17 @@ impl From<RecordError> for Stop {
             RecordError::LeaseLost(lost) => lost.into(),
         }
     }
+}
+
+/// A record as the table is given it.
+///
+/// # Errors
+///
+/// None in practice.
+pub fn body(record: &RestoreRecord) -> Result<String, Diagnostic> {
+    record
+        .body()
+        .map_err(|error| Diagnostic::new(ErrorType::Internal, error.to_string()))
 }
 
 /// A write that is allowed by a tag written a moment ago: a refusal is asked about again for a while.

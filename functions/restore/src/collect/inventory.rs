@@ -40,8 +40,8 @@ pub struct Inventory {
     pub cluster: Cluster,
     /// Volumes that claim to be the cluster's, with an etcd tag that doesn't tell whose.
     pub misfits: Vec<Misfit>,
-    /// The snapshots that the event names by hand, as far as they exist.
-    pub by_hand: BTreeMap<SnapshotId, Snapshot>,
+    /// The snapshots that the event names by hand, and those of an unfinished restore, as far as they exist.
+    pub named_snapshots: BTreeMap<SnapshotId, Snapshot>,
     /// Its masters and their groups.
     pub control_plane: ControlPlane,
     /// What tells zones; empty where nothing needs it.
@@ -67,14 +67,22 @@ pub async fn read(
         let before = ControlPlane::default();
         ControlPlane::read(aws, cluster, request.replaces_masters(), &before).await
     };
-    let (control_plane, makers, tagged, by_hand) = tokio::try_join!(
+    let chooses = chooses_snapshots(request);
+    let makers = async {
+        if chooses {
+            makers(aws, settings).await
+        } else {
+            Ok(Makers::new([], &[], settings))
+        }
+    };
+    let (control_plane, makers, tagged, named) = tokio::try_join!(
         control_plane,
-        makers(aws, settings),
-        snapshots_by_tags(aws, cluster),
-        named_by_hand(aws, request),
+        makers,
+        where_needed(chooses, snapshots_by_tags(aws, cluster)),
+        named_snapshots(aws, request, records),
     )?;
     let volumes = volumes(aws, request, records).await?;
-    let of_volumes = snapshots_of(aws, volumes.keys()).await?;
+    let of_volumes = where_needed(chooses, snapshots_of(aws, volumes.keys())).await?;
     let snapshots: BTreeMap<SnapshotId, Snapshot> = tagged
         .into_iter()
         .chain(of_volumes)
@@ -89,7 +97,7 @@ pub async fn read(
             .remove(&Some(cluster.clone()))
             .unwrap_or_default(),
         volumes,
-        by_hand: by_hand
+        named_snapshots: named
             .into_iter()
             .map(|snapshot| (snapshot.id.clone(), snapshot))
             .collect(),
@@ -104,6 +112,11 @@ pub async fn read(
 }
 
 impl Inventory {
+    /// Whether a snapshot that the event or an unfinished restore names exists.
+    pub fn is_snapshot_there(&self, id: &SnapshotId) -> bool {
+        self.named_snapshots.contains_key(id)
+    }
+
     /// Whether a restore may have to find zones out, or the event names some.
     fn needs_zone_evidence(&self, request: &Request) -> bool {
         let restores = matches!(request.action, Action::Restore | Action::Plan)
@@ -113,6 +126,28 @@ impl Inventory {
         let named = request.snapshots.iter().flat_map(|named| named.keys());
         let is_any_unknown = || named.into_iter().any(|key| !members.contains_key(key));
         restores && (!request.zones.is_empty() || members.values().any(is_lost) || is_any_unknown())
+    }
+}
+
+/// Whether an event is about which snapshots there are: an undo or a redo makes no volume of any.
+fn chooses_snapshots(request: &Request) -> bool {
+    let turns = match request.action {
+        Action::Undo | Action::Redo => true,
+        Action::Plan => request.direction() != Direction::Restore,
+        Action::List | Action::Restore | Action::Status | Action::History => false,
+    };
+    !turns
+}
+
+/// What a read gives, or nothing where it isn't needed.
+async fn where_needed<T: Default>(
+    is_needed: bool,
+    read: impl Future<Output = Result<T, AwsError>>,
+) -> Result<T, AwsError> {
+    if is_needed {
+        read.await
+    } else {
+        Ok(T::default())
     }
 }
 
@@ -184,9 +219,19 @@ async fn snapshots_of(
     Ok(snapshots.into_iter().flatten().collect())
 }
 
-async fn named_by_hand(aws: &impl Storage, request: &Request) -> Result<Vec<Snapshot>, AwsError> {
-    let named = request.snapshots.iter().flatten();
-    let ids = named.map(|(_, id)| id.to_string()).collect();
+/// Named by the event, or by an unfinished restore, which may have to make a volume of it yet.
+async fn named_snapshots(
+    aws: &impl Storage,
+    request: &Request,
+    records: &Records,
+) -> Result<Vec<Snapshot>, AwsError> {
+    let by_hand = request.snapshots.iter().flatten().map(|(_, id)| id);
+    let unfinished = records.all().filter(|record| record.is_unfinished());
+    let members = unfinished.flat_map(|record| record.members.values());
+    let ids: BTreeSet<&SnapshotId> = by_hand
+        .chain(members.map(|member| &member.snapshot.id))
+        .collect();
+    let ids = ids.into_iter().map(SnapshotId::to_string).collect();
     let filters = filters("snapshot-id", ids);
     let listings = filters.iter().map(|filter| aws.snapshots(filter));
     let snapshots = try_join_all(listings).await?;

@@ -226,7 +226,7 @@ fn by_hand(
     let mut snapshots = BTreeMap::new();
     let known = inventory.cluster.etcd_clusters();
     for (key, id) in named {
-        let found = inventory.by_hand.get(id);
+        let found = inventory.named_snapshots.get(id);
         let snapshot = found.ok_or_else(|| {
             Diagnostic::invalid_event(format!(
                 "{id}, named for {key}, is not a snapshot of this account and Region"

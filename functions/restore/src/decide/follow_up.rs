@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::exchange::Exchange;
 use super::list::list;
 use super::masters_find::MastersFind;
-use super::{Context, intent, masters};
+use super::{Context, events, masters, turn};
 use crate::collect::control_plane::ControlPlane;
 use crate::collect::inventory::Inventory;
 use crate::collect::records::Records;
@@ -34,6 +34,11 @@ pub enum NextStep {
         event: String,
         /// The event that turns back.
         back: String,
+    },
+    /// Restore anew, as this can go neither on nor back.
+    BeginAnew {
+        /// The least that such an event says.
+        event: String,
     },
     /// The last resort where launches are held.
     ResumeByHand(Vec<GroupName>),
@@ -91,10 +96,18 @@ pub fn next_steps(subject: Subject, inventory: &Inventory) -> Vec<NextStep> {
         | RestoreStage::WaitingForMasters
         | RestoreStage::Exchanging
         | RestoreStage::Starting => {
-            let mut steps = vec![NextStep::GoOn {
-                event: intent::event_to_go_on(record),
-                back: intent::event_to_give_up(record),
-            }];
+            let is_given_up = record.abandoned_at.is_some();
+            let step = if is_given_up || turn::is_stuck(record, inventory) {
+                NextStep::BeginAnew {
+                    event: format!("{{\"cluster\":\"{}\"}}", record.cluster),
+                }
+            } else {
+                NextStep::GoOn {
+                    event: events::to_go_on(record),
+                    back: events::to_give_up(record),
+                }
+            };
+            let mut steps = vec![step];
             let held = masters::held(Some(record), &inventory.control_plane);
             if !held.is_empty() {
                 steps.push(NextStep::ResumeByHand(held));
@@ -123,10 +136,10 @@ fn planned(subject: Subject, inventory: &Inventory) -> Vec<NextStep> {
 fn event_of(record: &RestoreRecord) -> String {
     match record.turn().direction {
         Direction::Restore if record.again => {
-            let event = intent::restore_event(record);
+            let event = events::of_restore(record);
             event.replacen('{', "{\"again\":true,", 1)
         }
-        _ => intent::event_to_go_on(record),
+        _ => events::to_go_on(record),
     }
 }
 
@@ -180,7 +193,7 @@ fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
         ),
     };
     if can_turn {
-        steps.push(NextStep::WayBack(intent::turn_event(record, back, masters)));
+        steps.push(NextStep::WayBack(events::of_turn(record, back, masters)));
     }
     let left: Vec<VolumeId> = exchange
         .leaving(volumes)
@@ -297,7 +310,7 @@ fn stale(
     if !record.is_unfinished() || record.turn().direction != Direction::Restore {
         return Vec::new();
     }
-    let way_out = format!("to give it up: {}", intent::event_to_give_up(record));
+    let way_out = format!("to give it up: {}", events::to_give_up(record));
     let mut warnings = Vec::new();
     if context.now.duration_since(record.started_at) > OLD_AFTER {
         warnings.push(format!(

@@ -2,10 +2,11 @@
 //! nothing else but whether masters find what the newest one brought.
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
+use etcd_backup_core::restore_record::{Direction, RestoreRecord};
 use jiff::{SignedDuration, Timestamp};
 
 use super::exchange::{Side, masters_find, wrong_members};
+use super::{events, turn};
 use crate::collect::inventory::Inventory;
 use crate::collect::records::{KnownRecord, Records};
 use crate::event::Request;
@@ -41,8 +42,8 @@ pub fn of<'a>(
 ) -> Result<Intent<'a>, Diagnostic> {
     match request.direction() {
         Direction::Restore => restore(request, records, inventory, now),
-        Direction::Undo => undo(request, records),
-        Direction::Redo => redo(request, records),
+        Direction::Undo => undo(request, records, inventory),
+        Direction::Redo => redo(request, records, inventory),
     }
 }
 
@@ -54,6 +55,9 @@ fn restore<'a>(
 ) -> Result<Intent<'a>, Diagnostic> {
     if let Some(unfinished) = unfinished(records) {
         let record = &unfinished.record;
+        if turn::is_stuck(record, inventory) {
+            return Ok(Intent::Begin);
+        }
         let is_same = record.event == request.options() && !record.is_put_back();
         return if is_same {
             Ok(Intent::GoOn(unfinished))
@@ -94,10 +98,15 @@ fn is_the_same(
         && is_in_service()
 }
 
-fn undo<'a>(request: &Request, records: &'a Records) -> Result<Intent<'a>, Diagnostic> {
+fn undo<'a>(
+    request: &Request,
+    records: &'a Records,
+    inventory: &Inventory,
+) -> Result<Intent<'a>, Diagnostic> {
     let known = asked_for(request, records)?;
     let record = &known.record;
     refuse_other_unfinished(record, records)?;
+    refuse_stuck(record, inventory)?;
     match (record.is_unfinished(), record.turn().direction) {
         (true, Direction::Undo) => go_on(request, known),
         (false, Direction::Undo) => Ok(Intent::Repeat(known)),
@@ -105,16 +114,35 @@ fn undo<'a>(request: &Request, records: &'a Records) -> Result<Intent<'a>, Diagn
     }
 }
 
-fn redo<'a>(request: &Request, records: &'a Records) -> Result<Intent<'a>, Diagnostic> {
+fn redo<'a>(
+    request: &Request,
+    records: &'a Records,
+    inventory: &Inventory,
+) -> Result<Intent<'a>, Diagnostic> {
     let known = asked_for(request, records)?;
     let record = &known.record;
     refuse_other_unfinished(record, records)?;
+    refuse_stuck(record, inventory)?;
     match (record.is_unfinished(), record.turn().direction) {
         (true, Direction::Redo) => go_on(request, known),
         (true, Direction::Restore) => Err(in_progress(record)),
         (_, Direction::Undo) => Ok(Intent::Turn(known)),
         (false, Direction::Restore | Direction::Redo) => Ok(Intent::Repeat(known)),
     }
+}
+
+/// What was given up, or may be, as it can go neither way.
+fn refuse_stuck(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
+    if record.abandoned_at.is_some() || turn::is_stuck(record, inventory) {
+        return Err(turn::stuck(record));
+    }
+    Ok(())
+}
+
+/// The restore that a new one is to be written beside as given up: the unfinished one, as none begins beside
+/// one that can go on or back.
+pub fn given_up(records: &Records) -> Option<&KnownRecord> {
+    unfinished(records)
 }
 
 /// A turn is gone on with as it was begun: masters that were to be left must not die by another event.
@@ -156,7 +184,7 @@ pub fn asked_for<'a>(
     })
 }
 
-/// The restore that is unfinished: there is one at most, as none begins before it is over.
+/// The restore that is unfinished: there is one at most, as none begins before it is over or given up.
 pub fn unfinished(records: &Records) -> Option<&KnownRecord> {
     records.0.iter().find(|known| known.record.is_unfinished())
 }
@@ -186,62 +214,13 @@ pub fn in_progress(record: &RestoreRecord) -> Diagnostic {
             "{what} of {}{since} is unfinished (phase {}): go on with it first, with {}; or {} with {}",
             record.cluster,
             record.stage().name(),
-            event_to_go_on(record),
+            events::to_go_on(record),
             if turn.direction == Direction::Undo {
                 "take it back"
             } else {
                 "give it up"
             },
-            event_to_give_up(record)
+            events::to_give_up(record)
         ),
     )
-}
-
-/// The event that goes on with a record's unfinished turn.
-pub fn event_to_go_on(record: &RestoreRecord) -> String {
-    match record.turn().direction {
-        Direction::Restore => restore_event(record),
-        direction @ (Direction::Undo | Direction::Redo) => {
-            turn_event(record, direction, record.turn().masters)
-        }
-    }
-}
-
-/// The event that gives a record's unfinished turn up.
-pub fn event_to_give_up(record: &RestoreRecord) -> String {
-    let direction = match record.turn().direction {
-        Direction::Undo => Direction::Redo,
-        Direction::Restore | Direction::Redo => Direction::Undo,
-    };
-    turn_event(record, direction, record.turn().masters)
-}
-
-/// The event of an undo or redo, as JSON.
-pub fn turn_event(record: &RestoreRecord, direction: Direction, masters: MastersOption) -> String {
-    let masters = match masters {
-        MastersOption::Leave => "",
-        MastersOption::Replace => ",\"masters\":\"replace\"",
-    };
-    format!(
-        "{{\"action\":\"{}\",\"cluster\":\"{}\",\"restore_id\":\"{}\"{masters}}}",
-        direction.name(),
-        record.cluster,
-        record.id
-    )
-}
-
-/// The event of a restore, as JSON, without what is said by default.
-pub fn restore_event(record: &RestoreRecord) -> String {
-    let bare = serde_json::json!({"cluster": record.cluster});
-    let defaults = Request::decode(&bare).map(|request| request.options());
-    let (Some(options), Ok(defaults)) = (record.event.as_object(), defaults) else {
-        return record.event.to_string();
-    };
-    let said = options
-        .iter()
-        .filter(|(key, value)| *key == "cluster" || defaults.get(key) != Some(*value));
-    let said: serde_json::Map<_, _> = said
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    serde_json::Value::from(said).to_string()
 }

@@ -9,11 +9,12 @@
 //! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
 //! - [`refusal`]: what all that is refused for before anything is written;
 //! - [`plan_id`]: what a plan showed, in one short text;
-//! - [`follow_up`]: what the operator does next, and should know;
+//! - [`follow_up`]: what the operator does next, and should know; [`events`]: what to send for that;
 //! - [`stage`]: the next step of a record's turn; [`exchange`], [`masters`] and [`masters_find`] are its
 //!   parts.
 
 pub mod choice;
+pub mod events;
 pub mod exchange;
 pub mod follow_up;
 pub mod incoming;
@@ -130,7 +131,7 @@ pub fn refuse_unknown_cluster(
     let is_empty = inventory.cluster.members.is_empty()
         && inventory.misfits.is_empty()
         && inventory.volumes.is_empty()
-        && inventory.by_hand.is_empty();
+        && inventory.named_snapshots.is_empty();
     if !is_empty {
         return Ok(());
     }

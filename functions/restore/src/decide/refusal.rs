@@ -41,7 +41,7 @@ pub fn turn(
     masters(record, mounted_by, inventory, settings)
 }
 
-/// What is refused for the masters' sake, also while a turn is under way.
+/// What is refused for the masters' sake.
 ///
 /// # Errors
 ///
@@ -64,6 +64,25 @@ pub fn masters(
             masters::refuse_lost_volumes(inventory)
         }
     }
+}
+
+/// The same while a turn is under way: once the exchange has begun, ending it comes first, and only dead
+/// masters are never risked.
+///
+/// # Errors
+///
+/// As [`masters`].
+pub fn masters_meanwhile(
+    record: &RestoreRecord,
+    mounted_by: Option<MountedBy>,
+    inventory: &Inventory,
+    settings: &Settings,
+) -> Result<(), Diagnostic> {
+    let has_begun = Exchange::of(record).has_begun(&inventory.volumes, settings);
+    if has_begun && record.turn().masters == MastersOption::Leave {
+        return Ok(());
+    }
+    masters(record, mounted_by, inventory, settings)
 }
 
 /// A volume that masters would find beside the right one: one that is of no member restored, or of one but

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::Tags;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::etcd_keys;
-use etcd_backup_core::ids::{EtcdClusterName, MemberKey, RestoreId, ZoneName};
+use etcd_backup_core::ids::{EtcdClusterName, GroupName, MemberKey, RestoreId, ZoneName};
 use etcd_backup_core::restore_record::{
     Direction, MemberRecord, RestoreRecord, RestoreStage, Turn,
 };
@@ -17,7 +17,7 @@ use super::choice::Choice;
 use super::incoming::Planner;
 use super::list::{list, spaced};
 use super::tags::TagStyle;
-use super::{Context, refusal, start_order, zone};
+use super::{Context, intent, refusal, start_order, zone};
 use crate::collect::inventory::Inventory;
 use crate::collect::records::Records;
 use crate::event::Request;
@@ -70,6 +70,7 @@ pub fn plan(
         .warnings
         .iter()
         .cloned()
+        .chain(giving_up(records))
         .chain(warnings(&members, inventory))
         .chain(order_warnings);
     let record = RestoreRecord {
@@ -82,7 +83,7 @@ pub fn plan(
         warnings: warnings.collect(),
         members,
         start_order,
-        held_groups: tagged_groups(inventory),
+        held_groups: held_before(records, inventory),
         restore: Turn::begin(
             Direction::Restore,
             request.masters,
@@ -117,11 +118,27 @@ fn leaves_members_out(choice: &Choice, inventory: &Inventory) -> bool {
     left_out.next().is_some()
 }
 
-/// Groups that an earlier restore suspended of which there is no record any more: this one resumes them.
-fn tagged_groups(inventory: &Inventory) -> Vec<etcd_backup_core::ids::GroupName> {
+/// Groups that an earlier restore suspended, which was given up, or of which there is no record any more:
+/// this one resumes them.
+fn held_before(records: &Records, inventory: &Inventory) -> Vec<GroupName> {
+    // What is over holds none.
+    let of_newest = records.all().next();
+    let of_newest = of_newest.map_or(&[][..], |record| &record.held_groups);
     let groups = inventory.control_plane.groups.iter();
-    let tagged = groups.filter(|group| group.suspended_by.is_some());
-    tagged.map(|group| group.name.clone()).collect()
+    let held = groups.filter(|group| {
+        group.suspended_by.is_some()
+            || (group.launches_suspended && of_newest.contains(&group.name))
+    });
+    held.map(|group| group.name.clone()).collect()
+}
+
+fn giving_up(records: &Records) -> Option<String> {
+    let given_up = &intent::given_up(records)?.record;
+    Some(format!(
+        "restore {} can go neither on nor back, as volumes and snapshots that either way needs are gone: this \
+         one gives it up",
+        given_up.id
+    ))
 }
 
 /// Of a member's two volumes only a person knows which one was in use.

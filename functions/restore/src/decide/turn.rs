@@ -8,13 +8,14 @@ use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::is_discovery_key;
 use etcd_backup_core::ids::MemberKey;
 use etcd_backup_core::restore_record::{
-    Direction, MastersOption, RestoreRecord, RestoreStage, Turn,
+    Direction, MastersOption, MemberRecord, RestoreRecord, RestoreStage, Turn,
 };
 
-use super::exchange::Volumes;
+use super::exchange::{Exchange, Volumes};
+use super::list::list;
 use super::masters_find::is_found;
 use super::stage::is_usable;
-use super::{Context, refusal};
+use super::{Context, events, refusal};
 use crate::collect::inventory::Inventory;
 use crate::collect::records::Records;
 use crate::event::Request;
@@ -121,6 +122,68 @@ fn way_on(record: &RestoreRecord, key: &MemberKey, volumes: &Volumes) -> Result<
         "the volume that restore {} is to bring for {key} {what}; nothing was changed. Restore anew instead",
         record.id
     )))
+}
+
+/// What an undo or a redo that is under way puts in service must be there: all members turn, or none does.
+///
+/// # Errors
+///
+/// `UndoImpossible`.
+pub fn refuse_lost(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
+    let direction = record.turn().direction;
+    if direction == Direction::Restore {
+        return Ok(());
+    }
+    let exchange = Exchange::of(record);
+    let members = exchange.members.iter();
+    let lost = members.filter_map(|member| {
+        let (id, _) = member.coming?;
+        let is_lost = !volumes.contains_key(id);
+        is_lost.then(|| format!("{id} of {}", member.key))
+    });
+    let lost: Vec<String> = lost.collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(impossible(format!(
+        "{} is gone since the {} began, so that it can't end: send {} to turn back",
+        list(lost),
+        direction.name(),
+        events::to_give_up(record)
+    )))
+}
+
+/// Whether an unfinished restore can go neither on nor back, as what either way needs is gone: a new one may
+/// begin in its place.
+pub fn is_stuck(record: &RestoreRecord, inventory: &Inventory) -> bool {
+    if !record.is_unfinished() {
+        return false;
+    }
+    let volumes = &inventory.volumes;
+    let mut keys = record.members.keys();
+    let mut members = record.members.values();
+    let can_go_back = |key| way_back(record, key, volumes).is_ok();
+    let can_come_in = |key| way_on(record, key, volumes).is_ok();
+    let can_be_made = |member: &MemberRecord| {
+        let id = member.incoming.volume_id.as_ref();
+        let is_made = id.and_then(|id| volumes.get(id)).is_some_and(is_usable);
+        is_made || inventory.is_snapshot_there(&member.snapshot.id)
+    };
+    match record.turn().direction {
+        Direction::Restore => !members.all(can_be_made) && !keys.all(can_go_back),
+        Direction::Undo => refuse_lost(record, volumes).is_err() && !keys.all(can_come_in),
+        Direction::Redo => !keys.clone().all(can_come_in) && !keys.all(can_go_back),
+    }
+}
+
+/// The refusal to go on with, or to turn, what can go neither way any more.
+pub fn stuck(record: &RestoreRecord) -> Diagnostic {
+    impossible(format!(
+        "restore {} can go neither on nor back, as volumes and snapshots that either way needs are gone; \
+         nothing was changed. A new restore may begin in its place: {{\"cluster\":\"{}\"}}, with what \
+         else you want",
+        record.id, record.cluster
+    ))
 }
 
 /// A returning volume whose tags of then wouldn't have masters find it may have been completed since, as

@@ -43,6 +43,9 @@ pub struct PastRestore {
     pub undone_at: Option<Timestamp>,
     /// When it was redone last.
     pub redone_at: Option<Timestamp>,
+    /// When it was given up for another one, as it could go neither on nor back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abandoned_at: Option<Timestamp>,
 }
 
 impl HistoryAnswer {
@@ -63,7 +66,11 @@ impl HistoryAnswer {
                 text,
                 "  {:<16} {:<20} {:<22} {:<22} {:<22} {}",
                 restore.restore_id.as_str(),
-                restore.phase.name(),
+                if restore.abandoned_at.is_some() {
+                    "given up"
+                } else {
+                    restore.phase.name()
+                },
                 seconds(restore.started_at),
                 time(restore.ended_at),
                 time(restore.undone_at),
@@ -95,6 +102,7 @@ impl PastRestore {
             ended_at: record.ended_at(),
             undone_at: record.turned_at(Direction::Undo),
             redone_at: record.turned_at(Direction::Redo),
+            abandoned_at: record.abandoned_at,
         }
     }
 }

@@ -17,6 +17,10 @@ pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Ve
     let texts = steps.iter().map(|step| match step {
         NextStep::Send { event, masters } => send(event, *masters),
         NextStep::GoOn { event, back } => go_on(event, back, record.turn().masters),
+        NextStep::BeginAnew { event } => format!(
+            "This can go neither on nor back, as volumes and snapshots that either way needs are gone. Restore \
+             anew, with what else you want; that gives this one up:\n{event}"
+        ),
         NextStep::ResumeByHand(groups) => format!(
             "Only if neither works: resume launches by hand; masters then come back on whatever volumes are \
              tagged for them:\n{}",

@@ -126,3 +126,95 @@ fn a_later_restore_is_undone_first() {
         assert_eq!(world.found()[&key], [volume_id(&key.to_string())]);
     }
 }
+
+/// Old volumes, new volumes and snapshots are gone, whichever way the record was going.
+#[test]
+fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
+    let a: MemberKey = "main/a".parse().unwrap();
+    for direction in [Direction::Restore, Direction::Undo, Direction::Redo] {
+        let (mut world, mut record) = match direction {
+            Direction::Restore => {
+                let world = World::new();
+                let record = world.begin(json!({"masters": "replace"}));
+                (world, record)
+            }
+            Direction::Undo => {
+                let (world, _) = World::restored();
+                let record = world.begin(json!({"action": "undo"}));
+                (world, record)
+            }
+            Direction::Redo => {
+                let (mut world, _) = World::restored();
+                carry_out(&mut world, json!({"action": "undo"}));
+                let record = world.begin(json!({"action": "redo"}));
+                (world, record)
+            }
+        };
+        if direction == Direction::Restore {
+            for _ in 0..2 {
+                let step = world.next(&record);
+                world.does(&step, &mut record);
+            }
+            assert_eq!(record.held_groups.len(), 3);
+        }
+        let member = &record.members[&a];
+        let (old, new) = (&member.outgoing[0].id, member.incoming.volume_id.as_ref());
+        let (old, new, snapshot) = (
+            old.clone(),
+            new.unwrap().clone(),
+            member.snapshot.id.clone(),
+        );
+        world.record(record.clone());
+        let other_event = json!({"skew_minutes_max": 50});
+        let undo_or_redo = |world: &World| {
+            let actions = ["undo", "redo"];
+            actions.map(|action| world.decide(json!({"action": action})).is_ok())
+        };
+        let refuses_others = |world: &World| {
+            let refusal = world.refusal(other_event.clone());
+            assert!(refusal.starts_with("RestoreInProgress"), "{refusal}");
+        };
+        // One of the three is enough for one of the ways.
+        world.volumes.remove(&new);
+        refuses_others(&world);
+        world.snapshots.retain(|of| of.id != snapshot);
+        refuses_others(&world);
+        assert_ne!(undo_or_redo(&world), [false, false], "{direction:?}");
+        world.volumes.remove(&old);
+        for action in ["undo", "redo"] {
+            let refusal = world.refusal(json!({"action": action}));
+            assert!(refusal.starts_with("UndoImpossible"), "{refusal}");
+        }
+        let mut new_record = world.begin(other_event);
+        assert_eq!(new_record.turn().direction, Direction::Restore);
+        assert_ne!(new_record.id, record.id);
+        assert_eq!(
+            new_record.held_groups, record.held_groups,
+            "they are resumed by it"
+        );
+        let warnings = new_record.warnings.join("; ");
+        assert!(warnings.contains("gives it up"), "{warnings}");
+        // As the function writes it, before the new one.
+        record.abandoned_at = Some(world.now);
+        world.record(record.clone());
+        let again = world.begin(json!({"skew_minutes_max": 50}));
+        assert_eq!(
+            again.held_groups, new_record.held_groups,
+            "cut off in between"
+        );
+        let of_it = json!({"action": "undo", "restore_id": record.id});
+        assert!(world.refusal(of_it).starts_with("UndoImpossible"));
+        world.carry_out(&mut new_record);
+        for key in keys() {
+            let incoming = new_record.members[&key].incoming.volume_id.clone().unwrap();
+            assert_eq!(world.found()[&key], [incoming], "{direction:?}, {key}");
+        }
+        assert!(
+            world
+                .control_plane
+                .groups
+                .iter()
+                .all(|group| !group.launches_suspended)
+        );
+    }
+}

@@ -181,8 +181,11 @@ impl World {
         let mut fleet = Fleet::new(volumes, self.snapshots.clone(), &makers);
         let cluster = CLUSTER.into();
         let named = request.snapshots.iter().flatten();
-        let named: Vec<_> = named.map(|(_, id)| id.clone()).collect();
-        let by_hand = self
+        let unfinished = self.records.all().filter(|record| record.is_unfinished());
+        let recorded = unfinished.flat_map(|record| record.members.values());
+        let recorded = recorded.map(|member| member.snapshot.id.clone());
+        let named: Vec<_> = named.map(|(_, id)| id.clone()).chain(recorded).collect();
+        let named_snapshots = self
             .snapshots
             .iter()
             .filter(|snapshot| named.contains(&snapshot.id));
@@ -190,7 +193,7 @@ impl World {
             volumes: self.volumes.clone(),
             cluster: fleet.clusters.remove(&cluster).unwrap_or_default(),
             misfits: fleet.misfits.remove(&Some(cluster)).unwrap_or_default(),
-            by_hand: by_hand
+            named_snapshots: named_snapshots
                 .map(|snapshot| (snapshot.id.clone(), snapshot.clone()))
                 .collect(),
             control_plane: self.control_plane.clone(),

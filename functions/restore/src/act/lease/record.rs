@@ -75,7 +75,8 @@ impl Lease {
         body: &str,
     ) -> Result<(), RecordError> {
         let LeaseKey { table, cluster } = &self.key;
-        if slot.seen.is_none() {
+        // Whoever wrote an earlier one has listed the cluster.
+        if slot.seen.is_none() && slot.number == RecordNumber::FIRST {
             self.during(aws.list_cluster(table, cluster)).await??;
         }
         loop {

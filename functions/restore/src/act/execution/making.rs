@@ -1,0 +1,139 @@
+//! Making the incoming volumes, and what became of them.
+
+use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::restore_record::Direction;
+use etcd_backup_core::restore_tags::{Retirement, is_made_by};
+use etcd_backup_core::volume::VolumeState;
+
+use super::{Execution, LOOKS_MAX, World};
+use crate::act::Stop;
+use crate::act::volumes::{self, Made};
+use crate::decide::exchange::{Exchange, is_in_service};
+use crate::decide::list::list;
+
+impl<Aws: World> Execution<'_, Aws> {
+    /// Volumes of this restore that its record doesn't know of, as it was cut off between making them and
+    /// writing that down.
+    pub(super) fn adopt(&mut self) {
+        let id = self.record.id.clone();
+        for (key, member) in &mut self.record.members {
+            let incoming = &mut member.incoming;
+            if incoming.volume_id.is_some() {
+                continue;
+            }
+            let mut volumes = self.inventory.volumes.values();
+            let found = volumes.find(|volume| {
+                is_made_by(&volume.tags, &id, key)
+                    && !Retirement::is_on(&volume.tags)
+                    && !incoming.failed.contains(&volume.id)
+                    && volume.state != VolumeState::Error
+            });
+            incoming.volume_id = found.map(|volume| volume.id.clone());
+        }
+    }
+
+    pub(super) async fn create(&mut self, keys: &[MemberKey]) -> Result<(), Stop> {
+        let made = volumes::create(self.aws, self.lease, &self.record, keys).await?;
+        let mut gone = Vec::new();
+        let mut failure = None;
+        for (key, made) in made {
+            let Some(member) = self.record.members.get_mut(&key) else {
+                continue;
+            };
+            let incoming = &mut member.incoming;
+            match made {
+                Made::Volume(id) => incoming.volume_id = Some(id),
+                Made::Gone => {
+                    incoming.attempt += 1;
+                    gone.push(format!("the volume for {key}"));
+                }
+                Made::RateRefused(error) => {
+                    let rate = incoming.initialization_rate_mib_s.take().unwrap_or(0);
+                    incoming.attempt += 1;
+                    self.record.warnings.push(format!(
+                        "the volume of {key} is made without initialization_rate, as EC2 refused {rate} \
+                         MiB/s: etcd's first minutes may be slow ({error})"
+                    ));
+                }
+                Made::Failed(error) => {
+                    failure = failure.or(Some((key, error)));
+                }
+            }
+        }
+        self.save().await?;
+        if let Some((key, error)) = failure {
+            return Err(volumes::not_made(&self.record, &key, error).into());
+        }
+        if !gone.is_empty() {
+            return Err(self.volume_failed(&gone).into());
+        }
+        Ok(())
+    }
+
+    /// A volume that ended in `error`, or is no longer shown, is given up: the next invocation makes another
+    /// one, with a token of its own. This one ends, as what broke it won't have changed within seconds.
+    pub(super) async fn refuse_failed(&mut self) -> Result<(), Stop> {
+        if self.record.turn().direction != Direction::Restore {
+            return Ok(());
+        }
+        let mut failed = Vec::new();
+        for (key, member) in &mut self.record.members {
+            let incoming = &mut member.incoming;
+            let Some(id) = incoming.volume_id.clone() else {
+                continue;
+            };
+            let what = match self.inventory.volumes.get(&id) {
+                Some(volume) if volume.state == VolumeState::Error => "state error",
+                Some(_) => {
+                    self.seen.shown.insert(id);
+                    continue;
+                }
+                None => {
+                    let absences = self.seen.absences.entry(id.clone()).or_default();
+                    *absences += 1;
+                    if !self.seen.shown.contains(&id) && *absences < LOOKS_MAX {
+                        continue;
+                    }
+                    "vanished"
+                }
+            };
+            failed.push(format!(
+                "{id} for {key} from {} ({what})",
+                member.snapshot.id
+            ));
+            incoming.failed.push(id);
+            incoming.volume_id = None;
+            incoming.attempt += 1;
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.save().await?;
+        Err(self.volume_failed(&failed).into())
+    }
+
+    fn volume_failed(&self, failed: &[String]) -> Diagnostic {
+        let exchange = Exchange::of(&self.record);
+        let volumes = &self.inventory.volumes;
+        let are_untouched = exchange
+            .leaving(volumes)
+            .all(|(_, volume)| is_in_service(volume, self.settings));
+        let old = if are_untouched {
+            "The old volumes are as they were."
+        } else {
+            "Old volumes are out of service already: an undo brings them back."
+        };
+        Diagnostic::new(
+            ErrorType::VolumeFailed,
+            format!(
+                "EC2 could not make {}. Most often this function, or EC2 in its name, may not use the KMS \
+                 key: that of an encrypted snapshot or of \"kms_key_id\", or the account's default key where \
+                 encryption by default is on. {old} Mend the cause and send the same event again: it makes \
+                 the failed ones anew, and nothing twice. Delete what is left of the failed ones with aws \
+                 ec2 delete-volume when all is done",
+                list(failed)
+            ),
+        )
+    }
+}

@@ -1,0 +1,54 @@
+//! The events that an operator is told to send: as JSON, ready to be pasted.
+
+use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
+
+use crate::event::Request;
+
+/// The event that goes on with a record's unfinished turn.
+pub fn to_go_on(record: &RestoreRecord) -> String {
+    match record.turn().direction {
+        Direction::Restore => of_restore(record),
+        direction @ (Direction::Undo | Direction::Redo) => {
+            of_turn(record, direction, record.turn().masters)
+        }
+    }
+}
+
+/// The event that gives a record's unfinished turn up.
+pub fn to_give_up(record: &RestoreRecord) -> String {
+    let direction = match record.turn().direction {
+        Direction::Undo => Direction::Redo,
+        Direction::Restore | Direction::Redo => Direction::Undo,
+    };
+    of_turn(record, direction, record.turn().masters)
+}
+
+/// The event of an undo or redo, as JSON.
+pub fn of_turn(record: &RestoreRecord, direction: Direction, masters: MastersOption) -> String {
+    let masters = match masters {
+        MastersOption::Leave => "",
+        MastersOption::Replace => ",\"masters\":\"replace\"",
+    };
+    format!(
+        "{{\"action\":\"{}\",\"cluster\":\"{}\",\"restore_id\":\"{}\"{masters}}}",
+        direction.name(),
+        record.cluster,
+        record.id
+    )
+}
+
+/// The event of a restore, as JSON, without what is said by default.
+pub fn of_restore(record: &RestoreRecord) -> String {
+    let bare = serde_json::json!({"cluster": record.cluster});
+    let defaults = Request::decode(&bare).map(|request| request.options());
+    let (Some(options), Ok(defaults)) = (record.event.as_object(), defaults) else {
+        return record.event.to_string();
+    };
+    let said = options
+        .iter()
+        .filter(|(key, value)| *key == "cluster" || defaults.get(key) != Some(*value));
+    let said: serde_json::Map<_, _> = said
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    serde_json::Value::from(said).to_string()
+}
