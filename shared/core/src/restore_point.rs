@@ -117,15 +117,6 @@ pub fn skew_seconds<'a>(snapshots: impl Iterator<Item = &'a Snapshot> + Clone) -
     }
 }
 
-/// The runs of a cluster without recorded exchanges, for one question: who has more asks a [`History`].
-pub fn runs<'a>(
-    cluster: &'a Cluster,
-    etcd_clusters: &BTreeSet<EtcdClusterName>,
-    schedule: &Schedule,
-) -> Vec<RunSnapshots<'a>> {
-    History::new(cluster, Vec::new(), schedule).runs(etcd_clusters)
-}
-
 impl<'a> History<'a> {
     /// The history of a cluster, given the [`Exchange`]s that are recorded of it, each restore's in
     /// their order.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::Tags;
 use etcd_backup_core::fleet::Fleet;
 use etcd_backup_core::provenance::Makers;
-use etcd_backup_core::restore_point::{self, RunSnapshots};
+use etcd_backup_core::restore_point::{History, RunSnapshots};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use jiff::{SignedDuration, Timestamp};
@@ -68,8 +68,10 @@ fn with_runs<T>(taken: &[Taken], read: impl Fn(Vec<RunSnapshots>) -> T) -> T {
     let fleet = Fleet::new(Vec::new(), snapshots, &makers);
     let etcd_clusters: BTreeSet<_> = ["main", "events"].map(Into::into).into();
     let cluster = fleet.clusters.get(&CLUSTER.into());
-    let runs =
-        cluster.map(|cluster| restore_point::runs(cluster, &etcd_clusters, &settings.schedule));
+    let runs = cluster.map(|cluster| {
+        let history = History::new(cluster, Vec::new(), &settings.schedule);
+        history.runs(&etcd_clusters)
+    });
     read(runs.unwrap_or_default())
 }
 
