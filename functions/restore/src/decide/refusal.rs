@@ -1,4 +1,4 @@
-//! What a restore, an undo or a redo is refused for, before anything is written.
+//! What a restore, an undo or a redo is refused for, before anything is written and on its way.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use etcd_backup_core::restore_tags::{Retirement, TAGS_MAX, counts_as_tag};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::Volume;
 
-use super::exchange::{Exchange, Volumes};
+use super::exchange::{Exchange, Volumes, WrongMember};
 use super::list::{list, spaced};
 use super::masters;
 use super::masters_find::is_found;
@@ -250,4 +250,43 @@ fn masters_running(
             list(instances)
         ),
     ))
+}
+
+/// What masters find in the middle of an exchange, where it is not what they should: none, too many, or
+/// another one.
+pub fn candidates_wrong(wrong: &[WrongMember]) -> Diagnostic {
+    let said = |member: &WrongMember| {
+        let WrongMember { key, wanted, found } = member;
+        match (wanted.first(), found.is_empty()) {
+            (Some(wanted), true) => format!("{key}: none is found, {wanted} should be"),
+            (Some(wanted), false) if found.contains(wanted) => {
+                format!(
+                    "{key}: too many are found ({}), {wanted} alone should be",
+                    list(found)
+                )
+            }
+            (Some(wanted), false) => {
+                format!("{key}: {} is found in the place of {wanted}", list(found))
+            }
+            (None, _) => format!("{key}: {} is found, and none should be", list(found)),
+        }
+    };
+    let is_any_missing = wrong.iter().any(|member| member.found.is_empty());
+    let is_any_too_many = wrong.iter().any(|member| !member.found.is_empty());
+    let mut advice = Vec::new();
+    if is_any_missing {
+        advice.push("put the discovery tags back that somebody takes off the right ones");
+    }
+    if is_any_too_many {
+        advice.push("take the k8s.io/etcd/… tag off what should not be found");
+    }
+    Diagnostic::new(
+        ErrorType::CandidatesWrong,
+        format!(
+            "masters would not find exactly the right one for each member: \
+             {}. Before any master starts, {}; then send the same event again",
+            wrong.iter().map(said).collect::<Vec<_>>().join("; "),
+            advice.join(", and ")
+        ),
+    )
 }

@@ -3,6 +3,8 @@
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::InstanceState;
 use etcd_backup_core::verdict::VERIFIED;
+use restore::decide::exchange::{Side, masters_find, wrong_members};
+use restore::decide::refusal::candidates_wrong;
 use serde_json::json;
 
 use crate::world::{MEMBERS, World, attachment, tags, volume, volume_id, zone};
@@ -167,4 +169,29 @@ fn snapshots_of_what_nothing_knows_are_refused() {
     let world = World::new();
     let id = world.snapshots[0].id.clone();
     insta::assert_snapshot!(world.refusal(json!({"snapshots": {"cillium/a": id}})), @"InvalidEvent: snap-events-a-2026-11-21T06:00:00Z, named for cillium/a, is of events/a");
+}
+
+#[test]
+fn what_masters_find_wrongly_is_told_apart_none_too_many_or_another() {
+    let (mut world, record) = World::restored();
+    let new = |key: &str| {
+        let member = &record.members[&key.parse().unwrap()];
+        member.incoming.volume_id.clone().unwrap()
+    };
+    let as_it_was = |key: &str| {
+        record.members[&key.parse().unwrap()].outgoing[0]
+            .tags
+            .clone()
+    };
+    for key in ["main/a", "main/c"] {
+        world.volumes.get_mut(&new(key)).unwrap().tags.clear();
+    }
+    for key in ["main/b", "main/c"] {
+        world.volume(key).tags = as_it_was(key);
+    }
+    let found = masters_find(&record, &world.volumes);
+    let wrong = wrong_members(&record, Side::Incoming, &found);
+    let keys: Vec<_> = wrong.iter().map(|member| member.key.to_string()).collect();
+    assert_eq!(keys, ["main/a", "main/b", "main/c"]);
+    insta::assert_snapshot!(candidates_wrong(&wrong), @"CandidatesWrong: masters would not find exactly the right one for each member: main/a: none is found, vol-r-8ee654b2d2df-main-a should be; main/b: too many are found (vol-main-b, vol-r-8ee654b2d2df-main-b), vol-r-8ee654b2d2df-main-b alone should be; main/c: vol-main-c is found in the place of vol-r-8ee654b2d2df-main-c. Before any master starts, put the discovery tags back that somebody takes off the right ones, and take the k8s.io/etcd/… tag off what should not be found; then send the same event again");
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::ids::VolumeId;
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreStage};
 use tokio::time::{Instant, sleep};
@@ -13,11 +12,9 @@ use crate::act::Stop;
 use crate::collect::candidates;
 use crate::collect::control_plane::ControlPlane;
 use crate::collect::inventory::volumes_by_id;
-use crate::decide::exchange::{
-    Exchange, Side, WrongMember, masters_find, unknown_found, wrong_members,
-};
-use crate::decide::list::list;
+use crate::decide::exchange::{Exchange, Side, masters_find, unknown_found, wrong_members};
 use crate::decide::masters_find::MastersFind;
+use crate::decide::refusal;
 use crate::decide::stage::Step;
 
 impl<Aws: World> Execution<'_, Aws> {
@@ -111,7 +108,7 @@ impl<Aws: World> Execution<'_, Aws> {
             let found = self.look().await?;
             let unknown = unknown_found(&self.record, &found);
             if !unknown.is_empty() {
-                return Err(candidates_wrong(&unknown).into());
+                return Err(refusal::candidates_wrong(&unknown).into());
             }
             let mut found = found.0.values().flatten();
             if found.any(|id| leaving.contains(id)) {
@@ -146,43 +143,6 @@ impl<Aws: World> Execution<'_, Aws> {
             }
             sleep(2 * PAUSE).await;
         }
-        Err(candidates_wrong(&wrong).into())
+        Err(refusal::candidates_wrong(&wrong).into())
     }
-}
-
-fn candidates_wrong(wrong: &[WrongMember]) -> Diagnostic {
-    let said = |member: &WrongMember| {
-        let WrongMember { key, wanted, found } = member;
-        match (wanted.first(), found.is_empty()) {
-            (Some(wanted), true) => format!("{key}: none is found, {wanted} should be"),
-            (Some(wanted), false) if found.contains(wanted) => {
-                format!(
-                    "{key}: too many are found ({}), {wanted} alone should be",
-                    list(found)
-                )
-            }
-            (Some(wanted), false) => {
-                format!("{key}: {} is found in the place of {wanted}", list(found))
-            }
-            (None, _) => format!("{key}: {} is found, and none should be", list(found)),
-        }
-    };
-    let is_any_missing = wrong.iter().any(|member| member.found.is_empty());
-    let is_any_too_many = wrong.iter().any(|member| !member.found.is_empty());
-    let mut advice = Vec::new();
-    if is_any_missing {
-        advice.push("put the discovery tags back that somebody takes off the right ones");
-    }
-    if is_any_too_many {
-        advice.push("take the k8s.io/etcd/… tag off what should not be found");
-    }
-    Diagnostic::new(
-        ErrorType::CandidatesWrong,
-        format!(
-            "masters would not find exactly the right one for each member: \
-             {}. Before any master starts, {}; then send the same event again",
-            wrong.iter().map(said).collect::<Vec<_>>().join("; "),
-            advice.join(", and ")
-        ),
-    )
 }
