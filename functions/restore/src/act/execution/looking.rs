@@ -40,13 +40,17 @@ impl<Aws: World> Execution<'_, Aws> {
         self.read_volumes().await
     }
 
-    /// What was tagged is shown by the masters' own filters, which are to be asked then anyway.
+    /// What was tagged is shown by the masters' own filters, which are to be asked then anyway; where they
+    /// don't show all of it yet, the volumes themselves tell why.
     async fn look_at_tagged(&mut self) -> Result<(), Stop> {
         let volumes = candidates::read(self.aws, &self.record.cluster).await?;
         let found = masters_find(&self.record, &volumes);
         let side = Side::left_by(self.record.turn().direction);
         self.seen.is_confirmed = wrong_members(&self.record, side, &found).is_empty();
         self.seen.found = Some(found);
+        if !self.seen.is_confirmed {
+            return self.read_volumes().await;
+        }
         let recorded: BTreeSet<&VolumeId> = self.record.volume_ids().collect();
         let of_record = volumes.into_iter().filter(|(id, _)| recorded.contains(id));
         self.inventory.volumes.extend(of_record);
