@@ -168,8 +168,18 @@ impl<Aws: World> Function<'_, Aws> {
     /// An invocation whose lease was taken from it, as it was too slow, waits for the other one like any
     /// that comes later.
     async fn carry_out(&self) -> Result<Value, Diagnostic> {
+        let mut lost_before: Option<Diagnostic> = None;
         loop {
-            let before = self.decided().await?;
+            let before = match (self.decided().await, lost_before) {
+                (Ok(before), _) => before,
+                (Err(failure), None) => return Err(failure),
+                // Something may have been done before.
+                (Err(failure), Some(lost)) => {
+                    return Err(lost.with(&format!(
+                        "launches that it suspended stay suspended until then ({failure})"
+                    )));
+                }
+            };
             let Decided::Work(work) = before else {
                 return self.over(before);
             };
@@ -189,6 +199,7 @@ impl<Aws: World> Function<'_, Aws> {
                     if Instant::now() + MARGIN >= self.invocation.deadline {
                         return Err(lost.into());
                     }
+                    lost_before = Some(lost.into());
                 }
             }
         }

@@ -27,6 +27,7 @@ use crate::ids::{
 };
 use crate::restore_table::StoredRecord;
 use crate::schedule::Run;
+use crate::verdict::Verdict;
 use crate::volume::Performance;
 
 /// The layout of bodies that this program writes, and the only one that it reads.
@@ -90,6 +91,9 @@ pub struct SnapshotRecord {
     pub started_at: Timestamp,
     /// The volume that it was taken of.
     pub volume_id: VolumeId,
+    /// What verify found in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verdict>,
     /// The revision that verify read in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,

@@ -32,7 +32,8 @@ const MEMBER: &str = "etcd-backup/member";
 pub const ORIGIN_TAGS: usize = 3;
 
 const WAS_PREFIX: &str = "etcd-backup/was/";
-const RETIRED_BY: &str = "etcd-backup/retired-by";
+/// On a volume that a restore took out of service: the restore.
+pub const RETIRED_BY: &str = "etcd-backup/retired-by";
 const RETIRED_AT: &str = "etcd-backup/retired-at";
 const REPLACED_BY: &str = "etcd-backup/replaced-by";
 

@@ -191,7 +191,10 @@ impl<'a> Exchange<'a> {
                 found.is_none() || is_wrong || *key == CLUSTER
             });
             let missing = missing.map(|(key, value)| (key.clone(), value.clone()));
-            (volume.id.clone(), missing.collect())
+            let mut missing: Tags = missing.collect();
+            // Also where a volume that comes back had none: kops made it without, or somebody took it off.
+            missing.insert(CLUSTER.to_owned(), self.record.cluster.to_string());
+            (volume.id.clone(), missing)
         });
         missing.collect()
     }

@@ -42,8 +42,10 @@ pub enum NextStep {
     },
     /// The last resort where launches are held.
     ResumeByHand(Vec<GroupName>),
-    /// Masters in no group: they are stopped, and started when the others come.
+    /// Masters in no group: they are stopped, and their retired volumes taken off them.
     StopMasters(Vec<InstanceId>),
+    /// The same ones: they are started when the others come.
+    StartStopped(Vec<InstanceId>),
     /// Have all masters replaced at once, the first ones before the others.
     TerminateMasters {
         /// The instances.
@@ -230,7 +232,7 @@ fn replace_masters(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<
     };
     let mut steps = Vec::new();
     if !others.is_empty() {
-        steps.push(NextStep::StopMasters(others));
+        steps.push(NextStep::StopMasters(others.clone()));
     }
     if !in_groups.is_empty() {
         steps.push(NextStep::TerminateMasters {
@@ -240,6 +242,9 @@ fn replace_masters(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<
         });
     } else if steps.is_empty() {
         steps.push(NextStep::StartMasters { first });
+    }
+    if !others.is_empty() {
+        steps.push(NextStep::StartStopped(others));
     }
     steps
 }

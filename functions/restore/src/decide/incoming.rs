@@ -10,7 +10,7 @@ use etcd_backup_core::restore_record::{
 };
 use etcd_backup_core::restore_tags::{TAGS_MAX, counts_as_tag, made_by};
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::verdict;
+use etcd_backup_core::verdict::{self, Verdict};
 use etcd_backup_core::volume::{Performance, Volume};
 use sha2::{Digest, Sha256};
 
@@ -65,6 +65,7 @@ impl Planner<'_> {
                 id: snapshot.id.clone(),
                 started_at: snapshot.started,
                 volume_id: snapshot.volume_id.clone(),
+                verified: Verdict::of(&snapshot.tags),
                 revision: verdict::revision(&snapshot.tags),
                 starts_first: verdict::starts_first(&snapshot.tags),
             },

@@ -262,6 +262,7 @@ mod tests {
                 started_at: start + jiff::SignedDuration::from_secs(second),
                 volume_id: "vol-0o".into(),
                 revision,
+                verified: None,
                 starts_first: false,
             },
             incoming: IncomingVolume {

@@ -8,6 +8,7 @@ use etcd_backup_core::restore_record::{
     Direction, MastersOption, MemberRecord, RestoreRecord, RestoreStage,
 };
 use etcd_backup_core::schedule::Run;
+use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -72,6 +73,9 @@ pub struct RestorePoint {
     pub latest: Option<Timestamp>,
     /// Seconds between them.
     pub skew_seconds: i64,
+    /// What verify found, where it has seen all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verdict>,
 }
 
 /// One member.
@@ -177,6 +181,8 @@ impl RestorePoint {
         let members = record.members.values();
         let starts = members.map(|member| member.snapshot.started_at);
         let (earliest, latest) = (starts.clone().min(), starts.max());
+        let verdicts = record.members.values();
+        let verdicts: Option<Vec<_>> = verdicts.map(|member| member.snapshot.verified).collect();
         Self {
             run: record.run,
             earliest,
@@ -184,6 +190,7 @@ impl RestorePoint {
             skew_seconds: earliest.zip(latest).map_or(0, |(earliest, latest)| {
                 latest.duration_since(earliest).as_secs()
             }),
+            verified: verdicts.and_then(|verdicts| verdicts.into_iter().max()),
         }
     }
 }

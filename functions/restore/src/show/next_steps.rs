@@ -2,7 +2,7 @@
 
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{MastersOption, RestoreRecord};
-use etcd_backup_core::restore_tags::SUSPENDED_BY;
+use etcd_backup_core::restore_tags::{RETIRED_BY, SUSPENDED_BY};
 
 use crate::decide::Context;
 use crate::decide::follow_up::NextStep;
@@ -24,9 +24,14 @@ pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Ve
         NextStep::ResumeByHand(groups) => format!(
             "Only if neither works: resume launches by hand; masters then come back on whatever volumes are \
              tagged for them:\n{}",
-            resume_by_hand(groups).join("\n")
+            resume_by_hand(region, groups).join("\n")
         ),
         NextStep::StopMasters(instances) => stop(region, instances),
+        NextStep::StartStopped(instances) => format!(
+            "Start those again that were stopped, when the others come back:\n\
+             aws ec2 start-instances --region {region} --instance-ids {}",
+            spaced(instances)
+        ),
         NextStep::TerminateMasters {
             instances,
             later,
@@ -92,12 +97,17 @@ fn go_on(event: &str, back: &str, masters: MastersOption) -> String {
 }
 
 fn stop(region: &str, instances: &[InstanceId]) -> String {
+    let ids: Vec<&str> = instances.iter().map(InstanceId::as_str).collect();
     let instances = spaced(instances);
     format!(
-        "These masters are in no autoscaling group. Stop them all, detach their etcd volumes (a reboot keeps \
-         the old ones attached), and start them when the others come back:\n\
+        "These masters are in no autoscaling group. Stop them all, and detach the volumes that are out of \
+         service, as a start would keep them attached:\n\
          aws ec2 stop-instances --region {region} --instance-ids {instances}\n\
-         aws ec2 start-instances --region {region} --instance-ids {instances}"
+         aws ec2 wait instance-stopped --region {region} --instance-ids {instances}\n\
+         aws ec2 describe-volumes --region {region} --filters Name=attachment.instance-id,Values={} \
+         Name=tag-key,Values={RETIRED_BY} --query 'Volumes[].[VolumeId]' --output text \
+         | xargs -n 1 aws ec2 detach-volume --region {region} --volume-id",
+        ids.join(",")
     )
 }
 
@@ -155,11 +165,11 @@ fn delete(volumes: &[VolumeId], context: Context) -> String {
 }
 
 /// The commands that resume groups' launches.
-pub fn resume_by_hand(groups: &[GroupName]) -> Vec<String> {
+pub fn resume_by_hand(region: &str, groups: &[GroupName]) -> Vec<String> {
     let commands = groups.iter().map(|group| {
         format!(
-            "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group} \
-             && aws autoscaling delete-tags --tags \
+            "aws autoscaling resume-processes --region {region} --scaling-processes Launch \
+             --auto-scaling-group-name {group} && aws autoscaling delete-tags --region {region} --tags \
              ResourceId={group},ResourceType=auto-scaling-group,Key={SUSPENDED_BY}"
         )
     });

@@ -106,7 +106,10 @@ fn restore_point(answer: &RestoreAnswer) -> String {
         Direction::Restore | Direction::Redo => "Restore",
     };
     let skew = point.skew_seconds;
-    format!("{name} point: {run}, taken {earliest} (skew {skew} s).\n")
+    let verified = point.verified.map_or(String::new(), |verdict| {
+        format!(", verified: {}", verdict.name())
+    });
+    format!("{name} point: {run}, taken {earliest} (skew {skew} s){verified}.\n")
 }
 
 fn render_member(answer: &RestoreAnswer, member: &MemberAnswer) -> String {
