@@ -24,7 +24,7 @@ use world::World;
 const SEQUENCES: u64 = 300;
 const MOVES: usize = 7;
 /// Sequences at the same time: they mostly wait.
-const AT_ONCE: usize = 48;
+const AT_ONCE: usize = 32;
 /// Failures that are told in full.
 const TOLD: usize = 3;
 

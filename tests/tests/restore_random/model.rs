@@ -255,7 +255,11 @@ impl Model {
             None => !was_done,
         });
         if !can_return {
-            ends.insert(End::Refused(&["UndoImpossible"]));
+            ends.insert(match newest.state {
+                // On its way it may let masters come back on what they find.
+                State::Unfinished(_) => End::Failed(&["UndoImpossible"]),
+                State::Done | State::Undone => End::Refused(&["UndoImpossible"]),
+            });
         } else if self.has_unknown_beside(newest) {
             ends.insert(End::Refused(&["VolumeTagWrong"]));
         } else {
@@ -273,7 +277,7 @@ impl Model {
             State::Done => [End::DoneBefore].into(),
             // Neither is said: it may go on with what is unfinished, or point to it.
             State::Unfinished(_) if newest.met_a_loss => {
-                let lost = End::Refused(&["UndoImpossible"]);
+                let lost = End::Failed(&["UndoImpossible"]);
                 [in_progress, End::Done, lost].into()
             }
             State::Unfinished(_) => [in_progress, End::Done].into(),

@@ -591,14 +591,7 @@ impl Play {
                     .or_default()
                     .extend(place.volumes.iter().cloned());
             }
-            let scope: BTreeSet<&String> = self
-                .model
-                .newest()
-                .map_or_else(BTreeSet::new, |newest| newest.outgoing.keys().collect());
-            let came = |member: &&&String| found.get(**member) != self.found_before.get(**member);
-            let coming = scope.iter().filter(came).count();
-            let is_one_each = found.values().all(|volumes| volumes.len() == 1);
-            if !is_one_each || coming != 0 && coming != scope.len() {
+            if !self.is_one_side(&found) {
                 return Err(format!(
                     "{} was resumed when masters found {found:?}; before: {:?}",
                     resumption.group, self.found_before
@@ -607,6 +600,32 @@ impl Play {
         }
         self.resumptions_seen = resumptions.len();
         Ok(())
+    }
+}
+
+impl Play {
+    /// Whether masters find one volume for each member: of the newest restore's all as before, or all
+    /// others, or all of one of its sides where somebody's tags had changed some before.
+    fn is_one_side(&self, found: &BTreeMap<String, BTreeSet<VolumeId>>) -> bool {
+        let newest = self.model.newest();
+        let outgoing = newest.map(|newest| newest.outgoing.clone());
+        let outgoing = outgoing.unwrap_or_default();
+        let came = |member: &&String| found.get(*member) != self.found_before.get(*member);
+        let coming = outgoing.keys().filter(came).count();
+        let only = |id: &VolumeId| Some(BTreeSet::from([id.clone()]));
+        let are_outgoing = outgoing.iter().all(|(member, id)| {
+            let id = id.as_ref();
+            found.get(member).cloned() == id.and_then(only)
+        });
+        let are_incoming = newest
+            .and_then(|newest| newest.incoming.as_ref())
+            .is_some_and(|incoming| {
+                let mut incoming = incoming.iter();
+                incoming.all(|(member, id)| found.get(member).cloned() == only(id))
+            });
+        let is_one_each = found.values().all(|volumes| volumes.len() == 1);
+        let all_alike = coming == 0 || coming == outgoing.len();
+        is_one_each && (all_alike || are_outgoing || are_incoming)
     }
 }
 
