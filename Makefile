@@ -77,6 +77,11 @@ package: $(SAM_INSTALLED) ## Build a release into dist/ (BUILT=folder packs what
 	  cargo lambda build --locked --release --x86-64 $(FUNCTIONS:%=--bin %))
 	$(SAM_PYTHON) -m deployment $(BUILT) dist
 
+.PHONY: schemas
+schemas: ## Write events/schema anew, of the functions' types
+	UPDATE_SCHEMAS=1 cargo test --locked --workspace --test schemas what_is_committed || true
+	cargo test --locked --workspace --test schemas what_is_committed
+
 .PHONY: check-tag
 check-tag: ## Compare TAG with the workspace's version
 	@test "$(TAG)" = "v$(VERSION)" || { echo "the tag is \"$(TAG)\", the version is $(VERSION)" >&2; exit 1; }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::emulated_aws::{
     ACCESS_KEY_ID, ACCOUNT, EmulatedAws, EmulatedTime, REGION, RESTORES_TABLE, SECRET_ACCESS_KEY,
 };
+use crate::schemas::{faults_of_answer, faults_of_event};
 pub use crash::CrashPoint;
 use process::Process;
 
@@ -175,8 +176,8 @@ impl Function {
         options: InvocationOptions,
     ) -> Result<Value, LambdaError> {
         let deadline = Instant::now() + options.timeout;
-        let request_id = self.enqueue(event, &options).await;
-        tokio::select! {
+        let request_id = self.enqueue(event.clone(), &options).await;
+        let result = tokio::select! {
             // An answer that was given before the process ended counts.
             biased;
             result = self.result_of(&request_id) => result,
@@ -194,7 +195,19 @@ impl Function {
                     ),
                 })
             }
+        };
+        if let Ok(answer) = &result {
+            self.check(&event, answer);
         }
+        result
+    }
+
+    /// Whatever a test is about: what is answered is of the function's schemas.
+    fn check(&self, event: &Value, answer: &Value) {
+        let faults = faults_of_event(&self.name, event);
+        assert!(faults.is_empty(), "{faults:#?}\n{event:#}");
+        let faults = faults_of_answer(&self.name, answer);
+        assert!(faults.is_empty(), "{faults:#?}\n{answer:#}");
     }
 
     /// Ends the process at once, in the middle of whatever it does: the running invocation, if any,

@@ -14,6 +14,7 @@ pub mod kops_fleets;
 pub mod lambda;
 pub mod restore_bed;
 pub mod restores;
+pub mod schemas;
 pub mod story;
 pub mod verify_bed;
 

@@ -6,6 +6,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// The sources of schedules' events.
+pub const SCHEDULES: [&str; 2] = ["aws.events", "aws.scheduler"];
+
 /// What the audit is invoked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -70,13 +73,14 @@ fn appearance(context: &Value) -> Appearance {
 }
 
 /// What an audit is asked to judge.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The moment to judge as; the clock where absent.
     #[serde(default)]
     pub now: Option<Timestamp>,
     /// The clusters to judge; all where absent.
+    #[schemars(length(min = 1), extend("items" = {"type": "string", "minLength": 1}))]
     #[serde(default)]
     pub clusters: Option<Vec<ClusterName>>,
 }
@@ -116,10 +120,8 @@ impl Request {
 }
 
 fn is_schedule(event: &Value) -> bool {
-    matches!(
-        event["source"].as_str(),
-        Some("aws.events" | "aws.scheduler")
-    )
+    let source = event["source"].as_str();
+    source.is_some_and(|source| SCHEDULES.contains(&source))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 /// One thing that is wrong with one subject.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// How grave it is.
     pub severity: Severity,
@@ -29,7 +29,9 @@ pub struct Finding {
 }
 
 /// What a finding is about; all empty for the policy or the whole account.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema,
+)]
 pub struct Subject {
     /// The kops cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +48,7 @@ pub struct Subject {
 }
 
 /// What is wrong, and the evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "kind", content = "evidence", rename_all = "snake_case")]
 pub enum Kind {
     /// No volume is left of what should have some.
@@ -260,7 +262,7 @@ pub enum Kind {
 }
 
 /// Snapshots that nobody will delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Orphans {
     /// How many.
     pub count: usize,
@@ -278,7 +280,7 @@ impl Orphans {
 }
 
 /// Why DLM keeps more snapshots than it is asked to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetentionCause {
     /// DLM deletes nothing for a policy that isn't enabled.

@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod metrics;
 pub mod recorded;
 pub mod report;
+pub mod schema;
 pub mod text;
 pub mod widget;
 
@@ -25,6 +26,8 @@ use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::lifecycle_policy::Policies;
 use etcd_backup_core::restore_table::RestoreTable;
 use etcd_backup_core::settings::Settings;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Event, Request};
@@ -105,9 +108,17 @@ fn log(report: &Report) {
     );
 }
 
+/// What an audit answers.
+#[derive(Serialize, JsonSchema)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// The same for a person to read.
+    text: String,
+}
+
 fn answer(report: &Report) -> Result<Value, Diagnostic> {
-    let mut answer = serde_json::to_value(report)
-        .map_err(|error| Diagnostic::new(ErrorType::Internal, error.to_string()))?;
-    answer["text"] = report.to_string().into();
-    Ok(answer)
+    let text = report.to_string();
+    serde_json::to_value(Answer { report, text })
+        .map_err(|error| Diagnostic::new(ErrorType::Internal, error.to_string()))
 }

@@ -9,6 +9,7 @@ use etcd_backup_core::settings::{Settings, Severity};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::Volume;
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::checks::{self, Histories, Scope};
@@ -22,7 +23,7 @@ const FINDINGS_BYTES_MAX: usize = 3_000_000;
 const CLUSTERS_BYTES_MAX: usize = 1_000_000;
 
 /// An audit's outcome.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Report {
     /// The moment judged as.
     pub audited_at: Timestamp,
@@ -49,7 +50,7 @@ pub struct Report {
 pub struct Worst(pub Option<Severity>);
 
 /// Counts over all clusters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Summary {
     /// Clusters reported on.
     pub clusters: usize,
@@ -70,7 +71,7 @@ pub struct Summary {
 }
 
 /// One cluster's counts and restore points.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct ClusterReport {
     /// The cluster.
     pub cluster: ClusterName,
@@ -129,6 +130,19 @@ impl Worst {
 impl Serialize for Worst {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+impl JsonSchema for Worst {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Worst".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The gravest finding, if there is one.",
+            "enum": ["ok", "info", "warning", "critical"],
+        })
     }
 }
 

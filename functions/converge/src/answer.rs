@@ -9,7 +9,7 @@ use crate::event::Action;
 use crate::plan::{Change, Operation, Plan};
 
 /// The answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Answer {
     /// What was asked for.
     pub action: Action,
@@ -28,7 +28,7 @@ pub struct Answer {
 }
 
 /// What came of an invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Everything was as it should be.

@@ -51,7 +51,7 @@ pub enum Wanted {
 }
 
 /// What was answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Response {
     /// `SUCCESS` or `FAILED`.

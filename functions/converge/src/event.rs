@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 const FIELDS: &str = "action";
 const ACCEPTED: &str = r#"{} or {"action":"apply"}, {"action":"plan"}, {"action":"version"}, or an event from EventBridge"#;
 /// Schedules and, of DLM, changes of a policy's state.
-const SOURCES: [&str; 3] = ["aws.events", "aws.scheduler", "aws.dlm"];
+pub const SOURCES: [&str; 3] = ["aws.events", "aws.scheduler", "aws.dlm"];
 const POLICY_STATE_CHANGE: &str = "DLM Policy State Change";
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Make everything as it should be.

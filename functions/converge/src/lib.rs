@@ -19,6 +19,7 @@ mod event;
 mod patience;
 mod plan;
 mod role_policy;
+pub mod schema;
 
 use etcd_backup_aws::function::Invocation;
 use etcd_backup_core::aws::{Alerts, AllMasters, Responder, Storage};
@@ -38,7 +39,7 @@ use crate::event::{Action, PolicyError, Request};
 use crate::patience::Patience;
 
 /// What an invocation is answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Answered {
     /// To a person, a schedule or DLM.

@@ -38,7 +38,7 @@ pub struct Plan {
 }
 
 /// One thing that has to change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Change {
     /// How.
     pub operation: Operation,
@@ -54,7 +54,7 @@ pub struct Change {
 }
 
 /// How a thing changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// It isn't there and will be made.
@@ -66,7 +66,7 @@ pub enum Operation {
 }
 
 /// A sort of thing that converge keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resource {
     /// The role that DLM assumes.

@@ -18,10 +18,11 @@ use sha2::{Digest, Sha256};
 const INITIALIZATION_RATES_MIB_S: std::ops::RangeInclusive<i32> = 100..=300;
 
 /// An event. What is serialized of it are its options: what makes two events the same.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The cluster, by its kops name.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"))]
     pub cluster: ClusterName,
     /// What to do.
     #[serde(default, skip_serializing)]
@@ -34,9 +35,11 @@ pub struct Request {
     pub plan_id: Option<String>,
     /// Only these etcd clusters; all in use where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub etcd_clusters: Option<BTreeSet<EtcdClusterName>>,
     /// Only these members (`a`, or `main/a`); wants `partial`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub members: Option<BTreeSet<String>>,
     /// Says that one restored member beside newer peers is meant.
     #[serde(default)]
@@ -46,6 +49,7 @@ pub struct Request {
     pub at: Option<Timestamp>,
     /// Snapshots by hand, by member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minProperties" = 1))]
     pub snapshots: Option<BTreeMap<MemberKey, SnapshotId>>,
     /// How far apart, in minutes, the members' snapshots may have been started.
     #[serde(default = "skew_minutes_max_default")]
@@ -77,7 +81,9 @@ pub struct Request {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Bring the volumes back.
@@ -98,7 +104,7 @@ pub enum Action {
 }
 
 /// What a plan is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Planned {
     /// A restore.
@@ -110,7 +116,9 @@ pub enum Planned {
 }
 
 /// In which order masters start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum StartOption {
     /// A quorum with the newest member first.
@@ -121,7 +129,7 @@ pub enum StartOption {
 }
 
 /// What mounts etcd volumes on masters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MountedBy {
     /// It looks for volumes when it starts.
@@ -131,7 +139,7 @@ pub enum MountedBy {
 }
 
 /// What the new volumes are like; what is absent is as the old volume has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeOption {
     /// `gp3`, `io2`, …
@@ -139,15 +147,18 @@ pub struct VolumeOption {
     pub volume_type: Option<String>,
     /// I/O operations per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub iops: Option<i32>,
     /// MiB/s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub throughput: Option<i32>,
     /// The KMS key to encrypt with: an id, an ARN or an alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
     /// How fast the volume is filled from its snapshot, in MiB/s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 300))]
     pub initialization_rate: Option<i32>,
 }
 

@@ -8,6 +8,7 @@ pub mod act;
 pub mod collect;
 pub mod decide;
 pub mod event;
+pub mod schema;
 pub mod show;
 
 use etcd_backup_aws::function::Invocation;

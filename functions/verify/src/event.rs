@@ -32,16 +32,26 @@ pub enum Which {
     Named(BTreeMap<MemberKey, SnapshotId>),
 }
 
-/// What a person writes.
-#[derive(Deserialize)]
+/// The sources of schedules' events.
+pub const SCHEDULES: [&str; 2] = ["aws.events", "aws.scheduler"];
+/// The source of EC2's events.
+pub const EC2: &str = "aws.ec2";
+
+/// What a person writes; without a cluster or a snapshot, it is the sweep.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub struct Written {
+    /// The cluster, by its kops name.
     #[serde(default)]
     cluster: Option<ClusterName>,
+    /// The newest restore point at or before this time.
     #[serde(default)]
     at: Option<Timestamp>,
+    /// Snapshots by member, instead of a restore point's.
     #[serde(default)]
+    #[schemars(extend("minProperties" = 1))]
     snapshots: Option<BTreeMap<MemberKey, SnapshotId>>,
+    /// One member's snapshot, alone.
     #[serde(default)]
     snapshot_id: Option<SnapshotId>,
 }
@@ -62,11 +72,11 @@ impl Event {
             )));
         }
         match (event["source"].as_str(), event["detail-type"].as_str()) {
-            (Some("aws.events" | "aws.scheduler"), _) => Ok(Self::Sweep),
-            (Some("aws.ec2"), Some("EBS Snapshot Notification")) => {
+            (Some(source), _) if SCHEDULES.contains(&source) => Ok(Self::Sweep),
+            (Some(EC2), Some("EBS Snapshot Notification")) => {
                 Ok(Self::Completed(completed(&event["detail"])))
             }
-            (Some("aws.ec2"), _) => Ok(Self::Completed(None)),
+            (Some(EC2), _) => Ok(Self::Completed(None)),
             _ => Self::written(event),
         }
     }

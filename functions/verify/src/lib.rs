@@ -10,6 +10,7 @@ pub mod act;
 pub mod collect;
 pub mod decide;
 pub mod event;
+pub mod schema;
 pub mod show;
 
 use std::time::Duration;

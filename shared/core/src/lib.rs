@@ -22,6 +22,7 @@ pub mod restore_record;
 pub mod restore_table;
 pub mod restore_tags;
 pub mod schedule;
+pub mod schema;
 pub mod settings;
 pub mod snapshot;
 pub mod snapshot_blocks;

@@ -170,7 +170,9 @@ pub struct StartOrder {
 }
 
 /// What is done with the masters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum MastersOption {
     /// They are left to the operator.
@@ -181,7 +183,7 @@ pub enum MastersOption {
 }
 
 /// Which way a record's volumes are exchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The incoming volumes are made, and come for the outgoing ones.
@@ -208,7 +210,7 @@ impl Direction {
 /// ```text
 ///   planned ─▶ creating ─▶ waiting_for_masters ─▶ exchanging ─▶ starting ─▶ done | undone
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RestoreStage {
     /// Nothing was written.

@@ -61,7 +61,9 @@ impl fmt::Display for StartTime {
 }
 
 /// A scheduled time. Its snapshots are those of the schedule started from then until the next run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Run(Timestamp);
 

@@ -39,7 +39,7 @@ pub struct Snapshot {
 }
 
 /// A snapshot's state, as EC2 names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotState {
     /// Still being written; it can last for hours.

@@ -17,7 +17,9 @@ pub const START_FIRST: &str = "etcd-backup/start-first";
 
 /// Whether etcd would start from a snapshot, or from the snapshots of a restore point. Ordered: the worst
 /// is the greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It would.

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Stands for a value that isn't there.
 const NONE: &str = "(none)";
 /// One field that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Difference {
     /// The field, by its path.
     pub field: String,

@@ -22,7 +22,7 @@ use crate::decide::{Context, masters};
 use crate::event::Action;
 
 /// The answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct RestoreAnswer {
     /// What was asked for.
     pub action: Action,
@@ -63,7 +63,7 @@ pub struct RestoreAnswer {
 }
 
 /// What is restored.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct RestorePoint {
     /// The run; absent where snapshots were named by hand.
     pub run: Option<Run>,
@@ -79,7 +79,7 @@ pub struct RestorePoint {
 }
 
 /// One member.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MemberAnswer {
     /// The etcd cluster.
     pub etcd_cluster: EtcdClusterName,
@@ -102,7 +102,7 @@ pub struct MemberAnswer {
 }
 
 /// What becomes of the masters.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MastersAnswer {
     /// `leave` or `replace`.
     pub option: MastersOption,
@@ -115,7 +115,7 @@ pub struct MastersAnswer {
 }
 
 /// What masters find for a member.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct FoundAnswer {
     /// The etcd cluster.
     pub etcd_cluster: EtcdClusterName,

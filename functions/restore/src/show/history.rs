@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::collect::records::Records;
 
 /// The answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct HistoryAnswer {
     /// `history`
     pub action: &'static str,
@@ -25,7 +25,7 @@ pub struct HistoryAnswer {
 }
 
 /// One restore.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct PastRestore {
     /// Its id.
     pub restore_id: RestoreId,

@@ -15,7 +15,7 @@ use crate::decide::choice;
 use crate::decide::masters_find::MastersFind;
 
 /// The answer to `list`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ListAnswer {
     /// `list`
     pub action: &'static str,
@@ -30,7 +30,7 @@ pub struct ListAnswer {
 }
 
 /// One run of a listing.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ListedRun {
     /// The scheduled time.
     pub run: Run,
@@ -59,7 +59,7 @@ pub struct ListedRun {
 }
 
 /// One snapshot of a listing.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ListedSnapshot {
     /// The etcd cluster.
     pub etcd_cluster: EtcdClusterName,

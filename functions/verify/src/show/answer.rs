@@ -11,7 +11,7 @@ use super::text;
 use crate::decide::assessment::{Assessment, EtcdClusterAssessment, Source};
 
 /// The answer about snapshots that were judged together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Answer {
     /// The cluster; absent where nothing tells.
     pub cluster: Option<ClusterName>,
@@ -26,7 +26,7 @@ pub struct Answer {
 }
 
 /// One etcd cluster.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct EtcdClusterAnswer {
     /// `main`, `events`, …
     pub etcd_cluster: Option<EtcdClusterName>,
@@ -51,7 +51,7 @@ pub struct EtcdClusterAnswer {
 }
 
 /// One member.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MemberAnswer {
     /// The snapshot.
     pub snapshot_id: SnapshotId,
@@ -65,7 +65,7 @@ pub struct MemberAnswer {
 }
 
 /// The answer of the sweep.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct SweepAnswer {
     /// The clusters whose latest restore point was verified now.
     pub verified: Vec<ClusterName>,
@@ -78,7 +78,7 @@ pub struct SweepAnswer {
 }
 
 /// The answer where nothing was to be done.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct NothingAnswer {
     /// Nothing.
     pub verified: Vec<ClusterName>,

@@ -9,7 +9,9 @@ use crate::ReadError;
 use crate::mvcc::SecretsEncryption;
 
 /// What becomes of a member or a set when it is started. Worst last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It starts and serves.
@@ -33,7 +35,7 @@ impl Verdict {
 }
 
 /// etcd's revision after the start lies in this range, ends included, before anything is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RevisionRange {
     /// The lowest possible.
     pub at_least: u64,
@@ -42,7 +44,7 @@ pub struct RevisionRange {
 }
 
 /// What was found of one member. What couldn't be read is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct MemberReport {
     /// The member's name: `a`.
     pub member: String,

@@ -15,7 +15,7 @@ const PROVIDERS_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 64;
 
 /// How the stored revisions of Secrets are encrypted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SecretsEncryption {
     /// Revisions of Secrets that the database holds.
     pub revisions: u64,
@@ -26,7 +26,7 @@ pub struct SecretsEncryption {
 }
 
 /// A provider and key that encrypted Secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SecretsProvider {
     /// `aescbc`, `secretbox`, `kms`, …
     pub provider: String,
