@@ -1,5 +1,6 @@
 //! EC2: volumes, snapshots, masters and zones.
 
+use aws_config::retry::RetryConfig;
 use aws_sdk_ec2::types;
 use aws_smithy_types::DateTime;
 use etcd_backup_core::Tags;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::Aws;
 use crate::error::{aws_error, incomplete};
+use crate::listing::{self, Page, PageRequest};
 
 /// The largest page that EC2 gives.
 const PAGE_SIZE: i32 = 1000;
@@ -23,39 +25,81 @@ const DESCRIBE_INSTANCES: &str = "ec2:DescribeInstances";
 impl Storage for Aws {
     async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
         const OPERATION: &str = "ec2:DescribeVolumes";
-        let mut pages = self
-            .ec2
-            .describe_volumes()
-            .set_filters(Some(sdk_filters(filters)))
-            .into_paginator()
-            .page_size(PAGE_SIZE)
-            .items()
-            .send();
-        let mut volumes = Vec::new();
-        while let Some(volume) = pages.next().await {
-            let volume = volume.map_err(aws_error(OPERATION))?;
-            volumes.push(core_volume(&volume).ok_or_else(|| incomplete(OPERATION))?);
-        }
-        Ok(volumes)
+        listing::whole(async |request| {
+            let page = self
+                .ec2
+                .describe_volumes()
+                .set_filters(Some(part_filters(filters, "volume-id", "vol", &request)))
+                .max_results(PAGE_SIZE)
+                .set_next_token(request.token)
+                .customize()
+                .config_override(patience(request.is_patient))
+                .send()
+                .await
+                .map_err(aws_error(OPERATION))?;
+            let volumes = page.volumes().iter().map(core_volume);
+            Ok(Page {
+                items: volumes
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| incomplete(OPERATION))?,
+                next: next_token(page.next_token()),
+            })
+        })
+        .await
     }
 
     async fn snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError> {
         const OPERATION: &str = "ec2:DescribeSnapshots";
-        let mut pages = self
-            .ec2
-            .describe_snapshots()
-            .owner_ids("self")
-            .set_filters(Some(sdk_filters(filters)))
-            .into_paginator()
-            .page_size(PAGE_SIZE)
-            .items()
-            .send();
-        let mut snapshots = Vec::new();
-        while let Some(snapshot) = pages.next().await {
-            let snapshot = snapshot.map_err(aws_error(OPERATION))?;
-            snapshots.push(core_snapshot(&snapshot).ok_or_else(|| incomplete(OPERATION))?);
-        }
-        Ok(snapshots)
+        listing::whole(async |request| {
+            let page = self
+                .ec2
+                .describe_snapshots()
+                .owner_ids("self")
+                .set_filters(Some(part_filters(filters, "snapshot-id", "snap", &request)))
+                .max_results(PAGE_SIZE)
+                .set_next_token(request.token)
+                .customize()
+                .config_override(patience(request.is_patient))
+                .send()
+                .await
+                .map_err(aws_error(OPERATION))?;
+            let snapshots = page.snapshots().iter().map(core_snapshot);
+            Ok(Page {
+                items: snapshots
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| incomplete(OPERATION))?,
+                next: next_token(page.next_token()),
+            })
+        })
+        .await
+    }
+}
+
+/// The filters of a listing, or of the part of it whose ids end in a digit.
+fn part_filters(
+    filters: &[Filter],
+    id_filter: &str,
+    prefix: &str,
+    request: &PageRequest,
+) -> Vec<types::Filter> {
+    let part = request
+        .last_digit
+        .map(|digit| Filter::new(id_filter, [format!("{prefix}-*{digit}")]));
+    sdk_filters(&filters.iter().cloned().chain(part).collect::<Vec<_>>())
+}
+
+/// EC2 gives an empty token after some last pages.
+fn next_token(token: Option<&str>) -> Option<String> {
+    token.filter(|token| !token.is_empty()).map(str::to_owned)
+}
+
+/// Tries again as the client does, or fails at once.
+fn patience(is_patient: bool) -> aws_sdk_ec2::config::Builder {
+    let config = aws_sdk_ec2::config::Config::builder();
+    if is_patient {
+        config
+    } else {
+        config.retry_config(RetryConfig::disabled())
     }
 }
 

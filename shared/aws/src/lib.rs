@@ -13,6 +13,7 @@ mod ebs;
 mod ec2;
 mod error;
 mod iam;
+mod listing;
 mod masters;
 mod response_url;
 mod sns;
