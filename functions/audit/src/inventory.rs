@@ -12,6 +12,7 @@ use etcd_backup_core::ids::{ClusterName, GroupName, PolicyId};
 use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, Policies, PolicyKind, PolicyState, PolicySummary, ours,
 };
+use etcd_backup_core::listing::Listing;
 use etcd_backup_core::provenance::Makers;
 use etcd_backup_core::restore_table::RestoreTable;
 use etcd_backup_core::restore_tags::PREFIX;
@@ -34,7 +35,7 @@ pub struct Inventory {
     /// Etcd volumes, what restores left of them, and whatever else DLM takes.
     pub volumes: Vec<Volume>,
     /// Snapshots that the schedule may have made.
-    pub snapshots: Vec<Snapshot>,
+    pub snapshots: Listing<Snapshot>,
     /// The DLM policies that are ours; one, if all is well.
     pub policies: Vec<LifecyclePolicy>,
     /// Other people's enabled policies that take snapshots.
@@ -100,7 +101,7 @@ pub async fn collect(
         other_policies,
         policy_ids: summaries.iter().map(|policy| policy.id.clone()).collect(),
         volumes,
-        snapshots,
+        snapshots: snapshots.into(),
         restores,
         suspended_groups,
         masters,
@@ -200,11 +201,7 @@ impl Inventory {
 
     /// Volumes and snapshots sorted by cluster and member, without snapshots yet to come at `now`.
     pub fn fleet(&self, settings: &Settings, now: Timestamp) -> Fleet {
-        let started = self
-            .snapshots
-            .iter()
-            .filter(|snapshot| snapshot.started <= now);
         let makers = self.makers(settings);
-        Fleet::new(self.volumes.clone(), started.cloned().collect(), &makers)
+        Fleet::at(self.volumes.clone(), &self.snapshots, &makers, now)
     }
 }

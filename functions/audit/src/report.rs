@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::fleet::{Cluster, Fleet, Member};
 use etcd_backup_core::ids::ClusterName;
+use etcd_backup_core::listing::Listed;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::{Settings, Severity};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -332,7 +333,7 @@ fn covered(scope: &Scope) -> BTreeMap<Option<ClusterName>, usize> {
         let count: usize = members.map(|member| covered_volumes(scope, member)).sum();
         *covered.entry(Some(name.clone())).or_default() += count;
     }
-    let is_good = |snapshot: &Snapshot| {
+    let is_good = |snapshot: &Listed<Snapshot>| {
         scope.settings.schedule.run_of(snapshot.started) == due_run
             && snapshot.state != SnapshotState::Error
     };

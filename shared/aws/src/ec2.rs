@@ -1,6 +1,8 @@
 //! EC2: volumes, snapshots, masters and zones.
 
 use aws_config::retry::RetryConfig;
+use aws_sdk_ec2::operation::describe_snapshots::DescribeSnapshotsOutput;
+use aws_sdk_ec2::operation::describe_volumes::DescribeVolumesOutput;
 use aws_sdk_ec2::types;
 use aws_smithy_types::DateTime;
 use etcd_backup_core::Tags;
@@ -11,23 +13,48 @@ use etcd_backup_core::aws::{
 use etcd_backup_core::discovery;
 use etcd_backup_core::ids::{ClusterName, InstanceId, SnapshotId, VolumeId, ZoneName};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::tags::TagPool;
 use etcd_backup_core::volume::{Attachment, Performance, Volume, VolumeState};
 use jiff::Timestamp;
 
 use crate::Aws;
 use crate::error::{aws_error, incomplete};
-use crate::listing::{self, Page, PageRequest};
+use crate::listing::{self, Page, PageRequest, Parts};
 
 /// The largest page that EC2 gives.
 const PAGE_SIZE: i32 = 1000;
+/// Snapshots are many times as many as volumes: with these parts, the listings of an audit cost at most
+/// twenty calls more than they have pages.
+const SNAPSHOT_PARTS: Parts = &[
+    &['0'],
+    &['1'],
+    &['2'],
+    &['3'],
+    &['4'],
+    &['5'],
+    &['6'],
+    &['7'],
+    &['8'],
+    &['9'],
+    &['a'],
+    &['b'],
+    &['c'],
+    &['d'],
+    &['e'],
+    &['f'],
+];
+const VOLUME_PARTS: Parts = &[
+    &['0', '1', '2', '3', '4', '5', '6', '7'],
+    &['8', '9', 'a', 'b', 'c', 'd', 'e', 'f'],
+];
 const DESCRIBE_INSTANCES: &str = "ec2:DescribeInstances";
 
 impl Storage for Aws {
     async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
         const OPERATION: &str = "ec2:DescribeVolumes";
-        listing::whole(async |request| {
-            let page = self
-                .ec2
+        let mut pool = TagPool::default();
+        let page = async |request: PageRequest| {
+            self.ec2
                 .describe_volumes()
                 .set_filters(Some(part_filters(filters, "volume-id", "vol", &request)))
                 .max_results(PAGE_SIZE)
@@ -36,23 +63,24 @@ impl Storage for Aws {
                 .config_override(patience(request.is_patient))
                 .send()
                 .await
-                .map_err(aws_error(OPERATION))?;
-            let volumes = page.volumes().iter().map(core_volume);
+                .map_err(aws_error(OPERATION))
+        };
+        let read = |page: DescribeVolumesOutput| {
+            let volumes = page.volumes().iter();
+            let volumes = volumes.map(|volume| core_volume(volume, &mut pool));
             Ok(Page {
-                items: volumes
-                    .collect::<Option<_>>()
-                    .ok_or_else(|| incomplete(OPERATION))?,
+                items: all(volumes, OPERATION)?,
                 next: next_token(page.next_token()),
             })
-        })
-        .await
+        };
+        listing::whole(VOLUME_PARTS, page, read).await
     }
 
     async fn snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError> {
         const OPERATION: &str = "ec2:DescribeSnapshots";
-        listing::whole(async |request| {
-            let page = self
-                .ec2
+        let mut pool = TagPool::default();
+        let page = async |request: PageRequest| {
+            self.ec2
                 .describe_snapshots()
                 .owner_ids("self")
                 .set_filters(Some(part_filters(filters, "snapshot-id", "snap", &request)))
@@ -62,17 +90,27 @@ impl Storage for Aws {
                 .config_override(patience(request.is_patient))
                 .send()
                 .await
-                .map_err(aws_error(OPERATION))?;
-            let snapshots = page.snapshots().iter().map(core_snapshot);
+                .map_err(aws_error(OPERATION))
+        };
+        let read = |page: DescribeSnapshotsOutput| {
+            let snapshots = page.snapshots().iter();
+            let snapshots = snapshots.map(|snapshot| core_snapshot(snapshot, &mut pool));
             Ok(Page {
-                items: snapshots
-                    .collect::<Option<_>>()
-                    .ok_or_else(|| incomplete(OPERATION))?,
+                items: all(snapshots, OPERATION)?,
                 next: next_token(page.next_token()),
             })
-        })
-        .await
+        };
+        listing::whole(SNAPSHOT_PARTS, page, read).await
     }
+}
+
+/// All items of a page; an answer that lacks what EC2 always gives is an error.
+fn all<Item>(
+    items: impl Iterator<Item = Option<Item>>,
+    operation: &'static str,
+) -> Result<Vec<Item>, AwsError> {
+    let items: Option<Vec<Item>> = items.collect();
+    items.ok_or_else(|| incomplete(operation))
 }
 
 /// The filters of a listing, or of the part of it whose ids end in a digit.
@@ -82,9 +120,10 @@ fn part_filters(
     prefix: &str,
     request: &PageRequest,
 ) -> Vec<types::Filter> {
-    let part = request
-        .last_digit
-        .map(|digit| Filter::new(id_filter, [format!("{prefix}-*{digit}")]));
+    let part = request.last_digits.map(|digits| {
+        let patterns = digits.iter().map(|digit| format!("{prefix}-*{digit}"));
+        Filter::new(id_filter, patterns)
+    });
     sdk_filters(&filters.iter().cloned().chain(part).collect::<Vec<_>>())
 }
 
@@ -106,12 +145,13 @@ fn patience(is_patient: bool) -> aws_sdk_ec2::config::Builder {
 impl AllMasters for Aws {
     async fn all_masters(&self) -> Result<Vec<TaggedMaster>, AwsError> {
         let found = self.instances(&[master_filter()]).await?;
+        let mut pool = TagPool::default();
         let master = |instance: &types::Instance| {
             Some(TaggedMaster {
                 id: instance.instance_id()?.into(),
                 state: instance_state(instance.state()?.name()?),
                 volumes: attached_volumes(instance),
-                tags: core_tags(instance.tags()),
+                tags: core_tags(instance.tags(), &mut pool),
             })
         };
         let masters = found.iter().map(master).collect::<Option<_>>();
@@ -292,17 +332,16 @@ fn sdk_tags(tags: &Tags) -> Vec<types::Tag> {
         .collect()
 }
 
-fn core_tags(tags: &[types::Tag]) -> Tags {
-    tags.iter()
-        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or("").to_owned())))
-        .collect()
+fn core_tags(tags: &[types::Tag], pool: &mut TagPool) -> Tags {
+    let pairs = tags.iter();
+    pool.tags(pairs.filter_map(|tag| Some((tag.key()?, tag.value().unwrap_or("")))))
 }
 
 fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), time.subsec_nanos().try_into().ok()?).ok()
 }
 
-fn core_volume(volume: &types::Volume) -> Option<Volume> {
+fn core_volume(volume: &types::Volume, pool: &mut TagPool) -> Option<Volume> {
     let attachments = volume.attachments().iter().filter_map(|attachment| {
         Some(Attachment {
             instance: attachment.instance_id()?.into(),
@@ -323,14 +362,14 @@ fn core_volume(volume: &types::Volume) -> Option<Volume> {
             throughput: volume.throughput(),
         },
         encrypted: volume.encrypted().unwrap_or(false),
-        kms_key_id: volume.kms_key_id().map(str::to_owned),
+        kms_key_id: volume.kms_key_id().map(|key| pool.name(key)),
         // EC2 gives an empty string for a volume made blank.
         made_from: volume
             .snapshot_id()
             .filter(|id| !id.is_empty())
             .map(Into::into),
         attachments: attachments.collect(),
-        tags: core_tags(volume.tags()),
+        tags: core_tags(volume.tags(), pool),
     })
 }
 
@@ -358,7 +397,7 @@ fn instance_state(state: &types::InstanceStateName) -> InstanceState {
     }
 }
 
-fn core_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
+fn core_snapshot(snapshot: &types::Snapshot, pool: &mut TagPool) -> Option<Snapshot> {
     Some(Snapshot {
         id: snapshot.snapshot_id()?.into(),
         volume_id: snapshot.volume_id()?.into(),
@@ -366,13 +405,13 @@ fn core_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
         state_message: snapshot
             .state_message()
             .filter(|text| !text.is_empty())
-            .map(str::to_owned),
+            .map(Box::from),
         started: timestamp(snapshot.start_time()?)?,
         size_gib: snapshot.volume_size()?,
         encrypted: snapshot.encrypted().unwrap_or(false),
-        kms_key_id: snapshot.kms_key_id().map(str::to_owned),
+        kms_key_id: snapshot.kms_key_id().map(|key| pool.name(key)),
         archived: snapshot.storage_tier() == Some(&types::StorageTier::Archive),
-        tags: core_tags(snapshot.tags()),
+        tags: core_tags(snapshot.tags(), pool),
     })
 }
 

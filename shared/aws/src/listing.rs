@@ -1,29 +1,34 @@
 //! Whole listings, page by page, of large accounts in parts at the same time.
 //!
 //! EC2 pages a listing one page after the other: 140 pages at 40 ms each are 6 seconds of waiting. Ids
-//! end in a hexadecimal digit that says nothing else, so filters on it split a listing into sixteen
-//! parts: every item is in exactly one, whatever else appears or vanishes meanwhile. The first page shows
-//! whether that pays. A listing of one page stays one call; a longer one costs its pages and at most
-//! seventeen calls more, for the first page is asked for again in its parts, and the last page of each
-//! part isn't full.
+//! end in a hexadecimal digit that says nothing else, so filters on it split a listing into parts: every
+//! item is in exactly one, whatever else appears or vanishes meanwhile. The first page shows whether that
+//! pays. A listing of one page stays one call; a longer one costs its pages, one more for the first page,
+//! which is asked for again in its parts, and at most one more for each part, whose last page isn't full.
+//!
+//! Each page is turned into items as it comes: what is in memory is the items, and the pages under way.
 //!
 //! Where EC2 throttles, the parts go on one page at a time, with the SDK's own patience.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use etcd_backup_core::aws::AwsError;
 use futures::future::try_join_all;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex as TurnMutex, MutexGuard as Turn, Semaphore};
 
-const DIGITS: [char; 16] = [
-    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-];
+/// How many pages of a listing are asked for at the same time: a page of snapshots takes over a
+/// megabyte, and two or three of them keep a core busy.
+const PAGES_AT_ONCE: usize = 16;
+
+/// The last digits of the ids of each part.
+pub(crate) type Parts = &'static [&'static [char]];
 
 /// One page to be asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PageRequest {
-    /// The digit in which the ids end; `None` for all.
-    pub(crate) last_digit: Option<char>,
+    /// The digits in which the ids end; `None` for all.
+    pub(crate) last_digits: Option<&'static [char]>,
     /// Where it goes on.
     pub(crate) token: Option<String>,
     /// Whether to wait and try again where EC2 throttles, or to fail at once.
@@ -36,84 +41,133 @@ pub(crate) struct Page<Item> {
     pub(crate) next: Option<String>,
 }
 
-/// Everything that a listing has. `page` asks for one page.
+/// Everything that a listing has. `ask` asks for one page, and `read` turns the answer into items.
 ///
 /// # Errors
 ///
-/// When any page can't be read.
-pub(crate) async fn whole<Item>(
-    page: impl AsyncFn(PageRequest) -> Result<Page<Item>, AwsError>,
+/// When any page can't be had or read.
+pub(crate) async fn whole<Answer, Item>(
+    parts: Parts,
+    ask: impl AsyncFn(PageRequest) -> Result<Answer, AwsError>,
+    mut read: impl FnMut(Answer) -> Result<Page<Item>, AwsError>,
 ) -> Result<Vec<Item>, AwsError> {
-    let first = page(PageRequest {
+    let first = PageRequest {
         is_patient: true,
         ..PageRequest::default()
-    });
-    let first = first.await?;
+    };
+    let first = read(ask(first).await?)?;
     if first.next.is_none() {
         return Ok(first.items);
     }
     // What the first page held comes again in the parts.
     drop(first);
-    let pace = Pace::default();
-    let parts = DIGITS.map(|digit| part(&page, digit, &pace));
-    Ok(try_join_all(parts).await?.into_iter().flatten().collect())
+    let listing = Listing {
+        ask,
+        read_so_far: Mutex::new((read, Vec::new())),
+        pace: Pace::default(),
+    };
+    try_join_all(parts.iter().map(|digits| listing.part(digits))).await?;
+    let read_so_far = listing.read_so_far.into_inner();
+    let (_, mut items) = read_so_far.unwrap_or_else(PoisonError::into_inner);
+    items.shrink_to_fit();
+    Ok(items)
 }
 
-async fn part<Item>(
-    page: &impl AsyncFn(PageRequest) -> Result<Page<Item>, AwsError>,
-    digit: char,
-    pace: &Pace,
-) -> Result<Vec<Item>, AwsError> {
-    let mut items = Vec::new();
-    let mut token = None;
-    loop {
-        let got = pace.page(page, digit, token).await?;
-        items.extend(got.items);
-        token = got.next;
-        if token.is_none() {
-            return Ok(items);
+/// A listing in parts.
+struct Listing<Ask, Read, Item> {
+    ask: Ask,
+    read_so_far: Mutex<(Read, Vec<Item>)>,
+    pace: Pace,
+}
+
+impl<Ask, Read, Answer, Item> Listing<Ask, Read, Item>
+where
+    Ask: AsyncFn(PageRequest) -> Result<Answer, AwsError>,
+    Read: FnMut(Answer) -> Result<Page<Item>, AwsError>,
+{
+    async fn part(&self, digits: &'static [char]) -> Result<(), AwsError> {
+        let mut token = None;
+        loop {
+            token = self.page(digits, token).await?;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds a page's items to those of all parts, and gives the next one's token.
+    async fn page(
+        &self,
+        digits: &'static [char],
+        token: Option<String>,
+    ) -> Result<Option<String>, AwsError> {
+        let _place = self.pace.place().await;
+        let answer = self.pace.ask(&self.ask, digits, token).await?;
+        let mut read_so_far = self
+            .read_so_far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (read, items) = &mut *read_so_far;
+        let page = read(answer)?;
+        items.extend(page.items);
+        Ok(page.next)
+    }
+}
+
+/// How the parts share EC2's patience and this function's memory: some at once, or one after the other
+/// since EC2 throttled.
+struct Pace {
+    places: Semaphore,
+    was_throttled: AtomicBool,
+    one_at_a_time: TurnMutex<()>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            places: Semaphore::new(PAGES_AT_ONCE),
+            was_throttled: AtomicBool::new(false),
+            one_at_a_time: TurnMutex::new(()),
         }
     }
 }
 
-/// How the parts share EC2's patience: all at once, or one after the other since EC2 throttled.
-#[derive(Default)]
-struct Pace {
-    was_throttled: AtomicBool,
-    one_at_a_time: Mutex<()>,
-}
-
 impl Pace {
-    async fn page<Item>(
+    async fn ask<Answer>(
         &self,
-        page: &impl AsyncFn(PageRequest) -> Result<Page<Item>, AwsError>,
-        digit: char,
+        ask: &impl AsyncFn(PageRequest) -> Result<Answer, AwsError>,
+        digits: &'static [char],
         token: Option<String>,
-    ) -> Result<Page<Item>, AwsError> {
+    ) -> Result<Answer, AwsError> {
         let request = |is_patient| PageRequest {
-            last_digit: Some(digit),
+            last_digits: Some(digits),
             token: token.clone(),
             is_patient,
         };
         let turn = self.turn().await;
         if turn.is_some() {
-            return page(request(true)).await;
+            return ask(request(true)).await;
         }
-        match page(request(false)).await {
+        match ask(request(false)).await {
             Err(error) => {
                 if is_throttling(&error) {
                     self.was_throttled.store(true, Ordering::Relaxed);
                 }
                 // Whatever failed, the SDK tries again as often as it does elsewhere.
                 let _turn = self.turn().await;
-                page(request(true)).await
+                ask(request(true)).await
             }
-            got => got,
+            answer => answer,
         }
     }
 
+    /// Waits for one of the places. The semaphore is never closed.
+    async fn place(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.places.acquire().await.ok()
+    }
+
     /// Waits for its turn, where turns are taken.
-    async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+    async fn turn(&self) -> Option<Turn<'_, ()>> {
         if self.was_throttled.load(Ordering::Relaxed) {
             Some(self.one_at_a_time.lock().await)
         } else {
@@ -136,6 +190,24 @@ mod tests {
     use super::*;
 
     const PAGE_SIZE: usize = 10;
+    const SIXTEEN: [&[char]; 16] = [
+        &['0'],
+        &['1'],
+        &['2'],
+        &['3'],
+        &['4'],
+        &['5'],
+        &['6'],
+        &['7'],
+        &['8'],
+        &['9'],
+        &['a'],
+        &['b'],
+        &['c'],
+        &['d'],
+        &['e'],
+        &['f'],
+    ];
 
     /// A listing that changes while it is read: each call may add an item and take one away.
     struct Account {
@@ -167,7 +239,9 @@ mod tests {
             self.calls.set(self.calls.get() + 1);
             self.in_flight.set(self.in_flight.get() + 1);
             tokio::task::yield_now().await;
-            let is_throttled = self.throttled_from.is_some_and(|from| self.calls.get() > from);
+            let is_throttled = self
+                .throttled_from
+                .is_some_and(|from| self.calls.get() > from);
             self.in_flight.set(self.in_flight.get() - 1);
             if is_throttled && !request.is_patient {
                 return Err(AwsError {
@@ -178,16 +252,19 @@ mod tests {
                     certainly_refused: true,
                 });
             }
-            if request.is_patient && request.last_digit.is_some() {
+            if request.is_patient && request.last_digits.is_some() {
                 self.patient_calls.set(self.patient_calls.get() + 1);
                 let most = self.most_in_flight_patient.get();
-                self.most_in_flight_patient.set(most.max(self.in_flight.get()));
+                self.most_in_flight_patient
+                    .set(most.max(self.in_flight.get()));
             }
             let ids = self.ids.borrow();
             let after = request.token.unwrap_or_default();
-            let mut chosen = ids
-                .range(after..)
-                .filter(|id| request.last_digit.is_none_or(|digit| id.ends_with(digit)));
+            let mut chosen = ids.range(after..).filter(|id| {
+                request
+                    .last_digits
+                    .is_none_or(|digits| id.ends_with(digits))
+            });
             let items = chosen.by_ref().take(PAGE_SIZE).cloned().collect();
             Ok(Page {
                 items,
@@ -204,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn one_page_is_one_call() {
         let account = Account::new(PAGE_SIZE as u64);
-        let ids = whole(async |request| account.page(request).await).await;
+        let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
         assert_eq!(ids.unwrap().len(), PAGE_SIZE);
         assert_eq!(account.calls.get(), 1);
     }
@@ -213,7 +290,7 @@ mod tests {
     async fn more_pages_are_read_in_parts_that_miss_and_double_nothing() {
         for count in [11, 16, 160, 1_000, 2_345] {
             let account = Account::new(count);
-            let ids = whole(async |request| account.page(request).await).await;
+            let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
             let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();
             assert_eq!(sorted(ids.unwrap()), expected);
             let pages = count.div_ceil(PAGE_SIZE as u64);
@@ -225,15 +302,19 @@ mod tests {
     async fn what_stays_is_listed_once_whatever_appears_or_vanishes() {
         let account = Account::new(1_000);
         let added = Cell::new(1_000);
-        let ids = whole(async |request| {
-            let page = account.page(request).await;
-            let mut ids = account.ids.borrow_mut();
-            ids.insert(id(added.get()));
-            // Every other of the first hundred vanishes, one with each call.
-            ids.remove(&id((added.get() - 1_000) * 2 % 100));
-            added.set(added.get() + 1);
-            page
-        });
+        let ids = whole(
+            &SIXTEEN,
+            async |request| {
+                let page = account.page(request).await;
+                let mut ids = account.ids.borrow_mut();
+                ids.insert(id(added.get()));
+                // Every other of the first hundred vanishes, one with each call.
+                ids.remove(&id((added.get() - 1_000) * 2 % 100));
+                added.set(added.get() + 1);
+                page
+            },
+            Ok,
+        );
         let ids = sorted(ids.await.unwrap());
         let distinct: BTreeSet<_> = ids.iter().cloned().collect();
         assert_eq!(ids.len(), distinct.len(), "none is doubled");
@@ -248,28 +329,36 @@ mod tests {
             throttled_from: Some(20),
             ..Account::new(1_000)
         };
-        let ids = whole(async |request| account.page(request).await).await;
+        let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
         let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();
         assert_eq!(sorted(ids.unwrap()), expected);
         assert!(account.patient_calls.get() > 50);
-        assert_eq!(account.most_in_flight_patient.get(), 0, "no other is under way");
+        assert_eq!(
+            account.most_in_flight_patient.get(),
+            0,
+            "no other is under way"
+        );
     }
 
     #[tokio::test]
     async fn a_page_that_fails_fails_the_listing() {
         let account = Account::new(1_000);
-        let ids = whole(async |request| {
-            if request.last_digit == Some('7') && request.token.is_some() {
-                return Err(AwsError {
-                    operation: "ec2:DescribeSnapshots",
-                    code: Some("UnauthorizedOperation".to_owned()),
-                    message: "no".to_owned(),
-                    request_id: None,
-                    certainly_refused: true,
-                });
-            }
-            account.page(request).await
-        });
+        let ids = whole(
+            &SIXTEEN,
+            async |request| {
+                if request.last_digits == Some(&['7']) && request.token.is_some() {
+                    return Err(AwsError {
+                        operation: "ec2:DescribeSnapshots",
+                        code: Some("UnauthorizedOperation".to_owned()),
+                        message: "no".to_owned(),
+                        request_id: None,
+                        certainly_refused: true,
+                    });
+                }
+                account.page(request).await
+            },
+            Ok,
+        );
         assert!(ids.await.unwrap_err().is("UnauthorizedOperation"));
     }
 }

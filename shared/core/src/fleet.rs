@@ -4,7 +4,10 @@
 //! history goes on when a restore replaces its volume. Only where its tags fail, or name a cluster that
 //! no volume knows, does the volume tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::aws::Filter;
 use crate::discovery::{
@@ -12,6 +15,7 @@ use crate::discovery::{
     cluster_of, is_discovery_key,
 };
 use crate::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, VolumeId};
+use crate::listing::{Listed, Listing};
 use crate::provenance::Makers;
 use crate::restore_tags::{Origin, PREFIX, Retirement};
 use crate::schedule::Schedule;
@@ -26,6 +30,8 @@ pub struct Fleet {
     pub clusters: BTreeMap<ClusterName, Cluster>,
     /// Volumes with an etcd tag that doesn't tell whose they are, by the cluster they claim.
     pub misfits: BTreeMap<Option<ClusterName>, Vec<Misfit>>,
+    /// Managed snapshots of which neither tags nor a volume tell whose they are.
+    pub unclaimed: Vec<Listed<Snapshot>>,
 }
 
 /// Whose a volume is.
@@ -61,9 +67,9 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct MemberSnapshot {
     /// The snapshot.
-    pub snapshot: Snapshot,
+    pub snapshot: Listed<Snapshot>,
     /// The etcd cluster's members when it was taken, by its own etcd tag.
-    pub members: Vec<MemberName>,
+    pub members: Arc<Vec<MemberName>>,
 }
 
 /// A volume with an etcd tag that doesn't tell whose it is.
@@ -74,7 +80,25 @@ pub struct Misfit {
     /// What is wrong with its tags.
     pub problem: TagProblem,
     /// Managed snapshots of it whose tags are just as wrong.
-    pub snapshots: Vec<Snapshot>,
+    pub snapshots: Vec<Listed<Snapshot>>,
+}
+
+/// Whose snapshots with the same tags are, by these.
+#[derive(Clone)]
+struct ByTags {
+    cluster: ClusterName,
+    key: MemberKey,
+    members: Arc<Vec<MemberName>>,
+}
+
+impl From<Identity> for ByTags {
+    fn from(identity: Identity) -> Self {
+        Self {
+            key: identity.member_key(),
+            cluster: identity.cluster,
+            members: Arc::new(identity.etcd.members),
+        }
+    }
 }
 
 /// Asks for the volumes that a [`Fleet`] is made of, and not for thousands of strangers'.
@@ -110,6 +134,16 @@ impl Fleet {
     /// Sorts what was listed. Volumes that are being deleted, strangers' volumes and snapshots that
     /// nobody manages are left out.
     pub fn new(volumes: Vec<Volume>, snapshots: Vec<Snapshot>, makers: &Makers) -> Self {
+        Self::at(volumes, &snapshots.into(), makers, Timestamp::MAX)
+    }
+
+    /// The same as of a moment: snapshots that were started later are left out.
+    pub fn at(
+        volumes: Vec<Volume>,
+        snapshots: &Listing<Snapshot>,
+        makers: &Makers,
+        now: Timestamp,
+    ) -> Self {
         let mut fleet = Self::default();
         let mut owners = BTreeMap::new();
         for volume in volumes.into_iter().filter(Volume::exists) {
@@ -117,9 +151,15 @@ impl Fleet {
             owners.extend(fleet.add_volume(volume).map(|owner| (id, owner)));
         }
         let known = fleet.known_clusters();
-        for snapshot in snapshots {
-            if makers.manage(&snapshot) {
-                fleet.add_snapshot(snapshot, &owners, &known);
+        // By the tags' place in memory, as most snapshots share their tags with others.
+        let mut by_tags: HashMap<usize, Option<ByTags>> = HashMap::new();
+        for snapshot in snapshots.items() {
+            if snapshot.started <= now && makers.manage(&snapshot) {
+                let tags = &snapshot.tags;
+                let by_tags = by_tags
+                    .entry(tags.address())
+                    .or_insert_with(|| Some(Identity::of(tags)?.ok()?.into()));
+                fleet.add_snapshot(snapshot, by_tags.as_ref(), &owners, &known);
             }
         }
         for cluster in fleet.clusters.values_mut() {
@@ -129,6 +169,7 @@ impl Fleet {
                 member
                     .snapshots
                     .sort_by_key(|of_member| of_member.snapshot.started);
+                member.snapshots.shrink_to_fit();
             }
         }
         fleet
@@ -204,16 +245,19 @@ impl Fleet {
 
     fn add_snapshot(
         &mut self,
-        snapshot: Snapshot,
+        snapshot: Listed<Snapshot>,
+        by_tags: Option<&ByTags>,
         owners: &BTreeMap<VolumeId, Owner>,
         known: &BTreeSet<ClusterName>,
     ) {
-        let by_tags = Identity::of(&snapshot.tags).and_then(Result::ok);
-        let owner = owners.get(&snapshot.volume_id);
-        let identity = match (by_tags, owner) {
-            (Some(identity), None) => identity,
-            (Some(identity), Some(_)) if known.contains(&identity.cluster) => identity,
-            (_, Some(Owner::Member(identity))) => identity.clone(),
+        let of_volume;
+        let owner = match (by_tags, owners.get(&snapshot.volume_id)) {
+            (Some(by_tags), None) => by_tags,
+            (Some(by_tags), Some(_)) if known.contains(&by_tags.cluster) => by_tags,
+            (_, Some(Owner::Member(identity))) => {
+                of_volume = ByTags::from(identity.clone());
+                &of_volume
+            }
             (_, Some(Owner::Misfit(claimed, index))) => {
                 let of_cluster = self.misfits.get_mut(claimed);
                 if let Some(misfit) = of_cluster.and_then(|misfits| misfits.get_mut(*index)) {
@@ -221,12 +265,23 @@ impl Fleet {
                 }
                 return;
             }
-            (None, None) => return,
+            (None, None) => {
+                self.unclaimed.push(snapshot);
+                return;
+            }
         };
-        let cluster = self.clusters.entry(identity.cluster.clone()).or_default();
-        cluster.member(&identity).snapshots.push(MemberSnapshot {
+        // Only what is new is copied.
+        let cluster = match self.clusters.get_mut(&owner.cluster) {
+            Some(known) => known,
+            None => self.clusters.entry(owner.cluster.clone()).or_default(),
+        };
+        let member = match cluster.members.get_mut(&owner.key) {
+            Some(known) => known,
+            None => cluster.members.entry(owner.key.clone()).or_default(),
+        };
+        member.snapshots.push(MemberSnapshot {
             snapshot,
-            members: identity.etcd.members,
+            members: Arc::clone(&owner.members),
         });
     }
 

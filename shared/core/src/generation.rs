@@ -62,7 +62,8 @@ pub struct Service {
 pub struct Generations<'a> {
     /// The earliest first.
     generations: Vec<Generation<'a>>,
-    volumes: BTreeMap<&'a VolumeId, VolumeHistory>,
+    /// By id.
+    volumes: Vec<(&'a VolumeId, VolumeHistory)>,
     /// The numbers of those of the volumes that masters find now.
     live: Vec<usize>,
 }
@@ -73,7 +74,7 @@ struct VolumeHistory {
     /// The number of its generation.
     generation: usize,
     /// The earliest first; never empty.
-    services: Vec<Service>,
+    services: Box<[Service]>,
 }
 
 /// A volume as far as anything tells of it.
@@ -113,13 +114,27 @@ impl<'a> Generations<'a> {
                 generation,
                 services,
             };
-            of_member.volumes.insert(volume.id, history);
+            let place = of_member.place(volume.id).unwrap_or_else(|place| place);
+            of_member.volumes.insert(place, (volume.id, history));
         }
         let live = member.volumes.iter();
         of_member.live = live
-            .filter_map(|volume| Some(of_member.volumes.get(&volume.id)?.generation))
+            .filter_map(|volume| Some(of_member.volume(&volume.id)?.generation))
             .collect();
+        // There is one of each of these for every member.
+        of_member.generations.shrink_to_fit();
+        of_member.volumes.shrink_to_fit();
+        of_member.live.shrink_to_fit();
         of_member
+    }
+
+    fn volume(&self, id: &VolumeId) -> Option<&VolumeHistory> {
+        let place = self.place(id).ok()?;
+        Some(&self.volumes[place].1)
+    }
+
+    fn place(&self, id: &VolumeId) -> Result<usize, usize> {
+        self.volumes.binary_search_by(|(own, _)| (*own).cmp(id))
     }
 
     /// The number of a volume's generation, given those of all volumes that began before it.
@@ -128,7 +143,7 @@ impl<'a> Generations<'a> {
             Made::Blank => None,
             Made::From(id) => source(member, id, volume.began),
         };
-        let inherited = source.and_then(|source| self.volumes.get(&source.volume_id));
+        let inherited = source.and_then(|source| self.volume(&source.volume_id));
         if let Some(inherited) = inherited {
             return inherited.generation;
         }
@@ -147,13 +162,13 @@ impl<'a> Generations<'a> {
 
     /// The generation of a snapshot of the member.
     pub fn of_snapshot(&self, snapshot: &Snapshot) -> Option<&Generation<'a>> {
-        let history = self.volumes.get(&snapshot.volume_id)?;
+        let history = self.volume(&snapshot.volume_id)?;
         self.generations.get(history.generation)
     }
 
     /// The time of service that a snapshot was taken in.
     pub fn service_of(&self, snapshot: &Snapshot) -> Service {
-        let Some(history) = self.volumes.get(&snapshot.volume_id) else {
+        let Some(history) = self.volume(&snapshot.volume_id) else {
             return Service::default();
         };
         let has_begun = |service: &&Service| {
@@ -245,11 +260,11 @@ fn source<'a>(
         let count = snapshots.partition_point(|of| of.snapshot.started < began);
         snapshots[..count].last()
     };
-    by_id.or_else(older).map(|of_member| &of_member.snapshot)
+    by_id.or_else(older).map(|of_member| &*of_member.snapshot)
 }
 
 /// When masters found a volume: from its creation on, as far as no exchange tells otherwise.
-fn services(volume: &Known, exchanges: &[(Timestamp, &MemberExchange)]) -> Vec<Service> {
+fn services(volume: &Known, exchanges: &[(Timestamp, &MemberExchange)]) -> Box<[Service]> {
     let mut last = Service {
         since: volume.exists.then_some(volume.began),
         until: None,
@@ -269,5 +284,5 @@ fn services(volume: &Known, exchanges: &[(Timestamp, &MemberExchange)]) -> Vec<S
         }
     }
     services.push(last);
-    services
+    services.into()
 }

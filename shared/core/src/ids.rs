@@ -1,10 +1,13 @@
 //! Names and ids as types, so that a volume id can't be passed where a snapshot id is wanted.
+//!
+//! Ids of AWS's are short enough to be held without an allocation: an account has a hundred thousand.
 
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -13,7 +16,7 @@ macro_rules! string_id {
             Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
         )]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The id as AWS or kops writes it.
@@ -24,13 +27,13 @@ macro_rules! string_id {
 
         impl From<String> for $name {
             fn from(id: String) -> Self {
-                Self(id)
+                Self(id.into())
             }
         }
 
         impl From<&str> for $name {
             fn from(id: &str) -> Self {
-                Self(id.to_owned())
+                Self(id.into())
             }
         }
 
@@ -107,7 +110,7 @@ const UNDO_PREFIX: &str = "u-";
 impl RestoreId {
     /// The id of a restore with these digits.
     pub fn of_digits(digits: &str) -> Self {
-        Self(format!("{RESTORE_PREFIX}{digits}"))
+        Self(format_smolstr!("{RESTORE_PREFIX}{digits}"))
     }
 
     /// Whether it is an undo's.
@@ -130,7 +133,7 @@ impl RestoreId {
     fn with_prefix(&self, prefix: &str) -> Self {
         let digits = self.0.strip_prefix(UNDO_PREFIX);
         let digits = digits.or_else(|| self.0.strip_prefix(RESTORE_PREFIX));
-        Self(format!("{prefix}{}", digits.unwrap_or(&self.0)))
+        Self(format_smolstr!("{prefix}{}", digits.unwrap_or(&self.0)))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod iam;
 pub mod ids;
 pub mod lifecycle_policy;
 pub mod metrics;
+pub mod listing;
 pub mod provenance;
 pub mod restore_point;
 pub mod restore_record;
@@ -26,11 +27,9 @@ pub mod schema;
 pub mod settings;
 pub mod snapshot;
 pub mod snapshot_blocks;
+pub mod tags;
 pub mod verdict;
 pub mod version;
 pub mod volume;
 
-use std::collections::BTreeMap;
-
-/// A resource's tags, by key.
-pub type Tags = BTreeMap<String, String>;
+pub use tags::Tags;

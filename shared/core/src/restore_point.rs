@@ -47,20 +47,23 @@ pub struct RunSnapshots<'a> {
 pub struct History<'a> {
     cluster: &'a Cluster,
     generations: BTreeMap<&'a MemberKey, Generations<'a>>,
-    runs: BTreeMap<Run, BTreeMap<&'a EtcdClusterName, Left<'a>>>,
+    /// By run, the earliest first, and etcd cluster.
+    left: Vec<Left<'a>>,
 }
 
-/// What one run left of one etcd cluster.
+/// What one run left of one etcd cluster. An account has many, and most lack nothing.
 #[derive(Clone, Debug)]
 struct Left<'a> {
-    snapshots: Vec<(&'a MemberKey, &'a Snapshot)>,
-    missing: Vec<MemberKey>,
-    doubtful: Vec<&'a MemberKey>,
+    run: Run,
+    etcd_cluster: &'a EtcdClusterName,
+    snapshots: Box<[(&'a MemberKey, &'a Snapshot)]>,
+    missing: Box<[MemberKey]>,
+    doubtful: Box<[&'a MemberKey]>,
     is_mixed: bool,
 }
 
-/// All that one run left of one etcd cluster, by member.
-type Found<'a> = BTreeMap<&'a MemberKey, Vec<&'a MemberSnapshot>>;
+/// A snapshot with the run and the member that it is of.
+type Found<'a> = (Run, &'a MemberKey, &'a MemberSnapshot);
 
 impl<'a> RunSnapshots<'a> {
     /// Whether it is a restore point: every member can be restored from it, to one state.
@@ -122,25 +125,24 @@ impl<'a> History<'a> {
     /// their order.
     pub fn new(cluster: &'a Cluster, recorded: Vec<Exchange>, schedule: &Schedule) -> Self {
         let exchanges = exchanges(cluster, recorded);
-        let mut found: BTreeMap<Run, BTreeMap<&EtcdClusterName, Found>> = BTreeMap::new();
+        let mut found: Vec<Found> = Vec::new();
         let mut generations = BTreeMap::new();
         for (key, member) in &cluster.members {
             generations.insert(key, Generations::of(cluster, key, member, &exchanges));
-            for of_member in &member.snapshots {
+            found.extend(member.snapshots.iter().map(|of_member| {
                 let run = schedule.run_of(of_member.snapshot.started);
-                let of_run = found.entry(run).or_default();
-                let of_etcd_cluster = of_run.entry(&key.etcd_cluster).or_default();
-                of_etcd_cluster.entry(key).or_default().push(of_member);
-            }
+                (run, key, of_member)
+            }));
         }
-        let left = |run: Run, found: BTreeMap<&'a EtcdClusterName, Found<'a>>| {
-            let found = found.into_iter();
-            let left = found.map(|(name, found)| (name, Left::of(run, &found, &generations)));
-            (run, left.collect())
+        // Of each member they are in this order already, and the sort is stable and made for that.
+        found.sort_by_key(|(run, ..)| *run);
+        let is_together = |(run, key, _): &Found, (other_run, other_key, _): &Found| {
+            run == other_run && key.etcd_cluster == other_key.etcd_cluster
         };
-        let runs = found.into_iter().map(|(run, found)| left(run, found));
+        let found = found.chunk_by(is_together);
+        let left: Vec<_> = found.map(|found| Left::of(found, &generations)).collect();
         Self {
-            runs: runs.collect(),
+            left,
             cluster,
             generations,
         }
@@ -148,20 +150,19 @@ impl<'a> History<'a> {
 
     /// All runs that left anything of the etcd clusters asked for, newest first.
     pub fn runs(&self, etcd_clusters: &BTreeSet<EtcdClusterName>) -> Vec<RunSnapshots<'a>> {
-        let runs = self.runs.iter().rev();
-        let runs = runs.map(|(run, left)| self.run(*run, left, etcd_clusters));
+        let runs = self.left.chunk_by(|left, other| left.run == other.run);
+        let runs = runs.rev().map(|left| self.run(left, etcd_clusters));
         runs.filter(|run| !run.snapshots.is_empty()).collect()
     }
 
     fn run(
         &self,
-        run: Run,
-        left: &BTreeMap<&'a EtcdClusterName, Left<'a>>,
+        left: &[Left<'a>],
         etcd_clusters: &BTreeSet<EtcdClusterName>,
     ) -> RunSnapshots<'a> {
-        let mut of_run = RunSnapshots::new(run);
+        let mut of_run = RunSnapshots::new(left[0].run);
         for name in etcd_clusters {
-            let Some((name, left)) = left.get_key_value(name) else {
+            let Some(left) = left.iter().find(|left| left.etcd_cluster == name) else {
                 let members = self.cluster.members_of(name);
                 of_run.missing.extend(members.map(|(key, _)| key.clone()));
                 continue;
@@ -169,7 +170,8 @@ impl<'a> History<'a> {
             of_run.snapshots.extend(left.snapshots.iter().copied());
             of_run.missing.extend(left.missing.iter().cloned());
             of_run.doubtful.extend(left.doubtful.iter().copied());
-            of_run.mixed.extend(left.is_mixed.then_some(*name));
+            let mixed = left.is_mixed.then_some(left.etcd_cluster);
+            of_run.mixed.extend(mixed);
         }
         of_run
     }
@@ -191,28 +193,22 @@ impl<'a> History<'a> {
 }
 
 impl<'a> Left<'a> {
-    fn of(
-        run: Run,
-        found: &Found<'a>,
-        generations: &BTreeMap<&'a MemberKey, Generations<'a>>,
-    ) -> Self {
-        let candidates: BTreeMap<_, Vec<_>> = found
-            .iter()
-            .map(|(key, found)| {
-                let of_member = generations.get(key);
-                let candidate = |of: &&'a MemberSnapshot| Candidate {
-                    snapshot: &of.snapshot,
-                    service: of_member
-                        .map(|of_member| of_member.service_of(&of.snapshot))
-                        .unwrap_or_default(),
-                };
-                (*key, found.iter().map(candidate).collect())
-            })
-            .collect();
+    /// `found` is of one run and one etcd cluster, and never empty.
+    fn of(found: &[Found<'a>], generations: &BTreeMap<&'a MemberKey, Generations<'a>>) -> Self {
+        let (run, any, _) = found[0];
+        let mut candidates: BTreeMap<&'a MemberKey, Vec<Candidate<'a>>> = BTreeMap::new();
+        for (_, key, of_member) in found {
+            let snapshot = &of_member.snapshot;
+            let generations = generations.get(key);
+            let service = generations.map(|generations| generations.service_of(snapshot));
+            candidates.entry(key).or_default().push(Candidate {
+                snapshot,
+                service: service.unwrap_or_default(),
+            });
+        }
         let names: BTreeSet<&MemberName> = found
-            .values()
-            .flatten()
-            .flat_map(|of_member| &of_member.members)
+            .iter()
+            .flat_map(|(.., of_member)| of_member.members.iter())
             .collect();
         let chosen = timeline::choose(&candidates, names.len());
         let is_doubtful = |(key, candidate): &(&&'a MemberKey, &Candidate)| {
@@ -222,7 +218,9 @@ impl<'a> Left<'a> {
             generation.is_some_and(|generation| generation.is_doubtful(run.at()))
         };
         Self {
-            missing: missing(found, &names, &chosen),
+            run,
+            etcd_cluster: &any.etcd_cluster,
+            missing: missing(&any.etcd_cluster, &names, &chosen),
             doubtful: chosen
                 .iter()
                 .filter(is_doubtful)
@@ -239,20 +237,17 @@ impl<'a> Left<'a> {
 
 /// The members that a run's snapshots name and of which it left nothing usable.
 fn missing(
-    found: &Found,
+    etcd_cluster: &EtcdClusterName,
     names: &BTreeSet<&MemberName>,
     chosen: &BTreeMap<&MemberKey, Candidate>,
-) -> Vec<MemberKey> {
+) -> Box<[MemberKey]> {
     let usable: BTreeSet<&MemberName> = chosen
         .iter()
         .filter(|(_, candidate)| candidate.snapshot.is_usable())
         .map(|(key, _)| &key.member)
         .collect();
-    let Some((any, _)) = found.first_key_value() else {
-        return Vec::new();
-    };
     names
         .difference(&usable)
-        .map(|name| MemberKey::new(&any.etcd_cluster, name))
+        .map(|name| MemberKey::new(etcd_cluster, name))
         .collect()
 }

@@ -649,7 +649,7 @@ mod tests {
         ) {
             let mut record = record();
             let key: MemberKey = "main/a".parse().unwrap();
-            record.members.get_mut(&key).unwrap().outgoing[0].tags = tags;
+            record.members.get_mut(&key).unwrap().outgoing[0].tags = tags.into();
             let body = record.body().unwrap();
             prop_assert_eq!(RestoreRecord::read(&stored(LAYOUT, &body)).unwrap(), record);
         }

@@ -1,5 +1,7 @@
 //! An EBS snapshot as this project sees it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -23,7 +25,7 @@ pub struct Snapshot {
     /// Its state.
     pub state: SnapshotState,
     /// Why it failed, when EC2 says so.
-    pub state_message: Option<String>,
+    pub state_message: Option<Box<str>>,
     /// Its point in time: what the volume held at this moment is in it.
     pub started: Timestamp,
     /// The size of the volume in GiB.
@@ -31,7 +33,7 @@ pub struct Snapshot {
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// The ARN of the KMS key that it is encrypted with.
-    pub kms_key_id: Option<String>,
+    pub kms_key_id: Option<Arc<str>>,
     /// Whether it is in the archive tier: it must be restored from there before a volume can be made.
     pub archived: bool,
     /// All its tags.

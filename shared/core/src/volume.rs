@@ -1,5 +1,7 @@
 //! An EBS volume as this project sees it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,7 @@ pub struct Volume {
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// The ARN of the KMS key that it is encrypted with.
-    pub kms_key_id: Option<String>,
+    pub kms_key_id: Option<Arc<str>>,
     /// The snapshot it was made from; `None` for a volume made blank.
     pub made_from: Option<SnapshotId>,
     /// The instances it is attached to (none, or one: etcd volumes are not multi-attach).

@@ -102,7 +102,7 @@ fn newest_snapshot<'a>(
     cluster
         .members_of(etcd_cluster)
         .filter_map(|(_, member)| member.snapshots.last())
-        .map(|of_member| &of_member.snapshot)
+        .map(|of_member| &*of_member.snapshot)
         .max_by_key(|snapshot| snapshot.started)
 }
 

@@ -44,7 +44,10 @@ fn latest_before<'a>(
         let own = generations.of_snapshot(snapshot);
         own.is_some_and(|own| own.number < generation.number)
     };
-    let snapshots = member.snapshots.iter().map(|of_member| &of_member.snapshot);
+    let snapshots = member
+        .snapshots
+        .iter()
+        .map(|of_member| &*of_member.snapshot);
     let mut before = snapshots.rev().filter(is_before);
     let newest = before.clone().next();
     before.find(|snapshot| snapshot.is_usable()).or(newest)

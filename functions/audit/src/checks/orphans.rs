@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::discovery::{CLUSTER, Identity, NAME, cluster_of};
 use etcd_backup_core::fleet::{Cluster, Member};
 use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId, VolumeId};
+use etcd_backup_core::listing::Listed;
 use etcd_backup_core::provenance::{Maker, Makers};
 use etcd_backup_core::restore_point::{History, RunSnapshots};
 use etcd_backup_core::snapshot::{DLM_SCHEDULE_NAME, Snapshot};
@@ -46,7 +47,7 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
     let etcd_volumes = etcd_volumes(scope);
     let mut by_cluster: BTreeMap<Option<ClusterName>, OfCluster> = BTreeMap::new();
     let makers = scope.inventory.makers(scope.settings);
-    for (cluster, snapshot) in managed(scope, &makers) {
+    for (cluster, snapshot) in managed(scope) {
         if targeted.contains(&snapshot.volume_id) && !is_of_what_is_gone(&makers, snapshot) {
             continue;
         }
@@ -94,30 +95,23 @@ fn etcd_volumes<'a>(scope: &Scope<'a>) -> BTreeSet<&'a VolumeId> {
 }
 
 /// All managed snapshots asked for, members' and others', with the cluster that each is of.
-fn managed<'a>(scope: &Scope<'a>, makers: &Makers) -> Vec<(Option<ClusterName>, &'a Snapshot)> {
+fn managed<'a>(
+    scope: &Scope<'a>,
+) -> impl Iterator<Item = (Option<ClusterName>, &'a Listed<Snapshot>)> {
     let members = scope.fleet.clusters.iter().flat_map(|(name, cluster)| {
         let members = cluster.members.values();
         let snapshots = members.flat_map(|member| &member.snapshots);
         snapshots.map(move |of_member| (Some(name.clone()), &of_member.snapshot))
     });
-    let mut managed: Vec<(Option<ClusterName>, &Snapshot)> = members.collect();
-    let of_members: BTreeSet<&SnapshotId> = managed.iter().map(|(_, of)| &of.id).collect();
-    let all = scope.inventory.snapshots.iter();
-    let others: Vec<_> = all
-        .filter(|snapshot| !of_members.contains(&snapshot.id) && is_in_scope(scope, snapshot))
-        .filter(|snapshot| makers.manage(snapshot))
-        .map(|snapshot| (cluster_of(&snapshot.tags), snapshot))
-        .collect();
-    managed.extend(others);
-    managed
-}
-
-fn is_in_scope(scope: &Scope, snapshot: &Snapshot) -> bool {
-    let cluster = cluster_of(&snapshot.tags);
-    let is_asked = scope
-        .asked
-        .is_none_or(|asked| cluster.is_some_and(|cluster| asked.contains(&cluster)));
-    is_asked && snapshot.started <= scope.now
+    let misfits = scope.fleet.misfits.values().flatten();
+    let of_misfits = misfits.flat_map(|misfit| &misfit.snapshots);
+    let others = of_misfits.chain(&scope.fleet.unclaimed);
+    let others = others.map(|snapshot| (cluster_of(&snapshot.tags), snapshot));
+    members.chain(others.filter(|(cluster, _)| {
+        scope
+            .asked
+            .is_none_or(|asked| cluster.as_ref().is_some_and(|name| asked.contains(name)))
+    }))
 }
 
 /// Whether the policy that made a snapshot is gone, or has no schedule of that name any more. What a
@@ -259,7 +253,10 @@ fn of_latest(history: &History, runs: &[RunSnapshots]) -> Vec<SnapshotId> {
 }
 
 fn snapshots(member: &Member) -> impl DoubleEndedIterator<Item = &Snapshot> + Clone {
-    member.snapshots.iter().map(|of_member| &of_member.snapshot)
+    member
+        .snapshots
+        .iter()
+        .map(|of_member| &*of_member.snapshot)
 }
 
 /// The last one, and the last that a volume can be made from; of snapshots sorted by their start.

@@ -65,7 +65,7 @@ fn due_snapshot(scope: &Scope, member: &Member, due_run: Run) -> Option<Kind> {
         Some(failed) => is_judged(scope.policy, due_run).then(|| Kind::SnapshotFailed {
             run: due_run,
             snapshot_id: failed.id.clone(),
-            state_message: failed.state_message.clone(),
+            state_message: failed.state_message.as_deref().map(str::to_owned),
         }),
         None => is_expected(scope, member, due_run).then(|| {
             let latest = member.snapshots.last().map(|of_member| &of_member.snapshot);
@@ -111,7 +111,7 @@ pub fn snapshots_of<'a>(
     member
         .snapshots
         .iter()
-        .map(|of_member| &of_member.snapshot)
+        .map(|of_member| &*of_member.snapshot)
         .filter(move |snapshot| scope.settings.schedule.run_of(snapshot.started) == run)
 }
 

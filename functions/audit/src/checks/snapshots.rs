@@ -84,7 +84,10 @@ fn stuck(scope: &Scope, member: &Member) -> Option<Kind> {
         snapshot.state == SnapshotState::Pending
             && scope.now.duration_since(snapshot.started) >= PENDING_MAX
     };
-    let all = member.snapshots.iter().map(|of_member| &of_member.snapshot);
+    let all = member
+        .snapshots
+        .iter()
+        .map(|of_member| &*of_member.snapshot);
     let stuck: Vec<&Snapshot> = all.filter(is_stuck).collect();
     let oldest = stuck.first()?;
     Some(Kind::SnapshotStuck {
@@ -243,7 +246,7 @@ fn latest_snapshots(cluster: &Cluster) -> impl Iterator<Item = &Snapshot> {
         .members
         .values()
         .filter_map(|member| member.snapshots.last());
-    latest.map(|of_member| &of_member.snapshot)
+    latest.map(|of_member| &*of_member.snapshot)
 }
 
 fn added_problems(scope: &Scope, snapshot: &Snapshot) -> Vec<String> {

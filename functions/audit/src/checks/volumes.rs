@@ -20,7 +20,8 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             for volume in &member.volumes {
                 let subject = Subject::member(name, key).volume(&volume.id);
                 findings.extend(check_target(scope, subject.clone(), volume));
-                let latest = member.snapshots.last().map(|of_member| &of_member.snapshot);
+                let latest = member.snapshots.last();
+                let latest = latest.map(|of_member| &*of_member.snapshot);
                 let mut problems = tag_problems(scope, cluster, volume);
                 problems.extend(tag_room::problems(scope.settings, volume, latest));
                 if !problems.is_empty() {
@@ -37,7 +38,8 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
         };
         findings.extend(check_target(scope, subject.clone(), &misfit.volume));
         let mut problems = vec![misfit.problem.to_string()];
-        let latest = misfit.snapshots.iter().max_by_key(|of| of.started);
+        let latest = misfit.snapshots.iter().map(|of| &**of);
+        let latest = latest.max_by_key(|of| of.started);
         problems.extend(tag_room::problems(scope.settings, &misfit.volume, latest));
         findings.push(Finding::new(subject, Kind::VolumeTagWrong { problems }));
     }

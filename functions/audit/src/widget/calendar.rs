@@ -239,7 +239,7 @@ fn rows_by_cluster(scope: &Scope, columns: &[Run]) -> BTreeMap<Option<ClusterNam
 
 impl Subjects {
     fn of_member(scope: &Scope, key: &MemberKey, member: &Member, columns: &[Run]) -> Self {
-        let snapshots = member.snapshots.iter().map(|of| &of.snapshot);
+        let snapshots = member.snapshots.iter().map(|of| &*of.snapshot);
         let label = match member.volumes.len() {
             0 => format!("{key} (no volume)"),
             1 => key.to_string(),
@@ -270,9 +270,12 @@ impl Subjects {
             },
             key,
             volumes: BTreeSet::from([id.clone()]),
-            cells: cells(scope, misfit.snapshots.iter(), columns, |_| {
-                CellState::NotExpected
-            }),
+            cells: cells(
+                scope,
+                misfit.snapshots.iter().map(|of| &**of),
+                columns,
+                |_| CellState::NotExpected,
+            ),
         }
     }
 

@@ -110,7 +110,7 @@ impl Planner<'_> {
         let own = own.into_iter().flat_map(|member| &member.volumes);
         let peers = || self.cluster.members_of(&key.etcd_cluster);
         let of_peers = peers().flat_map(|(_, peer)| &peer.volumes);
-        let of_snapshots = peers().filter_map(|(_, peer)| Some(&peer.snapshots.last()?.members));
+        let of_snapshots = peers().filter_map(|(_, peer)| Some(&*peer.snapshots.last()?.members));
         let by_tags = own
             .chain(of_peers)
             .map(|volume| &volume.tags)
@@ -209,7 +209,7 @@ fn encryption(
     }
     match old.filter(|old| old.encrypted) {
         Some(old) if snapshot.encrypted && snapshot.kms_key_id == old.kms_key_id => (true, None),
-        Some(old) => (true, old.kms_key_id.clone()),
+        Some(old) => (true, old.kms_key_id.as_deref().map(str::to_owned)),
         None => (snapshot.encrypted, None),
     }
 }
@@ -230,7 +230,7 @@ mod tests {
             started: "2026-11-22T06:03:00Z".parse().unwrap(),
             size_gib: 20,
             encrypted: key.is_some(),
-            kms_key_id: key.map(str::to_owned),
+            kms_key_id: key.map(Into::into),
             archived: false,
             tags: Tags::new(),
         }
@@ -249,7 +249,7 @@ mod tests {
                 throughput: Some(250),
             },
             encrypted: key.is_some(),
-            kms_key_id: key.map(str::to_owned),
+            kms_key_id: key.map(Into::into),
             made_from: None,
             attachments: Vec::new(),
             tags: Tags::new(),

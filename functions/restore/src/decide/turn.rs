@@ -197,11 +197,8 @@ fn complete_outgoing_tags(record: &mut RestoreRecord, volumes: &Volumes) {
                 continue;
             };
             for (tag, value) in &volume.tags {
-                if is_discovery_key(tag) {
-                    outgoing
-                        .tags
-                        .entry(tag.clone())
-                        .or_insert_with(|| value.clone());
+                if is_discovery_key(tag) && !outgoing.tags.contains_key(tag) {
+                    outgoing.tags.insert(tag.clone(), value.clone());
                 }
             }
         }

@@ -93,7 +93,7 @@ pub fn volume(id: &str, zone: &ZoneName, tags: Tags) -> Volume {
             throughput: Some(125),
         },
         encrypted: true,
-        kms_key_id: Some("arn:aws:kms:eu-west-2:123456789012:key/1".to_owned()),
+        kms_key_id: Some("arn:aws:kms:eu-west-2:123456789012:key/1".into()),
         made_from: None,
         attachments: Vec::new(),
         tags,
@@ -420,7 +420,7 @@ fn snapshot(key: &MemberKey, run: Timestamp, second: i64) -> Snapshot {
         started: run + SignedDuration::from_secs(second),
         size_gib: 20,
         encrypted: true,
-        kms_key_id: Some("arn:aws:kms:eu-west-2:123456789012:key/1".to_owned()),
+        kms_key_id: Some("arn:aws:kms:eu-west-2:123456789012:key/1".into()),
         archived: false,
         tags,
     }
