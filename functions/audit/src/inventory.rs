@@ -26,6 +26,8 @@ use crate::recorded::RecordedRestores;
 
 /// How many clusters' records are read at the same time.
 const RECORDS_READ_AT_ONCE: usize = 16;
+/// How many policies are read at the same time: an account may have a hundred.
+const POLICIES_READ_AT_ONCE: usize = 8;
 /// How many values EC2 takes of one filter.
 const FILTER_VALUES_MAX: usize = 200;
 
@@ -63,43 +65,35 @@ pub async fn collect(
     asked: Option<&[ClusterName]>,
 ) -> Result<Inventory, AwsError> {
     let (volume_filters, snapshot_filters) = (volume_filters(settings), snapshot_filters(settings));
-    let (volumes, snapshots, summaries, restores) = tokio::try_join!(
+    let (volumes, snapshots, policies, restores) = tokio::try_join!(
         aws.volumes(&volume_filters),
         aws.snapshots(&snapshot_filters),
-        aws.policies(),
+        policies(aws, settings),
         recorded_restores(aws, settings, asked),
     )?;
-    let own: BTreeSet<&PolicyId> = ours(&summaries, settings)
-        .into_iter()
-        .map(|policy| &policy.id)
-        .collect();
-    let is_other = |policy: &&PolicySummary| {
-        policy.kind == PolicyKind::Snapshots
-            && policy.state == PolicyState::Enabled
-            && !own.contains(&policy.id)
-    };
-    let others = summaries.iter().filter(is_other).map(|policy| &policy.id);
-    let policies = details(aws, own.iter().copied()).await?;
-    let other_policies = details(aws, others).await?;
     let knows_of_restore = |volume: &Volume| volume.tags.keys().any(|key| key.starts_with(PREFIX));
     let is_any_unfinished = restores.unfinished_ones().next().is_some();
-    let suspended_groups = if is_any_unfinished || volumes.iter().any(knows_of_restore) {
-        suspended_groups(aws, &restores).await?
-    } else {
-        Vec::new()
+    let mut all_policies = policies.ours.iter().chain(&policies.others);
+    let goes_by_instances = all_policies.any(|policy| policy.definition.is_for_instances());
+    let suspended_groups = async {
+        if is_any_unfinished || volumes.iter().any(knows_of_restore) {
+            suspended_groups(aws, &restores).await
+        } else {
+            Ok(Vec::new())
+        }
     };
-    let mut all_policies = policies.iter().chain(&other_policies);
-    let masters = if all_policies.any(|policy| policy.definition.is_for_instances())
-        || restores.took_any_out_of_service()
-    {
-        aws.all_masters().await?
-    } else {
-        Vec::new()
+    let masters = async {
+        if goes_by_instances || restores.took_any_out_of_service() {
+            aws.all_masters().await
+        } else {
+            Ok(Vec::new())
+        }
     };
+    let (suspended_groups, masters) = tokio::try_join!(suspended_groups, masters)?;
     Ok(Inventory {
-        policies,
-        other_policies,
-        policy_ids: summaries.iter().map(|policy| policy.id.clone()).collect(),
+        policies: policies.ours,
+        other_policies: policies.others,
+        policy_ids: policies.ids,
         volumes,
         snapshots: snapshots.into(),
         restores,
@@ -177,15 +171,41 @@ async fn suspended_groups(
     Ok(groups)
 }
 
+/// The DLM policies of a Region.
+struct AllPolicies {
+    ours: Vec<LifecyclePolicy>,
+    /// Other people's enabled ones that take snapshots.
+    others: Vec<LifecyclePolicy>,
+    ids: BTreeSet<PolicyId>,
+}
+
+async fn policies(aws: &impl Policies, settings: &Settings) -> Result<AllPolicies, AwsError> {
+    let summaries = aws.policies().await?;
+    let own: BTreeSet<&PolicyId> = ours(&summaries, settings)
+        .into_iter()
+        .map(|policy| &policy.id)
+        .collect();
+    let is_other = |policy: &&PolicySummary| {
+        policy.kind == PolicyKind::Snapshots
+            && policy.state == PolicyState::Enabled
+            && !own.contains(&policy.id)
+    };
+    let others = summaries.iter().filter(is_other).map(|policy| &policy.id);
+    let (ours, others) = tokio::try_join!(details(aws, own.iter().copied()), details(aws, others))?;
+    Ok(AllPolicies {
+        ours,
+        others,
+        ids: summaries.iter().map(|policy| policy.id.clone()).collect(),
+    })
+}
+
 async fn details<'a>(
     aws: &impl Policies,
     ids: impl Iterator<Item = &'a PolicyId>,
 ) -> Result<Vec<LifecyclePolicy>, AwsError> {
-    let mut policies = Vec::new();
-    for id in ids {
-        policies.extend(aws.policy(id).await?);
-    }
-    Ok(policies)
+    let reads = stream::iter(ids).map(|id| aws.policy(id));
+    let found: Vec<_> = reads.buffered(POLICIES_READ_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 impl Inventory {

@@ -1,7 +1,7 @@
 //! What there is: everything that the plan looks at, read once.
 //!
-//! Where nothing drifted, that is six calls: the role, its attachments, the IAM policy, its default
-//! version, the DLM policies, and ours among them.
+//! Where nothing drifted, that is six calls, of which no more than two wait for each other: the role, its
+//! attachments, the IAM policy and then its default version, the DLM policies and then ours among them.
 
 use etcd_backup_core::aws::AwsError;
 use etcd_backup_core::iam::{AttachedPolicy, ManagedPolicy, Role, Roles};
@@ -10,8 +10,12 @@ use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, Policies, PolicySummary, lookalikes, namesakes, ours,
 };
 use etcd_backup_core::settings::Settings;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::desired::Desired;
+
+/// How many DLM policies are read at the same time: an account may have a hundred.
+const POLICIES_READ_AT_ONCE: usize = 8;
 
 /// What there is.
 #[derive(Clone, Debug, Default)]
@@ -62,36 +66,41 @@ pub async fn collect<A: Roles + Policies>(
 
 /// The part that IAM knows.
 async fn iam(aws: &impl Roles, desired: &Desired) -> Result<Actual, AwsError> {
-    let role = aws.role(&desired.role_name).await?;
-    let attached = match &role {
-        Some(role) => aws.attached_policies(&role.name).await?,
-        None => Vec::new(),
-    };
+    let usual_arn = desired.role_policy_arn();
+    let (role, attached, usual) = tokio::try_join!(
+        aws.role(&desired.role_name),
+        aws.attached_policies(&desired.role_name),
+        aws.managed_policy(&usual_arn),
+    )?;
+    // IAM's answers lag, each for itself.
+    let attached = role.as_ref().map_or(Vec::new(), |_| attached);
     Ok(Actual {
-        role_policy: role_policy(aws, desired, &attached).await?,
+        role_policy: role_policy(aws, desired, &attached, usual).await?,
         role,
         attached,
         ..Actual::default()
     })
 }
 
-/// The IAM policy of our name. An account has at most one, and its path, which its ARN needs, is
-/// told by an attachment or, at the cost of a listing, by all policies.
+/// The IAM policy of our name. An account has at most one. Where it isn't the `usual` one, of the path
+/// `/`, its ARN is told by an attachment or, at the cost of a listing, by all policies.
 async fn role_policy(
     aws: &impl Roles,
     desired: &Desired,
     attached: &[AttachedPolicy],
+    usual: Option<ManagedPolicy>,
 ) -> Result<Option<ManagedPolicy>, AwsError> {
+    if usual.is_some() {
+        return Ok(usual);
+    }
     let attachment = attached
         .iter()
         .find(|policy| policy.name == desired.role_policy_name && desired.is_own(&policy.arn));
-    if let Some(attachment) = attachment {
-        return aws.managed_policy(&attachment.arn).await;
-    }
-    if let Some(policy) = aws.managed_policy(&desired.role_policy_arn()).await? {
-        return Ok(Some(policy));
-    }
-    match aws.managed_policy_arn(&desired.role_policy_name).await? {
+    let arn = match attachment {
+        Some(attachment) => Some(attachment.arn.clone()),
+        None => aws.managed_policy_arn(&desired.role_policy_name).await?,
+    };
+    match arn {
         Some(arn) => aws.managed_policy(&arn).await,
         None => Ok(None),
     }
@@ -100,11 +109,8 @@ async fn role_policy(
 /// The part that DLM knows.
 async fn dlm(aws: &impl Policies, settings: &Settings) -> Result<Actual, AwsError> {
     let summaries = aws.policies().await?;
-    let mut policies = Vec::new();
-    for summary in ours(&summaries, settings) {
-        // One that went away since the listing is none of ours any more.
-        policies.extend(aws.policy(&summary.id).await?);
-    }
+    let ours = ours(&summaries, settings);
+    let mut policies = whole(aws, ours.into_iter().map(|summary| &summary.id)).await?;
     policies.sort_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id)));
     let ids = |some: Vec<&PolicySummary>| some.iter().map(|policy| policy.id.clone()).collect();
     Ok(Actual {
@@ -113,6 +119,16 @@ async fn dlm(aws: &impl Policies, settings: &Settings) -> Result<Actual, AwsErro
         lookalikes: ids(lookalikes(&summaries, settings)),
         ..Actual::default()
     })
+}
+
+/// The policies with these ids, but for those that went away since they were listed.
+async fn whole<'a>(
+    aws: &impl Policies,
+    ids: impl Iterator<Item = &'a PolicyId>,
+) -> Result<Vec<LifecyclePolicy>, AwsError> {
+    let reads = stream::iter(ids).map(|id| aws.policy(id));
+    let policies: Vec<_> = reads.buffered(POLICIES_READ_AT_ONCE).try_collect().await?;
+    Ok(policies.into_iter().flatten().collect())
 }
 
 /// Reads what else the role is used for, beside our own policies.
@@ -125,20 +141,20 @@ pub async fn role_uses<A: Roles + Policies>(
     role: &Role,
     own: &[LifecyclePolicy],
 ) -> Result<RoleUses, AwsError> {
-    let mut uses = RoleUses {
-        inline: aws.inline_policies(&role.name).await?,
-        instance_profiles: aws.instance_profiles(&role.name).await?,
-        ..RoleUses::default()
-    };
-    for summary in aws.policies().await? {
-        if own.iter().any(|policy| policy.id == summary.id) {
-            continue;
-        }
-        let policy = aws.policy(&summary.id).await?;
-        let uses_role = |policy: &LifecyclePolicy| policy.definition.execution_role_arn == role.arn;
-        if policy.as_ref().is_some_and(uses_role) {
-            uses.policies.push(summary.id);
-        }
-    }
-    Ok(uses)
+    let (inline, instance_profiles, summaries) = tokio::try_join!(
+        aws.inline_policies(&role.name),
+        aws.instance_profiles(&role.name),
+        aws.policies(),
+    )?;
+    let is_own = |id: &PolicyId| own.iter().any(|policy| policy.id == *id);
+    let others = summaries.iter().map(|summary| &summary.id);
+    let others = whole(aws, others.filter(|id| !is_own(id))).await?;
+    let using = others
+        .into_iter()
+        .filter(|policy| policy.definition.execution_role_arn == role.arn);
+    Ok(RoleUses {
+        policies: using.map(|policy| policy.id).collect(),
+        inline,
+        instance_profiles,
+    })
 }

@@ -36,7 +36,10 @@ impl Roles for Aws {
             .send();
         let mut policies = Vec::new();
         while let Some(policy) = pages.next().await {
-            let policy = policy.map_err(aws_error(OPERATION))?;
+            let policy = unless_absent(policy.map_err(aws_error(OPERATION)))?;
+            let Some(policy) = policy else {
+                return Ok(Vec::new());
+            };
             let named = policy.policy_name.zip(policy.policy_arn);
             let (name, arn) = named.ok_or_else(|| incomplete(OPERATION))?;
             policies.push(AttachedPolicy { name, arn });

@@ -99,7 +99,7 @@ pub fn version_to_delete(versions: &[PolicyVersion]) -> Option<&PolicyVersion> {
 pub trait Roles {
     /// A role; `None` when there is none of that name.
     async fn role(&self, name: &str) -> Result<Option<Role>, AwsError>;
-    /// The managed policies attached to a role.
+    /// The managed policies attached to a role; none where there is no such role.
     async fn attached_policies(&self, role: &str) -> Result<Vec<AttachedPolicy>, AwsError>;
     /// The names of the policies that a role has of its own, beside managed ones.
     async fn inline_policies(&self, role: &str) -> Result<Vec<String>, AwsError>;

@@ -6,6 +6,9 @@ mod drift;
 mod interruption;
 mod policy_errors;
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use aws_sdk_dlm::types::{
     LifecyclePolicy, PolicyDetails, RetainRule, Schedule, SettablePolicyStateValues, Tag,
 };
@@ -155,6 +158,32 @@ async fn from_nothing_everything_is_made_and_then_nothing_is_written() {
     assert_eq!(aws.writes().await.len(), 0);
     let calls = aws.calls().await;
     assert!(calls.len() <= 6, "{calls:?}");
+}
+
+/// What takes long keeps nothing else waiting but what needs its answer.
+#[tokio::test]
+async fn calls_that_do_not_need_each_other_run_together() {
+    let (aws, converge) = converged().await;
+    let slow = [
+        ("iam", "GetRole"),
+        ("iam", "ListAttachedRolePolicies"),
+        ("dlm", "GetLifecyclePolicies"),
+    ];
+    for (service, operation) in slow {
+        let delay = Duration::from_secs(3);
+        aws.fault(Fault::delay(service, operation, delay)).await;
+    }
+    let second = invoke(&converge, json!({"action": "plan"})).await;
+    assert_eq!(second["outcome"], "unchanged");
+    let ended: Vec<_> = aws.calls().await;
+    let ended: Vec<&str> = ended.iter().map(|call| call.operation.as_str()).collect();
+    assert_eq!(ended[..2], ["GetPolicy", "GetPolicyVersion"]);
+    let together = BTreeSet::from_iter(ended[2..5].iter().copied());
+    assert_eq!(
+        together,
+        BTreeSet::from(slow.map(|(_, operation)| operation))
+    );
+    assert_eq!(ended[5..], ["GetLifecyclePolicy"]);
 }
 
 #[tokio::test]
