@@ -19,7 +19,7 @@ use tokio::sync::{Mutex as TurnMutex, MutexGuard as Turn, Semaphore};
 
 /// How many pages of a listing are asked for at the same time: a page of snapshots takes over a
 /// megabyte, and two or three of them keep a core busy.
-const PAGES_AT_ONCE: usize = 16;
+const PAGES_AT_ONCE: usize = 8;
 
 /// The last digits of the ids of each part.
 pub(crate) type Parts = &'static [&'static [char]];
@@ -149,11 +149,13 @@ impl Pace {
             return ask(request(true)).await;
         }
         match ask(request(false)).await {
+            // What EC2 refuses, it refuses again.
+            Err(error) if error.certainly_refused && !is_throttling(&error) => Err(error),
             Err(error) => {
                 if is_throttling(&error) {
                     self.was_throttled.store(true, Ordering::Relaxed);
                 }
-                // Whatever failed, the SDK tries again as often as it does elsewhere.
+                // The SDK tries again as often as it does elsewhere.
                 let _turn = self.turn().await;
                 ask(request(true)).await
             }
@@ -177,9 +179,14 @@ impl Pace {
 }
 
 fn is_throttling(error: &AwsError) -> bool {
-    ["RequestLimitExceeded", "Throttling", "ThrottlingException"]
-        .iter()
-        .any(|code| error.is(code))
+    [
+        "EC2ThrottledException",
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+    ]
+    .iter()
+    .any(|code| error.is(code))
 }
 
 #[cfg(test)]
@@ -341,12 +348,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_fails_fails_the_listing() {
+    async fn a_page_that_is_refused_once_fails_the_listing() {
         let account = Account::new(1_000);
+        let was_refused = Cell::new(false);
         let ids = whole(
             &SIXTEEN,
             async |request| {
-                if request.last_digits == Some(&['7']) && request.token.is_some() {
+                let is_later_one = request.last_digits == Some(&['7']) && request.token.is_some();
+                if is_later_one && !was_refused.replace(true) {
                     return Err(AwsError {
                         operation: "ec2:DescribeSnapshots",
                         code: Some("UnauthorizedOperation".to_owned()),
