@@ -56,9 +56,9 @@ test-long: venv build ## Play random sequences of restores, restore every fleet 
 	cargo test --locked --workspace --test restore_random --test restore_fleets -- --nocapture
 
 .PHONY: bench
-bench: venv ## Measure the release binaries beside what users would take instead (a release build, then minutes)
-	cargo build --release --locked --package audit --package converge --package restore --package bench
-	$(TARGET_DIR)/release/bench --python $(PYTHON)
+bench: venv ## Measure the release binaries beside what users would take instead (a release build, then minutes; QUICK=1, CUSTODIAN=, TERRAFORM_MIRROR=)
+	cargo build --release --locked --workspace --bin audit --bin converge --bin restore --bin verify --bin bench --bin bench-hello
+	$(TARGET_DIR)/release/bench --python $(PYTHON) --json $(TARGET_DIR)/bench.json $(if $(QUICK),--quick) $(if $(CUSTODIAN),--custodian $(CUSTODIAN))
 
 .PHONY: judge
 judge: venv build ## Let Terraform judge converge (needs terraform and its AWS provider)

@@ -5,12 +5,14 @@ use std::time::Duration;
 use bench::{Behaviour, BenchmarkAws, Dataset, RuntimeApi, Started, Taken};
 use serde_json::json;
 
-use crate::report::{Report, Row, Target, median, mib, ms};
+use crate::report::{Floor, Report, Row, Target, median, mib, ms};
+use crate::shares::CpuShare;
 use crate::{Options, binary, peer};
 
-const LATENCY: Duration = Duration::from_millis(40);
+/// How long a call takes.
+pub const LATENCY: Duration = Duration::from_millis(40);
 /// Snapshots of each volume, as retention keeps them.
-const SNAPSHOTS_EACH: usize = 14;
+pub const SNAPSHOTS_EACH: usize = 14;
 /// What is aimed at for the largest account, in MiB.
 const PEAK_MIB_MAX: f64 = 96.0;
 
@@ -20,6 +22,8 @@ struct Size {
     wall: f64,
     cpu: Option<f64>,
     runs: usize,
+    /// How many calls wait for each other: the first page, then those of the parts, eight at a time.
+    deep: u32,
 }
 
 /// Medians of several runs, and the calls of one.
@@ -42,37 +46,40 @@ impl Median {
     }
 }
 
-/// Audits accounts of several sizes.
-pub async fn measure(options: &Options, report: &mut Report) {
+/// Audits accounts of several sizes. `start_ms` is what the smallest function takes to start.
+pub async fn measure(options: &Options, report: &mut Report, start_ms: f64) {
     let sizes = [
         Size {
             volumes: 100,
             wall: 1.0 / 5.0,
             cpu: None,
             runs: 5,
+            deep: 2,
         },
         Size {
             volumes: 1_000,
             wall: 1.0 / 10.0,
             cpu: None,
             runs: 3,
+            deep: 3,
         },
         Size {
             volumes: 10_000,
             wall: 1.0 / 12.0,
             cpu: Some(1.0 / 10.0),
             runs: 3,
+            deep: 19,
         },
     ];
     for size in sizes {
-        of_size(options, report, &size).await;
+        of_size(options, report, &size, start_ms).await;
     }
     if !options.quick {
         largest(report).await;
     }
 }
 
-async fn of_size(options: &Options, report: &mut Report, size: &Size) {
+async fn of_size(options: &Options, report: &mut Report, size: &Size, start_ms: f64) {
     let dataset = Dataset::new(size.volumes, SNAPSHOTS_EACH);
     let (volumes, snapshots) = (dataset.volume_count(), dataset.snapshot_count());
     let now = dataset.now().to_string();
@@ -98,8 +105,16 @@ async fn of_size(options: &Options, report: &mut Report, size: &Size) {
         Median::of(&listings, their_calls),
     );
     let work = format!("audit, {volumes} volumes and {snapshots} snapshots");
+    let waiting = Floor {
+        value: start_ms + f64::from(size.deep) * ms(LATENCY),
+        reason: format!(
+            "a process's start and {} calls one after the other",
+            size.deep
+        ),
+    };
     let mut add = |measure, ours, peer: &str, theirs, target| {
         report.add(Row {
+            floor: (measure == "wall, ms").then(|| waiting.clone()),
             work: work.clone(),
             measure,
             ours,
@@ -223,15 +238,24 @@ async fn largest(report: &mut Report) {
             ours,
             peer: None,
             target: Some(Target::Value(most)),
+            floor: None,
         });
     }
 }
 
 async fn audit(aws: &BenchmarkAws, now: &str) -> Taken {
+    audit_within(aws, now, None).await
+}
+
+/// An audit with all of a core, or with the share of it that a [`CpuShare`] gives.
+pub async fn audit_within(aws: &BenchmarkAws, now: &str, share: Option<&CpuShare>) -> Taken {
     let runtime = RuntimeApi::start(Some(&json!({"now": now}))).await;
     let mut variables = runtime.variables();
     variables.push(("AWS_ENDPOINT_URL".to_owned(), aws.endpoint()));
-    let process = Started::new(binary("audit"), &[], &variables);
+    let process = match share {
+        None => Started::new(binary("audit"), &[], &variables),
+        Some(share) => share.start(&binary("audit"), &variables),
+    };
     let (taken, answer) = process.until(runtime.answer()).await;
     let answer = answer.unwrap_or_else(|error| panic!("the audit failed: {error}"));
     assert_eq!(answer["worst"], "ok", "{}", answer["text"]);

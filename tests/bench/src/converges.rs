@@ -7,17 +7,20 @@ use bench::{RuntimeApi, Started, Taken};
 use e2e::{EmulatedAws, Function};
 use serde_json::json;
 
-use crate::binary;
 use crate::report::{Report, Row, Target, median, mib, ms};
+use crate::{Options, binary};
 
 const RUNS: usize = 3;
+/// Where this variable names a folder, Terraform takes its providers from there and not from the network.
+const MIRROR: &str = "TERRAFORM_MIRROR";
 
 /// Measures converge, and Terraform where it is installed.
-pub async fn measure(report: &mut Report) {
+pub async fn measure(options: &Options, report: &mut Report) {
+    let runs = if options.quick { 1 } else { RUNS };
     let aws = EmulatedAws::start().await;
     let mut theirs = Vec::new();
     if let Some(terraform) = Terraform::with_everything_made(&aws) {
-        for _ in 0..RUNS {
+        for _ in 0..runs {
             theirs.push(terraform.plan().await);
         }
     }
@@ -27,10 +30,10 @@ pub async fn measure(report: &mut Report) {
     made.expect("converge makes all");
     aws.clear_calls().await;
     let mut ours = Vec::new();
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         ours.push(converge(&aws).await);
     }
-    let calls = aws.calls().await.len() / RUNS;
+    let calls = aws.calls().await.len() / runs;
     let of = |taken: &[Taken], value: fn(&Taken) -> f64| median(taken.iter().map(value).collect());
     let peer = |value| {
         let measured = (!theirs.is_empty()).then(|| of(&theirs, value));
@@ -50,6 +53,7 @@ pub async fn measure(report: &mut Report) {
             ours,
             peer,
             target,
+            floor: None,
         });
     }
 }
@@ -79,6 +83,15 @@ impl Terraform {
         std::fs::copy(source, folder.path().join("main.tf")).expect("main.tf can be copied");
         let mut variables: Vec<_> = std::env::vars().collect();
         variables.push(("TF_VAR_endpoint".to_owned(), aws.endpoint().to_owned()));
+        if let Ok(mirror) = std::env::var(MIRROR) {
+            let file = folder.path().join("terraform.rc");
+            let text = format!(
+                "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n"
+            );
+            std::fs::write(&file, text).expect("Terraform's settings can be written");
+            let file = file.display().to_string();
+            variables.push(("TF_CLI_CONFIG_FILE".to_owned(), file));
+        }
         let terraform = Self { folder, variables };
         let made = terraform.run(&["init", "-no-color", "-input=false"])
             && terraform.run(&["apply", "-no-color", "-input=false", "-auto-approve"]);

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// All rows.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What ran on: cores and processor.
+    /// What ran on: cores and processor, and how busy they were before.
     machine: String,
     /// In the order measured.
     rows: Vec<Row>,
@@ -27,6 +27,28 @@ pub struct Row {
     pub peer: Option<(String, f64)>,
     /// What was aimed at.
     pub target: Option<Target>,
+    /// What no program could be below.
+    pub floor: Option<Floor>,
+}
+
+/// What is measured can't be less than this, however fast the program is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Floor {
+    /// In the row's unit.
+    pub value: f64,
+    /// What it is made of.
+    pub reason: String,
+}
+
+/// How a row stands to its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At most what was aimed at.
+    Met,
+    /// More.
+    Missed,
+    /// More, and the floor alone is.
+    OutOfReach,
 }
 
 /// What is aimed at.
@@ -45,11 +67,19 @@ impl Row {
         self.peer.as_ref().map(|(_, peer)| self.ours / peer)
     }
 
-    /// Whether the target is met; `None` without one.
-    pub fn is_met(&self) -> Option<bool> {
-        Some(match self.target? {
-            Target::Ratio(most) => self.ratio()? <= most,
-            Target::Value(most) => self.ours <= most,
+    /// How it stands to its target; `None` without one.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let most = match self.target? {
+            Target::Ratio(most) => most * self.peer.as_ref()?.1,
+            Target::Value(most) => most,
+        };
+        let is_below = self.floor.as_ref().is_some_and(|floor| floor.value > most);
+        Some(if self.ours <= most {
+            Outcome::Met
+        } else if is_below {
+            Outcome::OutOfReach
+        } else {
+            Outcome::Missed
         })
     }
 }
@@ -66,7 +96,12 @@ impl Report {
             .first()
             .map_or("unknown", |name| name.trim_start_matches([':', '\t', ' ']));
         Self {
-            machine: format!("{} x {name}, {}", names.len(), std::env::consts::ARCH),
+            machine: format!(
+                "{} x {name}, {}, load {}",
+                names.len(),
+                std::env::consts::ARCH,
+                load()
+            ),
             rows: Vec::new(),
         }
     }
@@ -77,9 +112,9 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// How many targets are missed.
+    /// How many targets are missed that could be met.
     pub fn misses(&self) -> usize {
-        let missed = |row: &&Row| row.is_met() == Some(false);
+        let missed = |row: &&Row| row.outcome() == Some(Outcome::Missed);
         self.rows.iter().filter(missed).count()
     }
 }
@@ -98,10 +133,13 @@ impl fmt::Display for Row {
             Some(Target::Value(most)) => format!("<= {most}"),
             None => String::new(),
         };
-        let result = match self.is_met() {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "",
+        let result = match (self.outcome(), &self.floor) {
+            (Some(Outcome::Met), _) => "met".to_owned(),
+            (Some(Outcome::OutOfReach), Some(Floor { value, reason })) => {
+                format!("out of reach: {reason} take {value:.1}")
+            }
+            (Some(_), _) => "MISSED".to_owned(),
+            (None, _) => String::new(),
         };
         write!(
             f,
@@ -124,6 +162,12 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// How many processes wanted to run, over the last minute.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or("unknown").to_owned()
 }
 
 /// The middle one.

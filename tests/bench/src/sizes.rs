@@ -34,6 +34,7 @@ pub fn measure(options: &Options, report: &mut Report) {
             ours: bytes / 1e6,
             peer: None,
             target: Some(Target::Value(3.5)),
+            floor: None,
         });
     }
 }
