@@ -87,7 +87,7 @@ fn open<A: SnapshotBlocks + Clone + 'static>(
     let subject = Subject {
         id: snapshot.id.clone(),
         size_gib: u64::try_from(snapshot.size_gib).unwrap_or(0),
-        kms_key_id: snapshot.kms_key_id.clone(),
+        kms_key_id: snapshot.kms_key_id.as_deref().map(str::to_owned),
     };
     match unreadable(snapshot) {
         Some(why) => SnapshotVolume::unreadable(aws, subject, limits, why),

@@ -228,7 +228,7 @@ fn earlier(cluster: &Cluster, targets: &[Target]) -> BTreeMap<MemberKey, Earlier
     let of_target = targets.iter().filter_map(|target| {
         let key = target.key.as_ref()?;
         let member = cluster.members.get(key)?;
-        let snapshots = member.snapshots.iter().map(|of| &of.snapshot);
+        let snapshots = member.snapshots.iter().map(|of| &*of.snapshot);
         Some((
             key.clone(),
             Earlier::of(snapshots, target.snapshot.started)?,
