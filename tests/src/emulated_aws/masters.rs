@@ -82,6 +82,9 @@ pub enum MasterDid {
 
 /// How often it is looked whether masters attached anything.
 const LOOK: Duration = Duration::from_millis(250);
+/// In how many looks in a row nothing happened before time passes: masters of one wave come by calls of
+/// their own, which a busy machine makes one after the other.
+const QUIET_LOOKS: u32 = 4;
 /// Longer than it takes until a master that has its volumes counts as started.
 const STARTED: Duration = Duration::from_secs(200);
 
@@ -141,9 +144,17 @@ impl EmulatedAws {
                 .rfind(|event| event.event == MasterDid::Attached)
                 .map(|event| event.at)
         };
+        let (mut seen, mut quiet_looks) = (0, 0);
         loop {
             tokio::time::sleep(LOOK).await;
-            let last = attached(&self.master_events().await);
+            let events = self.master_events().await;
+            let is_quiet = events.len() == seen;
+            quiet_looks = if is_quiet { quiet_looks + 1 } else { 0 };
+            seen = events.len();
+            if quiet_looks < QUIET_LOOKS {
+                continue;
+            }
+            let last = attached(&events);
             if last.is_none() {
                 continue;
             }
