@@ -125,14 +125,20 @@ async fn a_change_since_the_last_verdict_is_a_warning() {
     // The same cluster, and what it would say of a later state; then another cluster.
     for member in ["main/a", "main/b", "main/c"] {
         let newest = bed.newest(member).await;
-        let objects = json!({"tags": {"etcd-backup/verified-revision": "99999999"}});
-        bed.aws.set_snapshot(&newest, objects).await;
+        let later = json!({"etcd-backup/verified-revision": "99999999", "etcd-backup/objects": "pods=99999"});
+        bed.aws.set_snapshot(&newest, json!({"tags": later})).await;
     }
     bed.next_run().await;
     let fallen = verified(&bed).await;
     assert_eq!(fallen["verdict"], "restorable");
     let warnings = fallen["etcd_clusters"][0]["members"][0]["warnings"].to_string();
-    assert!(warnings.contains("The revision has fallen"), "{warnings}");
+    for said in [
+        "The revision has fallen",
+        "Much fewer objects",
+        "pods from 99999 to",
+    ] {
+        assert!(warnings.contains(said), "{warnings}");
+    }
     for (member, image) in etcd_images("etcd-3.6.14-b").images {
         bed.give(&format!("main/{member}"), &image).await;
     }

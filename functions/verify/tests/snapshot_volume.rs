@@ -1,0 +1,234 @@
+//! The bridge between the reader, which waits for each block, and the calls that fetch blocks: that it
+//! fetches ahead, holds no more than it may, and fails where it should.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use etcd_backup_core::aws::AwsError;
+use etcd_backup_core::ids::SnapshotId;
+use etcd_backup_core::snapshot_blocks::{
+    BLOCK_BYTES, BlockError, BlockPage, ListedBlock, SnapshotBlocks,
+};
+use etcd_reader::ReadError;
+use etcd_reader::block::BlockSource;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use verify::collect::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject};
+
+const HELD_MAX: usize = 8;
+const CALL: Duration = Duration::from_millis(10);
+const LONG: Duration = Duration::from_secs(60);
+
+/// Blocks that are filled with their own index, as many at a time as somebody asks for.
+#[derive(Clone, Default)]
+struct Blocks(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    written: Vec<u64>,
+    page_size: usize,
+    refused: Vec<u64>,
+    /// Blocks that were handed out, to see which are still held.
+    handed_out: Mutex<BTreeMap<u64, Vec<Weak<[u8]>>>>,
+    under_way: AtomicUsize,
+    under_way_max: AtomicUsize,
+    calls: AtomicUsize,
+}
+
+impl Blocks {
+    fn new(written: impl IntoIterator<Item = u64>, page_size: usize, refused: &[u64]) -> Self {
+        Self(Arc::new(Inner {
+            written: written.into_iter().collect(),
+            page_size,
+            refused: refused.to_vec(),
+            ..Inner::default()
+        }))
+    }
+
+    fn held(&self) -> usize {
+        let handed_out = self.0.handed_out.lock().unwrap();
+        let all = handed_out.values().flatten();
+        all.filter(|block| block.strong_count() > 0).count()
+    }
+}
+
+impl SnapshotBlocks for Blocks {
+    async fn block_page(
+        &self,
+        _: &SnapshotId,
+        page: Option<&str>,
+    ) -> Result<BlockPage, BlockError> {
+        sleep(CALL).await;
+        let from: usize = page.map_or(0, |page| page.parse().unwrap());
+        let to = (from + self.0.page_size).min(self.0.written.len());
+        let blocks = self.0.written[from..to].iter().map(|index| ListedBlock {
+            index: *index,
+            token: index.to_string().into(),
+        });
+        Ok(BlockPage {
+            blocks: blocks.collect(),
+            volume_size_gib: 1,
+            next: (to < self.0.written.len()).then(|| to.to_string()),
+        })
+    }
+
+    async fn block(&self, _: &SnapshotId, block: &ListedBlock) -> Result<Arc<[u8]>, BlockError> {
+        assert_eq!(*block.token, *block.index.to_string());
+        let under_way = self.0.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.under_way_max.fetch_max(under_way, Ordering::SeqCst);
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
+        sleep(CALL).await;
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        if self.0.refused.contains(&block.index) {
+            return Err(BlockError::Aws(AwsError {
+                operation: "ebs:GetSnapshotBlock",
+                code: Some("ValidationException".to_owned()),
+                message: "no".to_owned(),
+                request_id: None,
+                certainly_refused: true,
+            }));
+        }
+        let content: Arc<[u8]> = vec![block.index as u8; BLOCK_BYTES].into();
+        let mut handed_out = self.0.handed_out.lock().unwrap();
+        let of_block = handed_out.entry(block.index).or_default();
+        of_block.push(Arc::downgrade(&content));
+        Ok(content)
+    }
+}
+
+fn open(blocks: &Blocks, time: Duration) -> SnapshotVolume<Blocks> {
+    let subject = Subject {
+        id: "snap-0".into(),
+        size_gib: 1,
+        kms_key_id: None,
+    };
+    let limits = Limits {
+        calls: Arc::new(Semaphore::new(100)),
+        held_max: HELD_MAX,
+        deadline: Instant::now() + time,
+    };
+    SnapshotVolume::open(blocks, subject, limits)
+}
+
+type Read = Result<Option<u8>, ReadError>;
+
+/// Reads blocks as a reader does, on a thread of its own; gives the byte that each is filled with.
+async fn read(
+    volume: SnapshotVolume<Blocks>,
+    indexes: Vec<u64>,
+) -> (SnapshotVolume<Blocks>, Vec<Read>) {
+    let reading = spawn_blocking(move || {
+        let read = indexes.into_iter().map(|index| {
+            let block = volume.block(index)?;
+            Ok(block.map(|block| {
+                assert!(block.len() == BLOCK_BYTES && block.first() == block.last());
+                block[0]
+            }))
+        });
+        let read = read.collect();
+        (volume, read)
+    });
+    reading.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_announced_comes_many_at_a_time_and_once() {
+    let blocks = Blocks::new(0..200, 50, &[]);
+    let volume = open(&blocks, LONG);
+    let all: Vec<u64> = (0..200).collect();
+    volume.prefetch(&all);
+    volume.prefetch(&all);
+    let began = Instant::now();
+    let (volume, read) = read(volume, all).await;
+    let expected: Vec<Read> = (0..200).map(|index| Ok(Some(index as u8))).collect();
+    assert_eq!(read, expected);
+    assert_eq!(blocks.0.calls.load(Ordering::SeqCst), 200);
+    // One after the other they would take two seconds.
+    assert!(began.elapsed() < CALL * 200 / 2, "{:?}", began.elapsed());
+    assert_eq!(blocks.0.under_way_max.load(Ordering::SeqCst), HELD_MAX);
+    let (traffic, gave_up) = volume.outcome();
+    assert_eq!((traffic.blocks, traffic.pages, traffic.unused), (200, 4, 0));
+    assert_eq!(gave_up, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_never_written_reads_as_zeros_and_is_not_asked_for() {
+    let blocks = Blocks::new([3, 700, 2000], 1, &[]);
+    let volume = open(&blocks, LONG);
+    volume.prefetch(&[0, 1, 2, 3, 699, 2047]);
+    let (_, read) = read(volume, vec![0, 3, 4, 699, 700, 1999, 2000, 2001, 2047]).await;
+    let read: Vec<_> = read.into_iter().map(|block| block.unwrap()).collect();
+    let byte = |index: u64| Some(index as u8);
+    let expected = [
+        None,
+        byte(3),
+        None,
+        None,
+        byte(700),
+        None,
+        byte(2000),
+        None,
+        None,
+    ];
+    assert_eq!(read, expected);
+    assert_eq!(blocks.0.calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_announced_in_vain_is_let_go() {
+    let blocks = Blocks::new(0..100, 100, &[]);
+    let volume = open(&blocks, LONG);
+    // Twice as much as may be held, and nobody comes for it.
+    volume.prefetch(&(0..2 * HELD_MAX as u64).collect::<Vec<_>>());
+    sleep(10 * CALL).await;
+    assert_eq!(blocks.held(), HELD_MAX);
+    let (volume, others) = read(volume, (50..100).collect()).await;
+    assert!(
+        others
+            .iter()
+            .all(|block| matches!(block, Ok(Some(50..100))))
+    );
+    assert!(blocks.held() <= HELD_MAX + 1);
+    assert!(volume.outcome().0.unused >= HELD_MAX as u64 / 2);
+    // It is fetched again where somebody comes for it all the same.
+    let (volume, again) = read(volume, vec![0, 1]).await;
+    assert_eq!(again, [Ok(Some(0)), Ok(Some(1))]);
+    drop(volume);
+    sleep(10 * CALL).await;
+    assert_eq!(blocks.held(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_is_told_where_the_block_is_asked_for_and_then_always() {
+    let blocks = Blocks::new(0..10, 10, &[5]);
+    let volume = open(&blocks, LONG);
+    volume.prefetch(&[5, 6, 7]);
+    sleep(10 * CALL).await;
+    let (volume, read) = read(volume, vec![6, 7, 5, 8]).await;
+    assert_eq!(read[..2], [Ok(Some(6)), Ok(Some(7))]);
+    let Err(ReadError::Unreadable(why)) = &read[2] else {
+        panic!("{:?}", read[2]);
+    };
+    let said = "snap-0 can't be read: ebs:GetSnapshotBlock failed with ValidationException";
+    assert!(why.contains(said), "{why}");
+    assert_eq!(read[3], read[2]);
+    assert_eq!(volume.outcome().1, Some(GaveUp::ForGood));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_ends_at_the_deadline() {
+    let blocks = Blocks::new(0..1000, 1000, &[]);
+    let volume = open(&blocks, 20 * CALL);
+    let began = Instant::now();
+    let (volume, read) = read(volume, (0..1000).collect()).await;
+    assert!(began.elapsed() < 60 * CALL, "{:?}", began.elapsed());
+    assert!(matches!(read[0], Ok(Some(0))));
+    let Err(ReadError::Unreadable(why)) = &read[999] else {
+        panic!("{:?}", read[999]);
+    };
+    assert!(why.contains("time was up"), "{why}");
+    assert_eq!(volume.outcome().1, Some(GaveUp::ThisTime));
+}
