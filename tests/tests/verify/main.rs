@@ -3,5 +3,6 @@
 mod events;
 mod faults;
 mod given_sets;
+mod large;
 mod secrets;
 mod verdicts;
