@@ -8,8 +8,10 @@ pub mod aws;
 pub mod dataset;
 pub mod process;
 pub mod runtime;
+pub mod snapshots;
 
 pub use aws::{Behaviour, BenchmarkAws};
 pub use dataset::Dataset;
 pub use process::{Started, Taken};
 pub use runtime::RuntimeApi;
+pub use snapshots::SnapshotAws;

@@ -9,6 +9,7 @@ mod report;
 mod shares;
 mod sizes;
 mod starts;
+mod verifies;
 
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,7 @@ async fn main() {
         shares::measure(&mut report).await;
     }
     converges::measure(&options, &mut report).await;
+    verifies::measure(&mut report).await;
     sizes::measure(&options, &mut report);
     println!("{report}");
     let json = serde_json::to_string_pretty(&report).expect("a report is JSON");

@@ -1,0 +1,107 @@
+//! verify beside fetching the same blocks and doing nothing with them: six members with a database of 128
+//! MiB each in volumes of 20 GiB, at 30 ms a call.
+
+use std::time::Duration;
+
+use bench::{RuntimeApi, SnapshotAws, Started, Taken};
+use e2e::etcd_images;
+use futures::{StreamExt, stream};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::binary;
+use crate::report::{Report, Row, Target, median, mib, ms};
+
+const LATENCY: Duration = Duration::from_millis(30);
+const MEMBERS: [&str; 6] = [
+    "main/a", "main/b", "main/c", "events/a", "events/b", "events/c",
+];
+const RUNS: usize = 3;
+/// As many as verify has under way.
+const CALLS_MAX: usize = 128;
+const WALL_MS_MAX: f64 = 4000.0;
+const PEAK_MIB_MAX: f64 = 200.0;
+const RATIO_MAX: f64 = 1.3;
+
+/// Measures verify.
+pub async fn measure(report: &mut Report) {
+    let images = etcd_images("large-3.5.16");
+    let aws = SnapshotAws::start(&images.images["a"], MEMBERS.len(), LATENCY).await;
+    let (mut ours, mut theirs, mut blocks) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..RUNS {
+        let (taken, answer) = verify(&aws).await;
+        blocks = blocks_read(&answer);
+        ours.push(taken);
+        theirs.push(fetch(&aws, blocks).await);
+    }
+    let wall = median(ours.iter().map(|taken| ms(taken.wall)).collect());
+    let fetched = median(theirs.into_iter().map(ms).collect());
+    let peer = Some(("the same blocks, unread".to_owned(), fetched));
+    let peak = median(ours.iter().map(|taken| mib(taken.peak_kib)).collect());
+    let cpu = median(ours.iter().map(|taken| ms(taken.cpu)).collect());
+    for (measure, ours, peer, target) in [
+        ("wall, ms", wall, None, Some(Target::Value(WALL_MS_MAX))),
+        ("wall, ms", wall, peer, Some(Target::Ratio(RATIO_MAX))),
+        ("CPU, ms", cpu, None, None),
+        (
+            "peak memory, MiB",
+            peak,
+            None,
+            Some(Target::Value(PEAK_MIB_MAX)),
+        ),
+        ("blocks", blocks as f64, None, None),
+    ] {
+        report.add(Row {
+            work: "verify, 6 members, 128 MiB databases in 20 GiB volumes, process start included"
+                .to_owned(),
+            measure,
+            ours,
+            peer,
+            target,
+        });
+    }
+}
+
+async fn verify(aws: &SnapshotAws) -> (Taken, Value) {
+    let snapshots = MEMBERS.iter().zip(&aws.snapshots);
+    let snapshots: Map<String, Value> = snapshots
+        .map(|(member, id)| ((*member).to_owned(), json!(id)))
+        .collect();
+    let event = json!({"cluster": "k8s.mycompany.tld", "snapshots": snapshots});
+    let runtime = RuntimeApi::start(Some(&event)).await;
+    let mut variables = runtime.variables();
+    variables.push(("AWS_ENDPOINT_URL".to_owned(), aws.endpoint()));
+    let started = Started::new(binary("verify"), &[], &variables);
+    let (taken, answer) = started.until(runtime.answer()).await;
+    (taken, answer.expect("verify answers"))
+}
+
+fn blocks_read(answer: &Value) -> usize {
+    let of = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let etcd_clusters = of(answer, "etcd_clusters").into_iter();
+    let members = etcd_clusters.flat_map(|etcd_cluster| of(&etcd_cluster, "members"));
+    let blocks = members.filter_map(|member| member["blocks_read"].as_u64());
+    blocks.map(|blocks| blocks as usize).sum()
+}
+
+/// Fetches so many blocks, as many at the same time as verify does.
+async fn fetch(aws: &SnapshotAws, blocks: usize) -> Duration {
+    let client = reqwest::Client::new();
+    let each = aws.written.iter();
+    let all = each.flat_map(|index| {
+        let of_each = aws.snapshots.iter();
+        of_each.map(move |id| format!("{}/snapshots/{id}/blocks/{index}", aws.endpoint()))
+    });
+    let urls: Vec<String> = all.cycle().take(blocks).collect();
+    let started = Instant::now();
+    stream::iter(urls)
+        .for_each_concurrent(CALLS_MAX, |url| {
+            let client = client.clone();
+            async move {
+                let block = client.get(url).send().await.expect("a block");
+                block.bytes().await.expect("a block is whole");
+            }
+        })
+        .await;
+    started.elapsed()
+}
