@@ -37,7 +37,7 @@ const ATTEMPTS_MAX: u32 = 10;
 const WAIT_FIRST: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(6);
 /// The time of one attempt, its body included: half a MiB, beside hundreds of others.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const THROTTLED: [&str; 3] = [
     "ThrottlingException",
