@@ -189,6 +189,7 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
                     if state.held.len() >= shared.limits.held_max {
                         state.let_go();
                     }
+                    state.bring_forward(index);
                     shared.fetch(&mut state, index);
                     shared.fetch_wanted(&mut state);
                 }
@@ -226,6 +227,12 @@ impl State {
             .listed
             .binary_search_by_key(&index, |block| block.index);
         self.listed.get(place.ok()?)
+    }
+
+    /// Has what was announced from a block on fetched before what was announced earlier, and nobody came for.
+    fn bring_forward(&mut self, index: u64) {
+        let place = self.wanted.iter().position(|wanted| *wanted == index);
+        self.wanted.rotate_left(place.unwrap_or(0));
     }
 
     /// Lets go of the older half of what came and wasn't asked for: it was announced in vain, or will be

@@ -12,7 +12,9 @@ const LENGTH_BYTES: usize = 8;
 /// Storage writes sectors of this size whole, so what a crash tore has a sector of zeros.
 const SECTOR_BYTES: u64 = 512;
 /// How far ahead of the reading the hints go.
-pub(super) const READ_AHEAD_BYTES: u64 = 8 * 1024 * 1024;
+const READ_AHEAD_BYTES: u64 = 8 * 1024 * 1024;
+/// How much of each segment is hinted before the first is read: little, as it waits for all segments before.
+pub(super) const FIRST_BYTES: u64 = 1024 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Larger records are none that etcd wrote: its requests are limited to 1.5 MiB unless told otherwise.
 const RECORD_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -134,7 +136,7 @@ impl<'a> Segment<'a> {
 
     fn fill(&mut self) -> Result<bool, ReadError> {
         // The first part was hinted for all segments at once.
-        self.hinted = self.hinted.max(READ_AHEAD_BYTES);
+        self.hinted = self.hinted.max(FIRST_BYTES);
         let wanted = self.position + READ_AHEAD_BYTES / 2;
         if wanted > self.hinted && self.hinted < self.entry.size_bytes {
             let end = (self.hinted + READ_AHEAD_BYTES).min(self.entry.size_bytes);

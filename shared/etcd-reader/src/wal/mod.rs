@@ -99,7 +99,7 @@ pub(crate) fn read(files: &dyn Files, directory: &Entry) -> Result<Log, ReadErro
         ));
     }
     for (_, entry) in &segments {
-        let beginning = 0..entry.size_bytes.min(frame::READ_AHEAD_BYTES);
+        let beginning = 0..entry.size_bytes.min(frame::FIRST_BYTES);
         files.prefetch(entry, std::slice::from_ref(&beginning));
     }
     let mut reader = Reader::default();
