@@ -48,10 +48,10 @@ const VOLUME_PARTS: Parts = &[
     &['8', '9', 'a', 'b', 'c', 'd', 'e', 'f'],
 ];
 const DESCRIBE_INSTANCES: &str = "ec2:DescribeInstances";
+const DESCRIBE_VOLUMES: &str = "ec2:DescribeVolumes";
 
 impl Storage for Aws {
     async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
-        const OPERATION: &str = "ec2:DescribeVolumes";
         let mut pool = TagPool::default();
         let page = async |request: PageRequest| {
             self.ec2
@@ -63,17 +63,31 @@ impl Storage for Aws {
                 .config_override(patience(request.is_patient))
                 .send()
                 .await
-                .map_err(aws_error(OPERATION))
+                .map_err(aws_error(DESCRIBE_VOLUMES))
         };
         let read = |page: DescribeVolumesOutput| {
             let volumes = page.volumes().iter();
             let volumes = volumes.map(|volume| core_volume(volume, &mut pool));
             Ok(Page {
-                items: all(volumes, OPERATION)?,
+                items: all(volumes, DESCRIBE_VOLUMES)?,
                 next: next_token(page.next_token()),
             })
         };
         listing::whole(VOLUME_PARTS, page, read).await
+    }
+
+    async fn is_volume_gone(&self, volume: &VolumeId) -> Result<bool, AwsError> {
+        let call = self.ec2.describe_volumes().volume_ids(volume.as_str());
+        match call.send().await.map_err(aws_error(DESCRIBE_VOLUMES)) {
+            Ok(answer) => {
+                let mut pool = TagPool::default();
+                let volumes = answer.volumes().iter();
+                let mut volumes = volumes.filter_map(|volume| core_volume(volume, &mut pool));
+                Ok(!volumes.any(|volume| volume.exists()))
+            }
+            Err(error) if error.is("InvalidVolume.NotFound") => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     async fn snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError> {

@@ -79,6 +79,8 @@ impl Filter {
 pub trait Storage {
     /// The volumes that match all the filters.
     async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError>;
+    /// Whether EC2, asked for a volume by its id, says that it doesn't exist.
+    async fn is_volume_gone(&self, volume: &VolumeId) -> Result<bool, AwsError>;
     /// The account's own snapshots that match all the filters.
     async fn snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError>;
 }

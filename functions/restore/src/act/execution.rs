@@ -7,7 +7,7 @@ mod looking;
 mod making;
 mod way_out;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_backup_core::aws::{MasterWriter, Masters, Storage, VolumeWriter};
@@ -24,6 +24,7 @@ use super::{Stop, masters, volumes};
 use crate::collect::inventory::Inventory;
 use crate::decide::list::list;
 use crate::decide::masters_find::MastersFind;
+use crate::decide::sightings::Sightings;
 use crate::decide::stage::{self, Scene, Step};
 use crate::decide::{refusal, turn};
 use crate::event::MountedBy;
@@ -34,9 +35,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_WHILE_STARTING: Duration = Duration::from_secs(5);
 /// What is left of the invocation for answering, and for a call that is under way.
 pub const MARGIN: Duration = Duration::from_secs(5);
-/// How many looks a volume may stay away that was just made, or masters' filters be behind: reads lag
-/// writes in EC2, by seconds.
-const LOOKS_MAX: u32 = 20;
 /// In how many answers in a row the outgoing volumes must be absent before others are tagged.
 const ABSENCES: u32 = 2;
 
@@ -97,10 +95,8 @@ pub struct Execution<'a, Aws> {
 /// What one invocation has seen: nothing of it needs to outlive it.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Incoming volumes that were shown at all.
-    shown: BTreeSet<VolumeId>,
-    /// How many looks the others stayed away.
-    absences: BTreeMap<VolumeId, u32>,
+    /// In which looks the incoming volumes were shown.
+    sightings: BTreeMap<VolumeId, Sightings>,
     /// Since when volumes are attached, by this invocation's clock.
     attached_since: BTreeMap<VolumeId, Instant>,
     /// What masters' filters showed last.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::Tags;
-use etcd_backup_core::discovery::{CLUSTER, is_discovery_key};
+use etcd_backup_core::discovery::{CLUSTER, etcd_keys, is_discovery_key};
 use etcd_backup_core::ids::{MemberKey, VolumeId, ZoneName};
 use etcd_backup_core::restore_record::{Direction, RestoreRecord};
 use etcd_backup_core::restore_tags::{
@@ -210,9 +210,10 @@ impl<'a> Exchange<'a> {
             || !self.tags_to_write(volumes).is_empty()
     }
 
-    /// Whether anything of it is done: from here on it is better ended than refused.
-    pub fn has_begun(&self, volumes: &Volumes, settings: &Settings) -> bool {
-        let is_out = |(_, volume): (&MemberExchange, &Volume)| !is_in_service(volume, settings);
+    /// Whether anything of it is done: from here on it is better ended than refused. What leaves and says no
+    /// more whose it is tells that, whatever `Name` or target tag somebody gives it again.
+    pub fn has_begun(&self, volumes: &Volumes) -> bool {
+        let is_out = |(_, volume): (&MemberExchange, &Volume)| etcd_keys(&volume.tags).is_empty();
         let is_in = |(member, volume, _): (&MemberExchange, &Volume, &Tags)| {
             is_found(&self.record.cluster, &member.key.etcd_cluster, &volume.tags)
         };

@@ -11,7 +11,8 @@
 //! - [`plan_id`]: what a plan showed, in one short text;
 //! - [`follow_up`]: what the operator does next, and should know; [`events`]: what to send for that;
 //! - [`stage`]: the next step of a record's turn; [`exchange`], [`masters`] and [`masters_find`] are its
-//!   parts.
+//!   parts;
+//! - [`sightings`]: whether a volume that doesn't show is gone.
 
 pub mod choice;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod mounting;
 pub mod plan_id;
 pub mod refusal;
 pub mod restore;
+pub mod sightings;
 pub mod stage;
 pub mod start_order;
 pub mod tags;

@@ -14,6 +14,7 @@ use etcd_backup_core::restore_tags::{Retirement, TAGS_MAX, counts_as_tag};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::Volume;
 
+use super::events;
 use super::exchange::{Exchange, Volumes, WrongMember};
 use super::list::{list, spaced};
 use super::masters;
@@ -78,7 +79,7 @@ pub fn masters_meanwhile(
     inventory: &Inventory,
     settings: &Settings,
 ) -> Result<(), Diagnostic> {
-    let has_begun = Exchange::of(record).has_begun(&inventory.volumes, settings);
+    let has_begun = Exchange::of(record).has_begun(&inventory.volumes);
     if has_begun && record.turn().masters == MastersOption::Leave {
         return Ok(());
     }
@@ -250,6 +251,20 @@ fn masters_running(
             list(instances)
         ),
     ))
+}
+
+/// What a restore brings is gone, or unusable, after its exchange has begun. Another volume in its place
+/// might come beside members that run on the restored ones already, and are newer: it isn't made anew.
+pub fn lost_in_exchange(record: &RestoreRecord, lost: &[String]) -> Diagnostic {
+    Diagnostic::new(
+        ErrorType::VolumeFailed,
+        format!(
+            "{} is lost, after the exchange has begun: it isn't made anew, as restored masters may run on the \
+             others. Bring the old volumes back with {}, then restore again",
+            list(lost),
+            events::to_give_up(record)
+        ),
+    )
 }
 
 /// What masters find in the middle of an exchange, where it is not what they should: none, too many, or

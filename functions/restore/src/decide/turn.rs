@@ -153,6 +153,14 @@ pub fn refuse_lost(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diag
     )))
 }
 
+/// Whether a volume that failed, or is gone, is made anew: only as long as nothing of a restore's exchange is
+/// done. From then on masters may run on the other incoming volumes.
+pub fn can_make_anew(record: &RestoreRecord, volumes: &Volumes) -> bool {
+    let turn = record.turn();
+    let has_begun = || turn.exchanged_at().is_some() && Exchange::of(record).has_begun(volumes);
+    turn.direction == Direction::Restore && !has_begun()
+}
+
 /// Whether an unfinished restore can go neither on nor back, as what either way needs is gone: a new one may
 /// begin in its place.
 pub fn is_stuck(record: &RestoreRecord, inventory: &Inventory) -> bool {
@@ -164,10 +172,11 @@ pub fn is_stuck(record: &RestoreRecord, inventory: &Inventory) -> bool {
     let mut members = record.members.values();
     let can_go_back = |key| way_back(record, key, volumes).is_ok();
     let can_come_in = |key| way_on(record, key, volumes).is_ok();
+    let makes_anew = can_make_anew(record, volumes);
     let can_be_made = |member: &MemberRecord| {
         let id = member.incoming.volume_id.as_ref();
         let is_made = id.and_then(|id| volumes.get(id)).is_some_and(is_usable);
-        is_made || inventory.is_snapshot_there(&member.snapshot.id)
+        is_made || (makes_anew && inventory.is_snapshot_there(&member.snapshot.id))
     };
     match record.turn().direction {
         Direction::Restore => !members.all(can_be_made) && !keys.all(can_go_back),

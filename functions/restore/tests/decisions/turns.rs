@@ -2,9 +2,11 @@
 
 use etcd_backup_core::ids::MemberKey;
 use etcd_backup_core::restore_record::Direction;
+use restore::decide::stage::Step;
+use restore::decide::turn::{can_make_anew, is_stuck};
 use serde_json::{Value, json};
 
-use crate::world::{MEMBERS, World, volume_id};
+use crate::world::{MEMBERS, World, request, volume_id};
 
 fn keys() -> [MemberKey; 6] {
     MEMBERS.map(|key| key.parse().unwrap())
@@ -216,5 +218,36 @@ fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
                 .iter()
                 .all(|group| !group.launches_suspended)
         );
+    }
+}
+
+/// Made anew beside members that run on the others already, it would be older than they are.
+#[test]
+fn what_is_lost_is_made_anew_only_before_anything_is_exchanged() {
+    let mut world = World::new();
+    let mut record = world.begin(json!({"masters": "replace"}));
+    let mut is_exchanged = false;
+    loop {
+        let step = world.next(&record);
+        let stage = step.stage(Direction::Restore);
+        record.turn_mut().enter(stage, world.now);
+        let mut lost = world.clone();
+        let key: MemberKey = "main/a".parse().unwrap();
+        if let Some(made) = &record.members[&key].incoming.volume_id {
+            lost.volumes.remove(made);
+        }
+        lost.volumes.remove(&volume_id("main/b"));
+        let old = &mut lost.volume("main/c").tags;
+        old.insert("Name".to_owned(), "put back by somebody".to_owned());
+        let makes_anew = can_make_anew(&record, &lost.volumes);
+        assert_eq!(makes_anew, !is_exchanged, "{step:?}");
+        if step == Step::Finish {
+            return;
+        }
+        lost.record(record.clone());
+        let inventory = lost.inventory(&request(json!({})));
+        assert_eq!(is_stuck(&record, &inventory), is_exchanged, "{step:?}");
+        is_exchanged |= matches!(step, Step::Retire(_));
+        world.does(&step, &mut record);
     }
 }

@@ -7,7 +7,7 @@ use etcd_backup_core::ids::VolumeId;
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreStage};
 use tokio::time::{Instant, sleep};
 
-use super::{ABSENCES, Execution, LOOKS_MAX, PAUSE, World};
+use super::{ABSENCES, Execution, PAUSE, World};
 use crate::act::Stop;
 use crate::collect::candidates;
 use crate::collect::control_plane::ControlPlane;
@@ -15,6 +15,7 @@ use crate::collect::inventory::volumes_by_id;
 use crate::decide::exchange::{Exchange, Side, masters_find, unknown_found, wrong_members};
 use crate::decide::masters_find::MastersFind;
 use crate::decide::refusal;
+use crate::decide::sightings::LOOKS_MAX;
 use crate::decide::stage::Step;
 
 impl<Aws: World> Execution<'_, Aws> {

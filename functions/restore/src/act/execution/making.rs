@@ -1,16 +1,16 @@
 //! Making the incoming volumes, and what became of them.
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::ids::{MemberKey, VolumeId};
 use etcd_backup_core::restore_record::Direction;
 use etcd_backup_core::restore_tags::{Retirement, is_made_by};
 use etcd_backup_core::volume::VolumeState;
 
-use super::{Execution, LOOKS_MAX, World};
+use super::{Execution, World};
 use crate::act::Stop;
 use crate::act::volumes::{self, Made};
-use crate::decide::exchange::{Exchange, is_in_service};
 use crate::decide::list::list;
+use crate::decide::{refusal, turn};
 
 impl<Aws: World> Execution<'_, Aws> {
     /// Volumes of this restore that its record doesn't know of, as it was cut off between making them and
@@ -66,74 +66,77 @@ impl<Aws: World> Execution<'_, Aws> {
             return Err(volumes::not_made(&self.record, &key, error).into());
         }
         if !gone.is_empty() {
-            return Err(self.volume_failed(&gone).into());
+            return Err(volume_failed(&gone).into());
         }
         Ok(())
     }
 
-    /// A volume that ended in `error`, or is no longer shown, is given up: the next invocation makes another
-    /// one, with a token of its own. This one ends, as what broke it won't have changed within seconds.
+    /// A volume that ended in `error`, or is gone, is given up as long as nothing is exchanged: the next
+    /// invocation makes another one, with a token of its own. This one ends, as what broke it won't have
+    /// changed within seconds.
     pub(super) async fn refuse_failed(&mut self) -> Result<(), Stop> {
-        if self.record.turn().direction != Direction::Restore {
-            return Ok(());
-        }
-        let mut failed = Vec::new();
-        for (key, member) in &mut self.record.members {
-            let incoming = &mut member.incoming;
-            let Some(id) = incoming.volume_id.clone() else {
-                continue;
-            };
-            let what = match self.inventory.volumes.get(&id) {
-                Some(volume) if volume.state == VolumeState::Error => "state error",
-                Some(_) => {
-                    self.seen.shown.insert(id);
-                    continue;
-                }
-                None => {
-                    let absences = self.seen.absences.entry(id.clone()).or_default();
-                    *absences += 1;
-                    if !self.seen.shown.contains(&id) && *absences < LOOKS_MAX {
-                        continue;
-                    }
-                    "vanished"
-                }
-            };
-            failed.push(format!(
-                "{id} for {key} from {} ({what})",
-                member.snapshot.id
-            ));
-            incoming.failed.push(id);
-            incoming.volume_id = None;
-            incoming.attempt += 1;
-        }
+        let failed = self.failed_volumes().await?;
         if failed.is_empty() {
             return Ok(());
         }
+        let makes_anew = turn::can_make_anew(&self.record, &self.inventory.volumes);
+        let mut told = Vec::new();
+        for (key, id, what) in failed {
+            let Some(member) = self.record.members.get_mut(&key) else {
+                continue;
+            };
+            told.push(format!(
+                "{id} for {key} from {} ({what})",
+                member.snapshot.id
+            ));
+            if makes_anew {
+                let incoming = &mut member.incoming;
+                incoming.failed.push(id);
+                incoming.volume_id = None;
+                incoming.attempt += 1;
+            }
+        }
+        if !makes_anew {
+            return Err(refusal::lost_in_exchange(&self.record, &told).into());
+        }
         self.save().await?;
-        Err(self.volume_failed(&failed).into())
+        Err(volume_failed(&told).into())
     }
 
-    fn volume_failed(&self, failed: &[String]) -> Diagnostic {
-        let exchange = Exchange::of(&self.record);
-        let volumes = &self.inventory.volumes;
-        let are_untouched = exchange
-            .leaving(volumes)
-            .all(|(_, volume)| is_in_service(volume, self.settings));
-        let old = if are_untouched {
-            "The old volumes are as they were."
-        } else {
-            "Old volumes are out of service already: an undo brings them back."
-        };
-        Diagnostic::new(
-            ErrorType::VolumeFailed,
-            format!(
-                "EC2 could not make {}. Most often this function, or EC2 in its name, may not use the KMS \
-                 key: that of an encrypted snapshot or of \"kms_key_id\", or the account's default key where \
-                 encryption by default is on. {old} Mend the cause and send the same event again: it makes \
-                 the failed ones anew, and nothing twice. Delete what is left of the failed ones with aws \
-                 ec2 delete-volume when all is done",
-                list(failed)
-            ),
-        )
+    /// The incoming volumes of a restore that ended in `error`, or are gone, each with which of both.
+    async fn failed_volumes(&mut self) -> Result<Vec<(MemberKey, VolumeId, &'static str)>, Stop> {
+        let mut failed = Vec::new();
+        if self.record.turn().direction != Direction::Restore {
+            return Ok(failed);
+        }
+        for (key, member) in &self.record.members {
+            let Some(id) = &member.incoming.volume_id else {
+                continue;
+            };
+            let volume = self.inventory.volumes.get(id);
+            let sightings = self.seen.sightings.entry(id.clone()).or_default();
+            sightings.note(volume.is_some());
+            let what = match volume {
+                Some(volume) if volume.state == VolumeState::Error => "state error",
+                None if sightings.seem_over() && self.aws.is_volume_gone(id).await? => "vanished",
+                _ => continue,
+            };
+            failed.push((key.clone(), id.clone(), what));
+        }
+        Ok(failed)
     }
+}
+
+fn volume_failed(failed: &[String]) -> Diagnostic {
+    Diagnostic::new(
+        ErrorType::VolumeFailed,
+        format!(
+            "EC2 could not make {}. Most often this function, or EC2 in its name, may not use the KMS key: \
+             that of an encrypted snapshot or of \"kms_key_id\", or the account's default key where encryption \
+             by default is on. The old volumes are as they were. Mend the cause and send the same event again: \
+             it makes the failed ones anew, and nothing twice. Delete what is left of the failed ones with aws \
+             ec2 delete-volume when all is done",
+            list(failed)
+        ),
+    )
 }
