@@ -147,12 +147,7 @@ impl<Aws: World> Execution<'_, Aws> {
         loop {
             self.refuse_failed().await?;
             turn::refuse_lost(&self.record, &self.inventory.volumes)?;
-            refusal::masters_meanwhile(
-                &self.record,
-                self.mounted_by,
-                &self.inventory,
-                self.settings,
-            )?;
+            refusal::masters_meanwhile(&self.record, self.mounted_by, &self.inventory)?;
             self.note_attachments();
             let step = self.next();
             if self.is_time_up() {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::Tags;
 use etcd_backup_core::discovery::{CLUSTER, etcd_keys, is_discovery_key};
 use etcd_backup_core::ids::{MemberKey, VolumeId, ZoneName};
-use etcd_backup_core::restore_record::{Direction, RestoreRecord};
+use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage, Turn};
 use etcd_backup_core::restore_tags::{
     Retirement, TAGS_MAX, counts_as_tag, restored_by, tags_to_retire,
 };
@@ -199,38 +199,52 @@ impl<'a> Exchange<'a> {
         missing.collect()
     }
 
-    /// Whether any volume still changes sides, one that is yet to be made among them.
-    pub fn is_pending(&self, volumes: &Volumes, settings: &Settings) -> bool {
+    /// Whether what masters find is still to change, by a volume that is yet to be made among others. A
+    /// `Name` or a target tag, which masters don't look at, changes nothing for them.
+    pub fn changes_what_masters_find(&self, volumes: &Volumes) -> bool {
         let lacks_incoming = self.record.turn().direction != Direction::Undo
             && self.members.iter().any(|member| member.coming.is_none());
+        let mut coming = self.coming(volumes);
         lacks_incoming
             || self
                 .leaving(volumes)
-                .any(|(_, volume)| is_in_service(volume, settings))
-            || !self.tags_to_write(volumes).is_empty()
+                .any(|(member, volume)| self.is_found(member, volume))
+            || coming.any(|(member, volume, _)| !self.is_found(member, volume))
+    }
+
+    fn is_found(&self, member: &MemberExchange, volume: &Volume) -> bool {
+        is_found(&self.record.cluster, &member.key.etcd_cluster, &volume.tags)
     }
 
     /// Whether anything of it is done: from here on it is better ended than refused. What leaves and says no
     /// more whose it is tells that, whatever `Name` or target tag somebody gives it again.
     pub fn has_begun(&self, volumes: &Volumes) -> bool {
         let is_out = |(_, volume): (&MemberExchange, &Volume)| etcd_keys(&volume.tags).is_empty();
-        let is_in = |(member, volume, _): (&MemberExchange, &Volume, &Tags)| {
-            is_found(&self.record.cluster, &member.key.etcd_cluster, &volume.tags)
-        };
-        self.leaving(volumes).any(is_out) || self.coming(volumes).any(is_in)
+        let mut coming = self.coming(volumes);
+        self.leaving(volumes).any(is_out)
+            || coming.any(|(member, volume, _)| self.is_found(member, volume))
     }
 
     /// Whether masters that run could still have, or find, a volume that leaves. Once the first one that
     /// comes is found they can't: all masters were gone then, and none that leaves was left to be found.
-    pub fn needs_masters_gone(&self, volumes: &Volumes, settings: &Settings) -> bool {
-        let in_use =
-            |volume: &Volume| is_in_service(volume, settings) || !volume.attachments.is_empty();
-        let is_any_found = self.coming(volumes).any(|(member, volume, _)| {
-            is_found(&self.record.cluster, &member.key.etcd_cluster, &volume.tags)
-        });
-        self.is_pending(volumes, settings)
-            && (self.leaving(volumes).any(|(_, volume)| in_use(volume)) || !is_any_found)
+    /// Nor can they once masters were let come: a read that lags must not kill these.
+    pub fn needs_masters_gone(&self, volumes: &Volumes) -> bool {
+        let in_use = |(member, volume): (&MemberExchange, &Volume)| {
+            self.is_found(member, volume) || !volume.attachments.is_empty()
+        };
+        let mut coming = self.coming(volumes);
+        let is_any_found = coming.any(|(member, volume, _)| self.is_found(member, volume));
+        self.changes_what_masters_find(volumes)
+            && (self.leaving(volumes).any(in_use)
+                || !(is_any_found || were_masters_let_come(self.record.turn())))
     }
+}
+
+/// Whether launches were resumed since masters were last waited for.
+fn were_masters_let_come(turn: &Turn) -> bool {
+    let stages = turn.stages.iter().rev().map(|entry| entry.stage);
+    let mut since_waited = stages.take_while(|stage| *stage != RestoreStage::WaitingForMasters);
+    since_waited.any(|stage| stage == RestoreStage::Starting)
 }
 
 /// Whether masters, `kops update cluster` or DLM could take a volume for a member's.

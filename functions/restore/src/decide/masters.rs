@@ -10,7 +10,6 @@ use etcd_backup_core::aws::{InstanceState, Master, MasterGroup};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::ids::{GroupName, InstanceId};
 use etcd_backup_core::restore_record::RestoreRecord;
-use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::Volume;
 
 use super::exchange::{Exchange, Volumes};
@@ -35,9 +34,8 @@ pub fn next(
     exchange: &Exchange,
     volumes: &Volumes,
     control_plane: &ControlPlane,
-    settings: &Settings,
 ) -> Option<MastersStep> {
-    if !exchange.needs_masters_gone(volumes, settings) {
+    if !exchange.needs_masters_gone(volumes) {
         return None;
     }
     let launching = to_suspend(control_plane);
@@ -126,9 +124,8 @@ pub fn refuse_replacing(
     record: &RestoreRecord,
     exchange: &Exchange,
     inventory: &Inventory,
-    settings: &Settings,
 ) -> Result<(), Diagnostic> {
-    if !exchange.needs_masters_gone(&inventory.volumes, settings) {
+    if !exchange.needs_masters_gone(&inventory.volumes) {
         return Ok(());
     }
     let control_plane = &inventory.control_plane;

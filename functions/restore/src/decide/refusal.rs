@@ -11,7 +11,6 @@ use etcd_backup_core::discovery::{
 use etcd_backup_core::ids::{EtcdClusterName, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
 use etcd_backup_core::restore_tags::{Retirement, TAGS_MAX, counts_as_tag};
-use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::Volume;
 
 use super::events;
@@ -32,14 +31,13 @@ pub fn turn(
     record: &RestoreRecord,
     mounted_by: Option<MountedBy>,
     inventory: &Inventory,
-    settings: &Settings,
 ) -> Result<(), Diagnostic> {
     unknown_volumes(record, &inventory.volumes)?;
     if !record.turn().gives_up {
         tags_to_come(record, &inventory.volumes)?;
     }
     too_many_tags(record, &inventory.volumes)?;
-    masters(record, mounted_by, inventory, settings)
+    masters(record, mounted_by, inventory)
 }
 
 /// What is refused for the masters' sake.
@@ -52,13 +50,12 @@ pub fn masters(
     record: &RestoreRecord,
     mounted_by: Option<MountedBy>,
     inventory: &Inventory,
-    settings: &Settings,
 ) -> Result<(), Diagnostic> {
     let exchange = Exchange::of(record);
     match record.turn().masters {
-        MastersOption::Replace => masters::refuse_replacing(record, &exchange, inventory, settings),
+        MastersOption::Replace => masters::refuse_replacing(record, &exchange, inventory),
         MastersOption::Leave => {
-            if !exchange.is_pending(&inventory.volumes, settings) {
+            if !exchange.changes_what_masters_find(&inventory.volumes) {
                 return Ok(());
             }
             masters_running(record, mounted_by, &exchange, inventory)?;
@@ -77,13 +74,12 @@ pub fn masters_meanwhile(
     record: &RestoreRecord,
     mounted_by: Option<MountedBy>,
     inventory: &Inventory,
-    settings: &Settings,
 ) -> Result<(), Diagnostic> {
     let has_begun = Exchange::of(record).has_begun(&inventory.volumes);
     if has_begun && record.turn().masters == MastersOption::Leave {
         return Ok(());
     }
-    masters(record, mounted_by, inventory, settings)
+    masters(record, mounted_by, inventory)
 }
 
 /// A volume that masters would find beside the right one: one that is of no member restored, or of one but

@@ -93,7 +93,7 @@ pub fn plan(
         later_turns: Vec::new(),
         abandoned_at: None,
     };
-    refusal::turn(&record, request.mounted_by, inventory, context.settings)?;
+    refusal::turn(&record, request.mounted_by, inventory)?;
     Ok(record)
 }
 

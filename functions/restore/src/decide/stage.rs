@@ -132,10 +132,9 @@ fn masters_gone(exchange: &Exchange, scene: Scene) -> Option<Step> {
     let Scene {
         volumes,
         control_plane,
-        settings,
         ..
     } = scene;
-    let step = masters::next(exchange, volumes, control_plane, settings)?;
+    let step = masters::next(exchange, volumes, control_plane)?;
     Some(match step {
         MastersStep::Suspend(groups) => Step::Suspend(groups),
         MastersStep::Terminate(instances) => Step::Terminate(instances),

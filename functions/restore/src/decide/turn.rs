@@ -54,7 +54,7 @@ pub fn begin(
         ..Turn::begin(direction, request.masters, first_stage, context.now)
     });
     let mounted_by = request.mounted_by.or_else(|| mounted_by(record));
-    refusal::turn(&turned, mounted_by, inventory, context.settings)?;
+    refusal::turn(&turned, mounted_by, inventory)?;
     Ok(turned)
 }
 

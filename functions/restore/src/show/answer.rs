@@ -147,7 +147,7 @@ pub fn answer(
         progress: text::progress(subject, inventory),
         restore_point: RestorePoint::of(record),
         members: members(record),
-        masters: masters_answer(record, inventory, context),
+        masters: masters_answer(record, inventory),
         masters_find: match subject.found {
             Some(just_found) => found(just_found),
             None => found(&masters_find(record, &inventory.volumes)),
@@ -242,17 +242,13 @@ fn put_back(key: &MemberKey, member: &MemberRecord) -> MemberAnswer {
     answer
 }
 
-fn masters_answer(
-    record: &RestoreRecord,
-    inventory: &Inventory,
-    context: Context,
-) -> MastersAnswer {
+fn masters_answer(record: &RestoreRecord, inventory: &Inventory) -> MastersAnswer {
     let option = record.turn().masters;
     let control_plane = &inventory.control_plane;
     let exchange = Exchange::of(record);
     let are_to_go = option == MastersOption::Replace
         && record.is_unfinished()
-        && exchange.needs_masters_gone(&inventory.volumes, context.settings);
+        && exchange.needs_masters_gone(&inventory.volumes);
     let (terminate, suspend) = if are_to_go {
         (
             masters::to_terminate(control_plane),

@@ -1,8 +1,10 @@
 //! The order of the steps.
 
 use etcd_backup_core::aws::{InstanceState, Master};
+use etcd_backup_core::discovery::is_discovery_key;
 use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage};
 use etcd_backup_core::restore_tags::Retirement;
+use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::VolumeState;
 use restore::decide::exchange::room;
 use restore::decide::stage::Step;
@@ -148,6 +150,77 @@ fn once_the_first_new_volume_is_found_no_master_dies_any_more() {
     world.does(&Step::Tag(tags[..1].to_vec()), &mut record);
     world.control_plane.masters[0].state = InstanceState::Running;
     assert_eq!(world.next(&record), Step::Tag(tags[1..].to_vec()));
+}
+
+/// A restore whose first masters have been let come, and wait for three minutes.
+fn with_first_masters() -> (World, RestoreRecord) {
+    let mut world = World::new();
+    let mut record = world.begin(json!({"masters": "replace"}));
+    loop {
+        let step = world.next(&record);
+        let stage = step.stage(Direction::Restore);
+        record.turn_mut().enter(stage, world.now);
+        if matches!(step, Step::WaitForFirst(_)) {
+            return (world, record);
+        }
+        world.does(&step, &mut record);
+    }
+}
+
+#[test]
+fn no_master_dies_for_tags_that_masters_do_not_look_at() {
+    let (started, record) = with_first_masters();
+    for (key, value) in [("Name", "put back"), ("k8s.io/role/master", "1")] {
+        let mut world = started.clone();
+        let old = &mut world.volume("main/a").tags;
+        old.insert(key.to_owned(), value.to_owned());
+        let step = world.next(&record);
+        assert!(
+            matches!(&step, Step::Retire(of) if of.len() == 1),
+            "{step:?}"
+        );
+    }
+
+    let mut world = World::new();
+    let with_target = |name: &str| (name == "TARGET_TAGS").then(|| "backup=yes".to_owned());
+    world.settings = Settings::from_variables(&with_target).unwrap();
+    for volume in world.volumes.values_mut() {
+        volume.tags.insert("backup".to_owned(), "yes".to_owned());
+    }
+    let mut record = world.begin(json!({"masters": "replace"}));
+    let step = world.next(&record);
+    world.does(&step, &mut record);
+    let made = record.volume_ids().filter(|id| id.as_str().contains("r-"));
+    assert!(made.clone().count() == 6);
+    for id in made {
+        assert!(world.volumes[id].tags.contains_key("backup"), "{id}");
+    }
+    world.record(record);
+    let mut undo = world.begin(json!({"action": "undo", "masters": "replace"}));
+    let steps = world.carry_out(&mut undo);
+    assert_eq!(names(&steps), "retire, finish", "nothing was exchanged");
+}
+
+#[test]
+fn no_master_that_was_let_come_dies_for_a_read_that_lags() {
+    let (mut world, mut record) = with_first_masters();
+    for member in record.members.values() {
+        let id = member.incoming.volume_id.as_ref().unwrap();
+        let volume = world.volumes.get_mut(id).unwrap();
+        volume.attachments.clear();
+        volume.tags.retain(|key, _| !is_discovery_key(key));
+    }
+    for _ in 0..2 {
+        let step = world.next(&record);
+        assert!(matches!(step, Step::Tag(_)), "{step:?}");
+        record.turn_mut().enter(RestoreStage::Exchanging, world.now);
+    }
+    let old = world.volume("main/a");
+    old.tags = record.members[&"main/a".parse().unwrap()].outgoing[0]
+        .tags
+        .clone();
+    let step = world.next(&record);
+    assert!(matches!(step, Step::Suspend(_)), "found again: {step:?}");
 }
 
 #[test]
