@@ -23,6 +23,7 @@ use super::lease::{Lease, RecordSlot};
 use super::{Stop, masters, volumes};
 use crate::collect::inventory::Inventory;
 use crate::decide::list::list;
+use crate::decide::masters as master_decisions;
 use crate::decide::masters_find::MastersFind;
 use crate::decide::sightings::Sightings;
 use crate::decide::stage::{self, Scene, Step};
@@ -238,6 +239,8 @@ impl<Aws: World> Execution<'_, Aws> {
             Step::Resume(groups) => {
                 // Asked just before, whatever was seen earlier.
                 self.seen.forget_look();
+                let inventory = &self.inventory;
+                master_decisions::refuse_resuming(&self.record, groups, inventory)?;
                 if self.confirm().await? {
                     masters::resume(aws, lease, groups).await?;
                 }

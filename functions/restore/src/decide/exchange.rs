@@ -276,6 +276,27 @@ impl Side {
         }
     }
 
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Incoming => Self::Outgoing,
+            Self::Outgoing => Self::Incoming,
+        }
+    }
+
+    /// All volumes of this side.
+    pub fn volume_ids(self, record: &RestoreRecord) -> Vec<&VolumeId> {
+        let members = record.members.values();
+        match self {
+            Self::Incoming => members
+                .filter_map(|member| member.incoming.volume_id.as_ref())
+                .collect(),
+            Self::Outgoing => members
+                .flat_map(|member| member.outgoing.iter().map(|volume| &volume.id))
+                .collect(),
+        }
+    }
+
     /// The volumes of this side that masters are to find for a member: those that can be found by the tags
     /// that the record has of them.
     fn wanted(self, record: &RestoreRecord, key: &MemberKey) -> Vec<VolumeId> {

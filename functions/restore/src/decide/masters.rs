@@ -12,8 +12,8 @@ use etcd_backup_core::ids::{GroupName, InstanceId};
 use etcd_backup_core::restore_record::RestoreRecord;
 use etcd_backup_core::volume::Volume;
 
-use super::exchange::{Exchange, Volumes};
-use super::list::list;
+use super::exchange::{Exchange, Side, Volumes};
+use super::list::{list, spaced};
 use crate::collect::control_plane::ControlPlane;
 use crate::collect::inventory::Inventory;
 
@@ -98,6 +98,98 @@ pub fn to_resume(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<Gr
         group.suspended_by.is_some() || (group.launches_suspended && is_ours(Some(record), group))
     });
     left.map(|group| group.name.clone()).collect()
+}
+
+/// The masters that run on the other side's volumes, if any of these groups brings a master on this side's as
+/// soon as its launches are resumed: these must never be peers.
+pub fn met_by_launches(
+    record: &RestoreRecord,
+    side: Side,
+    resumed: &[GroupName],
+    inventory: &Inventory,
+) -> Vec<InstanceId> {
+    let control_plane = &inventory.control_plane;
+    if !brings_masters(resumed, control_plane) {
+        return Vec::new();
+    }
+    let volumes = side.other().volume_ids(record).into_iter();
+    let volumes = volumes.filter_map(|id| inventory.volumes.get(id));
+    let attached = volumes.flat_map(|volume| &volume.attachments);
+    let attached: BTreeSet<&InstanceId> = attached.map(|of| &of.instance).collect();
+    let running = running(control_plane).filter(|master| attached.contains(&master.id));
+    running.map(|master| master.id.clone()).collect()
+}
+
+/// Whether any of these groups, resumed, brings a master at once: it has fewer than it keeps.
+fn brings_masters(groups: &[GroupName], control_plane: &ControlPlane) -> bool {
+    let is_alive = |id: &&InstanceId| control_plane.master(id).is_some_and(Master::is_alive);
+    let held = control_plane.groups.iter();
+    let mut held = held.filter(|group| group.launches_suspended && groups.contains(&group.name));
+    held.any(|group| {
+        let alive = group.instances.iter().filter(is_alive).count();
+        usize::try_from(group.desired_size).is_ok_and(|desired| alive < desired)
+    })
+}
+
+fn running(control_plane: &ControlPlane) -> impl Iterator<Item = &Master> {
+    let alive = control_plane.alive();
+    alive.filter(|master| master.state != InstanceState::Stopped)
+}
+
+/// Masters that are left alone while what masters find changes must not meet those that launches bring which
+/// this tool holds, and resumes in the end: none may run, as each may be about to attach.
+///
+/// # Errors
+///
+/// `MastersRunning`.
+pub fn refuse_leaving(
+    record: &RestoreRecord,
+    control_plane: &ControlPlane,
+) -> Result<(), Diagnostic> {
+    let left = to_resume(record, control_plane);
+    let running: Vec<_> = running(control_plane).map(|master| &master.id).collect();
+    if running.is_empty() || !brings_masters(&left, control_plane) {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        ErrorType::MastersRunning,
+        format!(
+            "masters run ({}), and launches of {} are suspended in this tool's name: resumed at the end, \
+             they would bring masters on other volumes beside these. Say \"masters\": \"replace\", so that \
+             all stop first",
+            list(running),
+            list(left)
+        ),
+    ))
+}
+
+/// The same just before launches are resumed, whatever has become of masters since.
+///
+/// # Errors
+///
+/// `MastersRunning`.
+pub fn refuse_resuming(
+    record: &RestoreRecord,
+    groups: &[GroupName],
+    inventory: &Inventory,
+) -> Result<(), Diagnostic> {
+    let side = Side::left_by(record.turn().direction);
+    let met = met_by_launches(record, side, groups, inventory);
+    if met.is_empty() {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        ErrorType::MastersRunning,
+        format!(
+            "masters run on volumes that are out of service now ({}), and masters that launches of {} \
+             bring would be their peers on others. Terminate {} (aws ec2 terminate-instances \
+             --instance-ids {}), and send the same event again",
+            list(&met),
+            list(groups),
+            if met.len() == 1 { "it" } else { "them" },
+            spaced(&met)
+        ),
+    ))
 }
 
 fn is_ours(record: Option<&RestoreRecord>, group: &MasterGroup) -> bool {

@@ -12,7 +12,8 @@
 //! - [`follow_up`]: what the operator does next, and should know; [`events`]: what to send for that;
 //! - [`stage`]: the next step of a record's turn; [`exchange`], [`masters`] and [`masters_find`] are its
 //!   parts;
-//! - [`sightings`]: whether a volume that doesn't show is gone.
+//! - [`sightings`]: whether a volume that doesn't show is gone;
+//! - [`way_out`]: whether masters may come back after a failure.
 
 pub mod choice;
 pub mod events;
@@ -33,6 +34,7 @@ pub mod stage;
 pub mod start_order;
 pub mod tags;
 pub mod turn;
+pub mod way_out;
 pub mod zone;
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};

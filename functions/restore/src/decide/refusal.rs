@@ -58,6 +58,7 @@ pub fn masters(
             if !exchange.changes_what_masters_find(&inventory.volumes) {
                 return Ok(());
             }
+            masters::refuse_leaving(record, &inventory.control_plane)?;
             masters_running(record, mounted_by, &exchange, inventory)?;
             masters::refuse_lost_volumes(inventory)
         }

@@ -152,24 +152,9 @@ fn once_the_first_new_volume_is_found_no_master_dies_any_more() {
     assert_eq!(world.next(&record), Step::Tag(tags[1..].to_vec()));
 }
 
-/// A restore whose first masters have been let come, and wait for three minutes.
-fn with_first_masters() -> (World, RestoreRecord) {
-    let mut world = World::new();
-    let mut record = world.begin(json!({"masters": "replace"}));
-    loop {
-        let step = world.next(&record);
-        let stage = step.stage(Direction::Restore);
-        record.turn_mut().enter(stage, world.now);
-        if matches!(step, Step::WaitForFirst(_)) {
-            return (world, record);
-        }
-        world.does(&step, &mut record);
-    }
-}
-
 #[test]
 fn no_master_dies_for_tags_that_masters_do_not_look_at() {
-    let (started, record) = with_first_masters();
+    let (started, record) = World::with_first_masters();
     for (key, value) in [("Name", "put back"), ("k8s.io/role/master", "1")] {
         let mut world = started.clone();
         let old = &mut world.volume("main/a").tags;
@@ -203,7 +188,7 @@ fn no_master_dies_for_tags_that_masters_do_not_look_at() {
 
 #[test]
 fn no_master_that_was_let_come_dies_for_a_read_that_lags() {
-    let (mut world, mut record) = with_first_masters();
+    let (mut world, mut record) = World::with_first_masters();
     for member in record.members.values() {
         let id = member.incoming.volume_id.as_ref().unwrap();
         let volume = world.volumes.get_mut(id).unwrap();

@@ -1,12 +1,16 @@
 //! Undo and redo.
 
+use etcd_backup_core::aws::{InstanceState, Master};
 use etcd_backup_core::ids::MemberKey;
-use etcd_backup_core::restore_record::Direction;
+use etcd_backup_core::restore_record::{Direction, RestoreRecord};
+use restore::decide::exchange::Side;
+use restore::decide::masters::refuse_resuming;
 use restore::decide::stage::Step;
 use restore::decide::turn::{can_make_anew, is_stuck};
+use restore::decide::way_out;
 use serde_json::{Value, json};
 
-use crate::world::{MEMBERS, World, request, volume_id};
+use crate::world::{MEMBERS, World, attachment, request, volume_id, zone};
 
 fn keys() -> [MemberKey; 6] {
     MEMBERS.map(|key| key.parse().unwrap())
@@ -250,4 +254,102 @@ fn what_is_lost_is_made_anew_only_before_anything_is_exchanged() {
         is_exchanged |= matches!(step, Step::Retire(_));
         world.does(&step, &mut record);
     }
+}
+
+/// Launches that are held bring masters on the volumes that a turn leaves, beside those that run.
+#[test]
+fn masters_are_not_left_running_beside_those_that_held_launches_bring() {
+    let undo = json!({"action": "undo"});
+    let (mut world, mut record) = World::with_first_masters();
+    insta::assert_snapshot!(world.refusal(undo.clone()), @r#"MastersRunning: masters run (i-master-b-new, i-master-c-new), and launches of master-a are suspended in this tool's name: resumed at the end, they would bring masters on other volumes beside these. Say "masters": "replace", so that all stop first"#);
+    assert!(
+        world
+            .decide(json!({"action": "undo", "masters": "replace"}))
+            .is_ok()
+    );
+    let mut stopped = world.clone();
+    stopped.terminate_masters();
+    assert!(stopped.decide(undo.clone()).is_ok(), "none runs");
+    world.carry_out(&mut record);
+    assert!(world.decide(undo).is_ok(), "none is held");
+
+    let mut undone = world.begin(json!({"action": "undo", "masters": "replace"}));
+    loop {
+        let step = world.next(&undone);
+        if let Step::Resume(groups) = step {
+            world.does(&Step::Resume(groups[..1].to_vec()), &mut undone);
+            break;
+        }
+        world.does(&step, &mut undone);
+    }
+    world.record(undone);
+    let refusal = world.refusal(json!({"action": "redo"}));
+    assert!(refusal.starts_with("MastersRunning: "), "{refusal}");
+    assert!(
+        world
+            .decide(json!({"action": "redo", "masters": "replace"}))
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_new_restore_leaves_no_master_beside_launches_that_an_earlier_one_held() {
+    let mut world = World::new();
+    let group = &mut world.control_plane.groups[1];
+    group.launches_suspended = true;
+    group.suspended_by = Some("r-000000000000".into());
+    assert!(world.decide(json!({})).is_ok(), "it has its master");
+    group_without_master(&mut world, 1);
+    let refusal = world.refusal(json!({}));
+    assert!(
+        refusal.starts_with("MastersRunning: masters run (i-a, i-c)"),
+        "{refusal}"
+    );
+    assert!(world.decide(json!({"masters": "replace"})).is_ok());
+    world.terminate_masters();
+    assert!(world.decide(json!({})).is_ok());
+}
+
+fn group_without_master(world: &mut World, index: usize) {
+    let control_plane = &mut world.control_plane;
+    control_plane.masters[index].state = InstanceState::Terminated;
+    control_plane.groups[index].instances.clear();
+}
+
+#[test]
+fn no_launch_is_resumed_beside_a_master_on_the_other_volumes() {
+    let (mut world, _) = World::with_first_masters();
+    world.terminate_masters();
+    let mut undo = world.begin(json!({"action": "undo"}));
+    let groups = loop {
+        let step = world.next(&undo);
+        if let Step::Resume(groups) = step {
+            break groups;
+        }
+        world.does(&step, &mut undo);
+    };
+    let refusal = |world: &World, undo: &RestoreRecord| {
+        let inventory = world.inventory(&request(json!({})));
+        let refusal = refuse_resuming(undo, &groups, &inventory).err();
+        refusal.map(|refusal| refusal.to_string())
+    };
+    assert_eq!(refusal(&world, &undo), None);
+    // A launch that was under way brings one on what leaves.
+    let key: MemberKey = "main/a".parse().unwrap();
+    let made = undo.members[&key].incoming.volume_id.clone().unwrap();
+    let volume = world.volumes.get_mut(&made).unwrap();
+    volume.attachments = vec![attachment("i-late")];
+    assert_eq!(refusal(&world, &undo), None, "it isn't a master");
+    world.control_plane.masters.push(Master {
+        id: "i-late".into(),
+        zone: zone(&key),
+        state: InstanceState::Running,
+    });
+    let refused = refusal(&world, &undo).unwrap();
+    insta::assert_snapshot!(refused, @"MastersRunning: masters run on volumes that are out of service now (i-late), and masters that launches of master-a bring would be their peers on others. Terminate it (aws ec2 terminate-instances --instance-ids i-late), and send the same event again");
+    let inventory = world.inventory(&request(json!({})));
+    let way_out = |side| way_out::decide(&undo, side, &inventory).resumed;
+    assert_eq!(way_out(Some(Side::Outgoing)), []);
+    assert_eq!(way_out(None), []);
+    assert_eq!(way_out(Some(Side::Incoming)), groups, "what it runs on");
 }

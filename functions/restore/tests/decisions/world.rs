@@ -10,7 +10,7 @@ use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::fleet::Fleet;
 use etcd_backup_core::ids::{MemberKey, VolumeId, ZoneName};
 use etcd_backup_core::provenance::Makers;
-use etcd_backup_core::restore_record::{LAYOUT, RestoreRecord};
+use etcd_backup_core::restore_record::{Direction, LAYOUT, RestoreRecord};
 use etcd_backup_core::restore_table::{StoredRecord, Token};
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -388,6 +388,22 @@ impl World {
         let mut record = world.begin(json!({}));
         world.carry_out(&mut record);
         (world, record)
+    }
+
+    /// A restore that replaces masters, whose first ones have been let come, and wait for three minutes.
+    pub fn with_first_masters() -> (Self, RestoreRecord) {
+        let mut world = Self::new();
+        let mut record = world.begin(json!({"masters": "replace"}));
+        loop {
+            let step = world.next(&record);
+            let stage = step.stage(Direction::Restore);
+            record.turn_mut().enter(stage, world.now);
+            if matches!(step, Step::WaitForFirst(_)) {
+                world.record(record.clone());
+                return (world, record);
+            }
+            world.does(&step, &mut record);
+        }
     }
 
     /// The ids of the volumes that masters find, by member.

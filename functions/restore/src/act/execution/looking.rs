@@ -66,7 +66,7 @@ impl<Aws: World> Execution<'_, Aws> {
         Ok(())
     }
 
-    async fn read_volumes(&mut self) -> Result<(), Stop> {
+    pub(super) async fn read_volumes(&mut self) -> Result<(), Stop> {
         let recorded: Vec<VolumeId> = self.record.volume_ids().cloned().collect();
         let listed = volumes_by_id(self.aws, recorded.iter()).await?;
         for id in &recorded {

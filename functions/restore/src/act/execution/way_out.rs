@@ -1,13 +1,13 @@
 //! The way out of a failure: whether masters may come back, and on what.
 
 use etcd_backup_core::diagnostic::Diagnostic;
-use etcd_backup_core::restore_record::Direction;
 
 use super::{Execution, World};
 use crate::act::{Stop, masters};
 use crate::decide::exchange::{Side, side_found};
 use crate::decide::list::list;
 use crate::decide::masters as master_decisions;
+use crate::decide::way_out::{self, WayOut};
 
 impl<Aws: World> Execution<'_, Aws> {
     /// The way out of a failure: launches that are held are resumed if masters that come now would find
@@ -38,39 +38,19 @@ impl<Aws: World> Execution<'_, Aws> {
         if left.is_empty() {
             return Ok(None);
         }
+        self.read_volumes().await?;
         let found = self.look().await?;
         let side = side_found(&self.record, &found);
-        let direction = self.record.turn().direction;
-        let second = &self.record.start_order.second_groups;
-        // Restored volumes keep their order also here; what runs on them already has it behind it.
-        let is_ordered = side == Some(Side::Incoming) && direction != Direction::Undo;
-        let groups: Vec<_> = match side {
-            None => Vec::new(),
-            Some(_) => left
-                .iter()
-                .filter(|group| !is_ordered || !second.contains(group))
-                .cloned()
-                .collect(),
-        };
-        let kept: Vec<_> = left
-            .iter()
-            .filter(|group| !groups.contains(group))
-            .collect();
+        let WayOut { resumed, kept, why } = way_out::decide(&self.record, side, &self.inventory);
         let mut told = Vec::new();
         if !kept.is_empty() {
-            let why = match side {
-                None => {
-                    "as masters would not find the right volume, and it alone, for every member"
-                }
-                Some(_) => "as their masters start after the first ones",
-            };
             told.push(format!("launches of {} stay suspended, {why}", list(&kept)));
         }
-        if !groups.is_empty() {
-            masters::resume(self.aws, self.lease, &groups).await?;
+        if !resumed.is_empty() {
+            masters::resume(self.aws, self.lease, &resumed).await?;
             self.record
                 .held_groups
-                .retain(|group| !groups.contains(group));
+                .retain(|group| !resumed.contains(group));
             self.save().await?;
             self.read_control_plane().await?;
             let which = match side {
@@ -79,7 +59,7 @@ impl<Aws: World> Execution<'_, Aws> {
             };
             told.push(format!(
                 "launches of {} are resumed, so that masters come back on {which}",
-                list(&groups)
+                list(&resumed)
             ));
         }
         Ok(Some(told.join("; ")))

@@ -1,0 +1,57 @@
+//! The way out of a failure: which of the groups whose launches are held may be resumed, so that masters
+//! come back where that is safe. The others stay suspended, and the operator is told why.
+
+use etcd_backup_core::ids::GroupName;
+use etcd_backup_core::restore_record::{Direction, RestoreRecord};
+
+use super::exchange::Side;
+use super::list::list;
+use super::masters;
+use crate::collect::inventory::Inventory;
+
+/// Which groups are resumed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WayOut {
+    /// Their launches are resumed.
+    pub resumed: Vec<GroupName>,
+    /// Theirs stay suspended.
+    pub kept: Vec<GroupName>,
+    /// Why they do; empty where none does.
+    pub why: String,
+}
+
+/// Decides it, given the side that masters which start now would find.
+pub fn decide(record: &RestoreRecord, side: Option<Side>, inventory: &Inventory) -> WayOut {
+    let left = masters::to_resume(record, &inventory.control_plane);
+    let kept = |why: String| WayOut {
+        resumed: Vec::new(),
+        kept: left.clone(),
+        why,
+    };
+    let Some(side) = side else {
+        let why = "as masters would not find the right volume, and it alone, for every member";
+        return kept(why.to_owned());
+    };
+    let met = masters::met_by_launches(record, side, &left, inventory);
+    if !met.is_empty() {
+        return kept(format!(
+            "as their masters would start beside {}, which run on other volumes",
+            list(met)
+        ));
+    }
+    // Restored volumes keep their order also here; what runs on them already has it behind it.
+    let is_ordered = side == Side::Incoming && record.turn().direction != Direction::Undo;
+    let second = &record.start_order.second_groups;
+    let is_second = |group: &GroupName| is_ordered && second.contains(group);
+    let (kept, resumed): (Vec<_>, Vec<_>) = left.into_iter().partition(is_second);
+    let why = if kept.is_empty() {
+        ""
+    } else {
+        "as their masters start after the first ones"
+    };
+    WayOut {
+        resumed,
+        kept,
+        why: why.to_owned(),
+    }
+}
