@@ -4,10 +4,15 @@
 use etcd_backup_core::ids::GroupName;
 use etcd_backup_core::restore_record::{Direction, RestoreRecord};
 
-use super::exchange::Side;
+use super::exchange::{Exchange, Side, Volumes, side_found};
 use super::list::list;
 use super::masters;
+use super::masters_find::MastersFind;
 use crate::collect::inventory::Inventory;
+
+/// How many looks in a row must show the same side once tags may have been written: reads lag writes in EC2,
+/// so that one look in the middle of an exchange may show what was there before it.
+const LOOKS_ALIKE: u32 = 2;
 
 /// Which groups are resumed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +23,25 @@ pub struct WayOut {
     pub kept: Vec<GroupName>,
     /// Why they do; empty where none does.
     pub why: String,
+}
+
+/// How many looks in a row must show the same side before masters may come back on it.
+pub fn looks_needed(record: &RestoreRecord) -> u32 {
+    if record.turn().exchanged_at().is_some() {
+        LOOKS_ALIKE
+    } else {
+        1
+    }
+}
+
+/// The side that one look shows of all members alike, as far as it can be believed. Masters' filters may
+/// still show the one that was there before the turn when the volumes themselves tell that its exchange has
+/// begun.
+pub fn side_shown(record: &RestoreRecord, found: &MastersFind, volumes: &Volumes) -> Option<Side> {
+    let side = side_found(record, found)?;
+    let is_left = side == Side::left_by(record.turn().direction);
+    let is_believed = is_left || !Exchange::of(record).has_begun(volumes);
+    is_believed.then_some(side)
 }
 
 /// Decides it, given the side that masters which start now would find.

@@ -1,12 +1,14 @@
 //! The way out of a failure: whether masters may come back, and on what.
 
 use etcd_backup_core::diagnostic::Diagnostic;
+use tokio::time::sleep;
 
-use super::{Execution, World};
+use super::{Execution, PAUSE, World};
 use crate::act::{Stop, masters};
-use crate::decide::exchange::{Side, side_found};
+use crate::decide::exchange::Side;
 use crate::decide::list::list;
 use crate::decide::masters as master_decisions;
+use crate::decide::sightings::LOOKS_MAX;
 use crate::decide::way_out::{self, WayOut};
 
 impl<Aws: World> Execution<'_, Aws> {
@@ -29,6 +31,31 @@ impl<Aws: World> Execution<'_, Aws> {
         }
     }
 
+    /// The side that masters which start now would find: shown by as many looks in a row as it takes.
+    async fn side_shown(&mut self) -> Result<Option<Side>, Stop> {
+        let looks_needed = way_out::looks_needed(&self.record);
+        let (mut side, mut looks_alike) = (None, 0);
+        for look in 0..LOOKS_MAX {
+            if look > 0 {
+                sleep(2 * PAUSE).await;
+            }
+            self.read_volumes().await?;
+            let found = self.look().await?;
+            let shown = way_out::side_shown(&self.record, &found, &self.inventory.volumes);
+            if shown != side {
+                looks_alike = 0;
+            }
+            (side, looks_alike) = (shown, looks_alike + 1);
+            if looks_alike == looks_needed {
+                return Ok(side);
+            }
+            if self.is_time_up() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     async fn try_to_let_masters_come(&mut self) -> Result<Option<String>, Stop> {
         if self.record.held_groups.is_empty() {
             return Ok(None);
@@ -38,9 +65,7 @@ impl<Aws: World> Execution<'_, Aws> {
         if left.is_empty() {
             return Ok(None);
         }
-        self.read_volumes().await?;
-        let found = self.look().await?;
-        let side = side_found(&self.record, &found);
+        let side = self.side_shown().await?;
         let WayOut { resumed, kept, why } = way_out::decide(&self.record, side, &self.inventory);
         let mut told = Vec::new();
         if !kept.is_empty() {
