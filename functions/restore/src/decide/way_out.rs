@@ -63,8 +63,11 @@ pub fn decide(record: &RestoreRecord, side: Option<Side>, inventory: &Inventory)
             list(met)
         ));
     }
-    // Restored volumes keep their order also here; what runs on them already has it behind it.
-    let is_ordered = side == Side::Incoming && record.turn().direction != Direction::Undo;
+    // Restored volumes keep their order also here. What ran on them until it was undone has it behind it;
+    // what never came to its end has not.
+    let turn = record.turn();
+    let has_order_behind = turn.direction == Direction::Undo && !turn.gives_up;
+    let is_ordered = side == Side::Incoming && !has_order_behind;
     let second = &record.start_order.second_groups;
     let is_second = |group: &GroupName| is_ordered && second.contains(group);
     let (kept, resumed): (Vec<_>, Vec<_>) = left.into_iter().partition(is_second);

@@ -348,10 +348,14 @@ fn no_launch_is_resumed_beside_a_master_on_the_other_volumes() {
     let refused = refusal(&world, &undo).unwrap();
     insta::assert_snapshot!(refused, @"MastersRunning: masters run on volumes that are out of service now (i-late), and masters that launches of master-a bring would be their peers on others. Terminate it (aws ec2 terminate-instances --instance-ids i-late), and send the same event again");
     let inventory = world.inventory(&request(json!({})));
-    let way_out = |side| way_out::decide(&undo, side, &inventory).resumed;
-    assert_eq!(way_out(Some(Side::Outgoing)), []);
-    assert_eq!(way_out(None), []);
-    assert_eq!(way_out(Some(Side::Incoming)), groups, "what it runs on");
+    let why = |side| way_out::decide(&undo, side, &inventory).why;
+    let beside = why(Some(Side::Outgoing));
+    assert!(beside.contains("beside i-late"), "{beside}");
+    let later = why(Some(Side::Incoming));
+    assert!(!later.contains("i-late"), "it runs on these: {later}");
+    for side in [None, Some(Side::Outgoing)] {
+        assert_eq!(way_out::decide(&undo, side, &inventory).resumed, []);
+    }
 }
 
 /// What is believed of the side that masters' filters show as it was in one world, while volumes are as in
@@ -389,4 +393,31 @@ fn the_side_of_before_is_not_believed_once_its_exchange_has_begun() {
         // What the turn leaves is believed, as the volumes alone may lag then.
         assert_eq!(side_shown(&record, &world, &before), incoming);
     }
+}
+
+/// The first masters have had the restored volumes for seconds when an undo begins, and fails.
+#[test]
+fn an_undo_that_fails_starts_no_second_master_before_its_time() {
+    let (world, record) = World::with_first_masters();
+    let way_out = |record: &RestoreRecord| {
+        let mut world = world.clone();
+        for group in &mut world.control_plane.groups {
+            group.launches_suspended = true;
+        }
+        let mut record = record.clone();
+        let groups = world.control_plane.groups.iter();
+        record.held_groups = groups.map(|group| group.name.clone()).collect();
+        let inventory = world.inventory(&request(json!({})));
+        way_out::decide(&record, Some(Side::Incoming), &inventory)
+    };
+    let giving_up = world.begin(json!({"action": "undo", "masters": "replace"}));
+    for unfinished in [&record, &giving_up] {
+        let decided = way_out(unfinished);
+        assert_eq!(decided.resumed, record.start_order.first_groups);
+        assert_eq!(decided.kept, record.start_order.second_groups);
+    }
+    let mut done = world.clone();
+    done.carry_out(&mut record.clone());
+    let undo = done.begin(json!({"action": "undo", "masters": "replace"}));
+    assert_eq!(way_out(&undo).kept, [], "it was done: no order is left");
 }
