@@ -15,6 +15,8 @@ pub struct ControlPlane {
     pub groups: Vec<MasterGroup>,
     /// Those of the masters that EC2 refuses to terminate; read only where they are to be replaced.
     pub protected: BTreeSet<InstanceId>,
+    /// Those of which EC2 was asked that.
+    pub asked: BTreeSet<InstanceId>,
 }
 
 /// What tells the zone of a volume that is gone.
@@ -29,8 +31,8 @@ pub struct ZoneEvidence {
 }
 
 impl ControlPlane {
-    /// Reads it. Whether an instance is protected doesn't change under a restore, so of those that
-    /// `before` knows it isn't asked again.
+    /// Reads it. Whether an instance is protected doesn't change under a restore, so of those of which it
+    /// was asked `before` it isn't asked again.
     ///
     /// # Errors
     ///
@@ -46,20 +48,28 @@ impl ControlPlane {
             masters,
             groups,
             protected: before.protected.clone(),
+            asked: before.asked.clone(),
         };
         if asks_protection {
-            let is_new = |id: &&InstanceId| before.master(id).is_none();
-            let alive = control_plane.alive().map(|master| &master.id);
-            let asked = alive
-                .filter(is_new)
-                .map(async |id| Ok((id.clone(), aws.is_protected(id).await?)));
-            let answers: Vec<(InstanceId, bool)> = try_join_all(asked).await?;
-            let protected = answers
-                .into_iter()
-                .filter(|(_, is_protected)| *is_protected);
-            control_plane.protected.extend(protected.map(|(id, _)| id));
+            let to_ask = control_plane.to_ask();
+            let calls = to_ask.iter().map(|id| aws.is_protected(id));
+            let answers = try_join_all(calls).await?;
+            let protected = to_ask.iter().zip(answers);
+            let protected = protected.filter(|(_, is_protected)| *is_protected);
+            let protected: Vec<_> = protected.map(|(id, _)| id.clone()).collect();
+            control_plane.protected.extend(protected);
+            control_plane.asked.extend(to_ask);
         }
         Ok(control_plane)
+    }
+
+    /// The masters of which it isn't known yet whether EC2 refuses to terminate them.
+    fn to_ask(&self) -> Vec<InstanceId> {
+        let alive = self.alive().map(|master| &master.id);
+        alive
+            .filter(|id| !self.asked.contains(*id))
+            .cloned()
+            .collect()
     }
 
     /// The masters that run, or could run again.
@@ -86,5 +96,32 @@ impl ControlPlane {
             of_masters: self.alive().map(|master| master.zone.clone()).collect(),
             of_groups: groups.flat_map(|group| group.zones.clone()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_backup_core::aws::InstanceState;
+
+    use super::*;
+
+    #[test]
+    fn it_is_asked_of_masters_that_were_read_without_asking() {
+        let master = |id: &str, state| Master {
+            id: id.into(),
+            zone: "eu-west-2a".into(),
+            state,
+        };
+        let mut read = ControlPlane {
+            masters: vec![
+                master("i-a", InstanceState::Running),
+                master("i-b", InstanceState::Stopped),
+                master("i-c", InstanceState::Terminated),
+            ],
+            ..ControlPlane::default()
+        };
+        assert_eq!(read.to_ask(), ["i-a", "i-b"].map(InstanceId::from));
+        read.asked.insert("i-a".into());
+        assert_eq!(read.to_ask(), ["i-b"].map(InstanceId::from));
     }
 }

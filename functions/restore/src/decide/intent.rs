@@ -60,7 +60,7 @@ fn restore<'a>(
         }
         let is_same = record.event == request.options() && !record.is_put_back();
         return if is_same {
-            Ok(Intent::GoOn(unfinished))
+            go_on(request, unfinished)
         } else {
             Err(in_progress(record))
         };
@@ -145,7 +145,8 @@ pub fn given_up(records: &Records) -> Option<&KnownRecord> {
     unfinished(records)
 }
 
-/// A turn is gone on with as it was begun: masters that were to be left must not die by another event.
+/// A turn is gone on with as it was begun: masters that were to be left must not die by another event, as by
+/// the restore's own while its redo replaces them.
 fn go_on<'a>(request: &Request, known: &'a KnownRecord) -> Result<Intent<'a>, Diagnostic> {
     if known.record.turn().masters == request.masters {
         Ok(Intent::GoOn(known))

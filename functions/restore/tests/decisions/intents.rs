@@ -131,6 +131,21 @@ fn an_unfinished_undo_is_ended_or_taken_back_first() {
 }
 
 #[test]
+fn the_restores_own_event_goes_on_with_its_redo_only_if_it_treats_masters_alike() {
+    let (mut world, _) = World::restored();
+    let mut undone = world.begin(json!({"action": "undo"}));
+    world.carry_out(&mut undone);
+    for (masters, expected) in [("leave", "go on"), ("replace", "RestoreInProgress")] {
+        let mut world = world.clone();
+        let redo = world.begin(json!({"action": "redo", "masters": masters}));
+        world.record(redo);
+        assert_eq!(name(&world, json!({})), expected, "the redo says {masters}");
+        let own = json!({"action": "redo", "masters": masters});
+        assert_eq!(name(&world, own), "go on");
+    }
+}
+
+#[test]
 fn what_is_turned_already_is_answered_again() {
     let (mut world, record) = World::restored();
     assert_eq!(name(&world, json!({"action": "redo"})), "repeat");
