@@ -148,9 +148,18 @@ struct Wanted<'a> {
     quorum: usize,
 }
 
-/// How new a member is: by the revision that verify read where it read all of them, else by the snapshot's
+/// How new a member is, beside what verify names: by the revision that verify read where it read all of them, else by the snapshot's
 /// start.
 type Age = (Option<u64>, Timestamp);
+
+/// What a choice is worth, compared from the top: of etcd clusters, in their order.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    holds_newest: Vec<bool>,
+    holds_named: Vec<bool>,
+    named: usize,
+    ages: Vec<Option<Age>>,
+}
 
 impl Wanted<'_> {
     fn age(&self, key: &MemberKey) -> Option<Age> {
@@ -161,10 +170,24 @@ impl Wanted<'_> {
         Some((revision, snapshot.started_at))
     }
 
+    /// The members that verify has start first, a quorum of the etcd cluster; none where it named another
+    /// number, as where the order doesn't matter, or tags are left of another set.
+    fn named(&self, name: &EtcdClusterName) -> Option<BTreeSet<&MemberKey>> {
+        let quorum = members_of(self.members, name).count() / 2 + 1;
+        let named = members_of(self.members, name);
+        let named = named.filter(|(_, member)| member.snapshot.starts_first);
+        let named: BTreeSet<&MemberKey> = named.map(|(key, _)| key).collect();
+        (named.len() == quorum).then_some(named)
+    }
+
+    /// Verify has read the logs: the newest is among those that it names.
     fn newest(&self, name: &EtcdClusterName) -> Option<&MemberKey> {
+        let named = self.named(name);
         let keys = self.members.keys();
         let members = keys.filter(|key| key.etcd_cluster == *name);
-        members.max_by_key(|key| self.age(key))
+        let candidates =
+            members.filter(|key| named.as_ref().is_none_or(|named| named.contains(key)));
+        candidates.max_by_key(|key| self.age(key))
     }
 
     /// The etcd clusters, the one that comes first before all others.
@@ -199,11 +222,15 @@ impl Wanted<'_> {
     }
 
     /// What makes one choice better than another: first the newest of each etcd cluster, in their order;
-    /// then those that verify names; then those that are newest.
-    fn worth(&self, chosen: &BTreeSet<MemberKey>) -> (Vec<bool>, usize, Vec<Option<Age>>) {
+    /// then all that verify names, and as many as possible; then those that are newest.
+    fn worth(&self, chosen: &BTreeSet<MemberKey>) -> Worth {
         let holds_newest = self.etcd_clusters().into_iter().map(|name| {
             let newest = self.newest(name);
             newest.is_some_and(|newest| chosen.contains(newest))
+        });
+        let holds_named = self.etcd_clusters().into_iter().map(|name| {
+            let mut named = self.named(name).into_iter().flatten();
+            named.all(|key| chosen.contains(key))
         });
         let named = chosen.iter().filter(|key| {
             let member = self.members.get(*key);
@@ -211,7 +238,12 @@ impl Wanted<'_> {
         });
         let ages = self.sorted(&chosen.iter().collect());
         let ages = ages.iter().map(|key| self.age(key));
-        (holds_newest.collect(), named.count(), ages.collect())
+        Worth {
+            holds_newest: holds_newest.collect(),
+            holds_named: holds_named.collect(),
+            named: named.count(),
+            ages: ages.collect(),
+        }
     }
 
     /// By etcd cluster, the newest first.
@@ -384,6 +416,53 @@ mod tests {
         assert_eq!(told(&taken, &THREE).0, "main/b, main/c");
         taken.values_mut().next().unwrap().snapshot.revision = None;
         assert_eq!(told(&taken, &THREE).0, "main/a, main/c", "one is not read");
+    }
+
+    #[test]
+    fn a_quorum_that_verify_names_comes_before_revisions_and_times() {
+        let mut taken = members(&[("main/a", 20), ("main/b", 10), ("main/c", 30)]);
+        let name = |taken: &mut BTreeMap<MemberKey, MemberRecord>, named: &[&str]| {
+            for (key, member) in taken {
+                member.snapshot.starts_first = named.contains(&key.to_string().as_str());
+            }
+        };
+        for (key, revision) in [("main/a", 300), ("main/b", 200), ("main/c", 100)] {
+            let member = taken.get_mut(&key.parse().unwrap()).unwrap();
+            member.snapshot.revision = Some(revision);
+        }
+        assert_eq!(told(&taken, &THREE).0, "main/a, main/b");
+        name(&mut taken, &["main/b", "main/c"]);
+        assert_eq!(told(&taken, &THREE).0, "main/b, main/c");
+        for member in taken.values_mut() {
+            member.snapshot.revision = None;
+        }
+        name(&mut taken, &["main/a", "main/b"]);
+        assert_eq!(told(&taken, &THREE).0, "main/a, main/b");
+        // Left of another set: no quorum of this one.
+        for named in [&["main/b"][..], &["main/a", "main/b", "main/c"]] {
+            name(&mut taken, named);
+            let first = told(&taken, &THREE).0;
+            assert!(first.starts_with("main/c"), "{named:?}: {first}");
+        }
+    }
+
+    #[test]
+    fn every_etcd_clusters_newest_comes_before_all_that_verify_names_of_one() {
+        let mut taken = members(&[
+            ("main/a", 1),
+            ("main/b", 2),
+            ("main/c", 3),
+            ("events/a", 3),
+            ("events/b", 2),
+            ("events/c", 1),
+        ]);
+        for (key, member) in &mut taken {
+            let named = ["main/a", "main/b", "events/b", "events/c"];
+            member.snapshot.starts_first = named.contains(&key.to_string().as_str());
+        }
+        let (first, _, warnings) = told(&taken, &THREE);
+        assert_eq!(warnings, 0, "both newest ones are b");
+        assert!(first.starts_with("main/b"), "{first}");
     }
 
     #[test]
