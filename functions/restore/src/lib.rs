@@ -148,8 +148,9 @@ impl<Aws: World> Function<'_, Aws> {
     fn plan(&self, records: &Records, inventory: &Inventory) -> Result<Value, Diagnostic> {
         let decision = decide::decide(self.request, records, inventory, self.context())?;
         let (record, was_over) = match decision {
-            Decision::Begin(record) | Decision::Turn(_, record) => (*record, false),
-            Decision::GoOn(known) => (known.record.clone(), false),
+            Decision::Begin(record) | Decision::Turn(_, record) | Decision::GoOn(_, record) => {
+                (*record, false)
+            }
             Decision::Repeat(known) => (known.record.clone(), true),
         };
         let plan_id = plan_id::plan_id(&record, inventory);
@@ -238,10 +239,10 @@ impl<Aws: World> Function<'_, Aws> {
         };
         let (slot, record) = match decision {
             Decision::Begin(record) => (RecordSlot::free(records.next_number()), *record),
-            Decision::Turn(known, record) => (RecordSlot::of(&known.stored), *record),
-            Decision::GoOn(known) | Decision::Repeat(known) => {
-                (RecordSlot::of(&known.stored), known.record.clone())
+            Decision::Turn(known, record) | Decision::GoOn(known, record) => {
+                (RecordSlot::of(&known.stored), *record)
             }
+            Decision::Repeat(known) => (RecordSlot::of(&known.stored), known.record.clone()),
         };
         let work = Box::new(Work {
             slot,

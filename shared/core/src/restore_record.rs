@@ -259,6 +259,9 @@ pub struct Turn {
     /// Whether it gives up a restore, or a redo, that had not ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_up: bool,
+    /// The plans that it was begun, or gone on with, by: the same event says so again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan_ids: Vec<String>,
     /// The stages that it was in so far, each with the time when it came into it; the last one counts. It
     /// can be in one more than once, as after a failure that let masters come back.
     pub stages: Vec<StageEntry>,
@@ -463,6 +466,7 @@ impl Turn {
             direction,
             masters,
             gives_up: false,
+            plan_ids: Vec::new(),
             stages: vec![StageEntry { stage, at }],
             ended_at: None,
         }

@@ -66,8 +66,8 @@ pub enum Decision<'a> {
     Begin(Box<RestoreRecord>),
     /// A new turn of a restore: its record with that turn, to be written first.
     Turn(&'a KnownRecord, Box<RestoreRecord>),
-    /// The turn that a restore is in goes on.
-    GoOn(&'a KnownRecord),
+    /// The turn that a restore is in goes on: its record as it is, with the plan by which it does.
+    GoOn(&'a KnownRecord, Box<RestoreRecord>),
     /// Nothing: it is done already.
     Repeat(&'a KnownRecord),
 }
@@ -84,7 +84,7 @@ pub fn decide<'a>(
     inventory: &Inventory,
     context: Context,
 ) -> Result<Decision<'a>, Diagnostic> {
-    let decision = match intent::of(request, records, inventory, context.now)? {
+    let mut decision = match intent::of(request, records, inventory, context.now)? {
         Intent::Begin => {
             let record = new_restore(request, records, inventory, context)?;
             Decision::Begin(Box::new(record))
@@ -93,11 +93,13 @@ pub fn decide<'a>(
             let record = turn::begin(&known.record, request, records, inventory, context)?;
             Decision::Turn(known, Box::new(record))
         }
-        Intent::GoOn(known) => Decision::GoOn(known),
+        Intent::GoOn(known) => Decision::GoOn(known, Box::new(known.record.clone())),
         Intent::Repeat(known) => Decision::Repeat(known),
     };
-    if let Decision::Begin(record) | Decision::Turn(_, record) = &decision {
-        plan_id::refuse_changed(request, record, inventory)?;
+    if let Decision::Begin(record) | Decision::Turn(_, record) | Decision::GoOn(_, record) =
+        &mut decision
+    {
+        plan_id::agree(request, record, inventory)?;
     }
     Ok(decision)
 }

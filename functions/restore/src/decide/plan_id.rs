@@ -52,19 +52,33 @@ pub fn changes(planned: &str, now: &str) -> Option<Vec<&'static str>> {
     Some(different.map(|(_, part)| part).collect())
 }
 
-/// A plan that is to be carried out must still be what it was.
+/// A plan that is to be carried out must still be what it was; a turn that goes on does so by a plan that it
+/// agreed to before, or by one of what is left of it. The record is to remember which.
 ///
 /// # Errors
 ///
 /// `PlanChanged`, saying what is different now.
-pub fn refuse_changed(
+pub fn agree(
     request: &Request,
-    record: &RestoreRecord,
+    record: &mut RestoreRecord,
     inventory: &Inventory,
 ) -> Result<(), Diagnostic> {
     let Some(planned) = &request.plan_id else {
         return Ok(());
     };
+    if record.turn().plan_ids.contains(planned) {
+        return Ok(());
+    }
+    refuse_changed(planned, record, inventory)?;
+    record.turn_mut().plan_ids.push(planned.clone());
+    Ok(())
+}
+
+fn refuse_changed(
+    planned: &str,
+    record: &RestoreRecord,
+    inventory: &Inventory,
+) -> Result<(), Diagnostic> {
     let now = plan_id(record, inventory);
     let Some(changes) = changes(planned, &now) else {
         return Ok(());

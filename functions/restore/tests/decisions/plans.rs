@@ -5,7 +5,7 @@ use etcd_backup_core::restore_record::RestoreRecord;
 use restore::decide::plan_id::{self, plan_id};
 use serde_json::json;
 
-use crate::world::{MEMBERS, World, request, volume_id};
+use crate::world::{Decided, MEMBERS, World, request, volume_id};
 
 fn told(record: &RestoreRecord) -> String {
     let members = record.members.iter().map(|(key, member)| {
@@ -217,4 +217,42 @@ fn an_initialization_rate_comes_from_the_event_before_the_setting() {
     assert_eq!(rate(&world, json!({})), Some(100));
     let event = json!({"volume": {"initialization_rate": 300}});
     assert_eq!(rate(&world, event), Some(300));
+}
+
+/// Somebody else may have begun the same event since, with other snapshots.
+#[test]
+fn what_is_gone_on_with_is_what_a_plan_showed_of_it() {
+    let mut world = World::new();
+    let with = |planned: &str| json!({"masters": "replace", "plan_id": planned});
+    let plan = |world: &World, record: &RestoreRecord| {
+        plan_id(record, &world.inventory(&request(json!({}))))
+    };
+    let event = json!({"masters": "replace"});
+    let begun_by = plan(&world, &world.begin(event.clone()));
+    let mut record = world.begin(with(&begun_by));
+    world.record(record.clone());
+    let step = world.next(&record);
+    world.does(&step, &mut record);
+    world.record(record.clone());
+    let of_the_rest = plan(&world, &record);
+    assert_ne!(of_the_rest, begun_by, "volumes are made");
+    let mut went_on = None;
+    for agreed in [&begun_by, &of_the_rest] {
+        match world.decide(with(agreed)) {
+            Ok(Decided::GoOn(record)) => went_on = Some(record),
+            other => panic!("{other:?}"),
+        }
+    }
+    let refusal = world.refusal(with("p-0"));
+    assert!(refusal.starts_with("PlanChanged: "), "{refusal}");
+    assert!(world.decide(event).is_ok(), "no plan is said");
+
+    // A lost answer is asked for again, and more is done by then.
+    let mut record = went_on.unwrap();
+    let step = world.next(&record);
+    world.does(&step, &mut record);
+    world.terminate_masters();
+    world.record(record);
+    let again = world.decide(with(&of_the_rest));
+    assert!(matches!(again, Ok(Decided::GoOn(_))), "{again:?}");
 }

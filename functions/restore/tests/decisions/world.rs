@@ -217,7 +217,7 @@ impl World {
         Ok(match decision {
             Decision::Begin(record) => Decided::Begin(*record),
             Decision::Turn(_, record) => Decided::Turn(*record),
-            Decision::GoOn(_) => Decided::GoOn,
+            Decision::GoOn(_, record) => Decided::GoOn(*record),
             Decision::Repeat(_) => Decided::Repeat,
         })
     }
@@ -454,7 +454,7 @@ pub fn request(more: Value) -> Request {
 pub enum Decided {
     Begin(RestoreRecord),
     Turn(RestoreRecord),
-    GoOn,
+    GoOn(RestoreRecord),
     Repeat,
 }
 
@@ -463,7 +463,7 @@ impl Decided {
         match self {
             Self::Begin(_) => "begin",
             Self::Turn(_) => "turn",
-            Self::GoOn => "go on",
+            Self::GoOn(_) => "go on",
             Self::Repeat => "repeat",
         }
     }
