@@ -61,6 +61,8 @@ fn restore<'a>(
         let is_same = record.event == request.options() && !record.is_put_back();
         return if is_same {
             go_on(request, unfinished)
+        } else if turn::gives_way(record, inventory) {
+            Ok(Intent::Begin)
         } else {
             Err(in_progress(record))
         };

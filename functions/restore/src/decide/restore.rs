@@ -135,8 +135,8 @@ fn held_before(records: &Records, inventory: &Inventory) -> Vec<GroupName> {
 fn giving_up(records: &Records) -> Option<String> {
     let given_up = &intent::given_up(records)?.record;
     Some(format!(
-        "restore {} can go neither on nor back, as volumes and snapshots that either way needs are gone: this \
-         one gives it up",
+        "restore {} can't go back, and can't go on or has failed to, as volumes, snapshots or keys that either \
+         way needs are gone: this one gives it up",
         given_up.id
     ))
 }

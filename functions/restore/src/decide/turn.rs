@@ -6,10 +6,11 @@
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::is_discovery_key;
-use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::ids::{MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{
     Direction, MastersOption, MemberRecord, RestoreRecord, RestoreStage, Turn,
 };
+use etcd_backup_core::volume::VolumeState;
 
 use super::exchange::{Exchange, Volumes};
 use super::list::list;
@@ -174,15 +175,41 @@ pub fn is_stuck(record: &RestoreRecord, inventory: &Inventory) -> bool {
     let can_come_in = |key| way_on(record, key, volumes).is_ok();
     let makes_anew = can_make_anew(record, volumes);
     let can_be_made = |member: &MemberRecord| {
-        let id = member.incoming.volume_id.as_ref();
-        let is_made = id.and_then(|id| volumes.get(id)).is_some_and(is_usable);
-        is_made || (makes_anew && inventory.is_snapshot_there(&member.snapshot.id))
+        is_made(member, volumes) || (makes_anew && inventory.is_snapshot_there(&member.snapshot.id))
     };
     match record.turn().direction {
         Direction::Restore => !members.all(can_be_made) && !keys.all(can_go_back),
         Direction::Undo => refuse_lost(record, volumes).is_err() && !keys.all(can_come_in),
         Direction::Redo => !keys.clone().all(can_come_in) && !keys.all(can_go_back),
     }
+}
+
+/// Whether another restore may begin in the place of an unfinished one: of one that is stuck; and of one that
+/// can't go back, and has failed to make what it still lacks, as where a snapshot's key is gone: its own
+/// event alone may try that again.
+pub fn gives_way(record: &RestoreRecord, inventory: &Inventory) -> bool {
+    let volumes = &inventory.volumes;
+    let is_there = |id: &VolumeId| {
+        let volume = volumes.get(id);
+        volume.is_some_and(|volume| volume.state != VolumeState::Error)
+    };
+    let has_failed = |member: &MemberRecord| {
+        let incoming = &member.incoming;
+        incoming.attempt > 0 && !incoming.volume_id.as_ref().is_some_and(is_there)
+    };
+    let fails = record.is_unfinished()
+        && record.turn().direction == Direction::Restore
+        && record.members.values().any(has_failed);
+    let can_go_back = || {
+        let mut keys = record.members.keys();
+        keys.all(|key| way_back(record, key, volumes).is_ok())
+    };
+    is_stuck(record, inventory) || (fails && !can_go_back())
+}
+
+fn is_made(member: &MemberRecord, volumes: &Volumes) -> bool {
+    let id = member.incoming.volume_id.as_ref();
+    id.and_then(|id| volumes.get(id)).is_some_and(is_usable)
 }
 
 /// The refusal to go on with, or to turn, what can go neither way any more.

@@ -10,7 +10,7 @@ use restore::decide::turn::{can_make_anew, is_stuck};
 use restore::decide::way_out;
 use serde_json::{Value, json};
 
-use crate::world::{MEMBERS, World, attachment, request, volume_id, zone};
+use crate::world::{Decided, MEMBERS, World, attachment, request, volume_id, zone};
 
 fn keys() -> [MemberKey; 6] {
     MEMBERS.map(|key| key.parse().unwrap())
@@ -420,4 +420,48 @@ fn an_undo_that_fails_starts_no_second_master_before_its_time() {
     done.carry_out(&mut record.clone());
     let undo = done.begin(json!({"action": "undo", "masters": "replace"}));
     assert_eq!(way_out(&undo).kept, [], "it was done: no order is left");
+}
+
+/// The key of a snapshot is gone for good, and so is one of the old volumes.
+#[test]
+fn what_fails_and_cannot_go_back_gives_way_to_another_event_alone() {
+    let mut world = World::new();
+    let mut record = world.begin(json!({}));
+    let step = world.next(&record);
+    world.does(&step, &mut record);
+    let key: MemberKey = "main/a".parse().unwrap();
+    let incoming = &mut record.members.get_mut(&key).unwrap().incoming;
+    let failed = incoming.volume_id.take().unwrap();
+    world.volumes.remove(&failed);
+    let other = json!({"skew_minutes_max": 50});
+    let refusal = |world: &World| world.refusal(other.clone());
+    world.record(record.clone());
+    world.volumes.remove(&volume_id("main/b"));
+    assert!(
+        refusal(&world).starts_with("RestoreInProgress"),
+        "it hasn't failed yet"
+    );
+
+    let incoming = &mut record.members.get_mut(&key).unwrap().incoming;
+    incoming.attempt = 1;
+    world.record(record.clone());
+    let own = world.decide(json!({}));
+    assert!(
+        matches!(own, Ok(Decided::GoOn(_))),
+        "the key may be back: {own:?}"
+    );
+    let undo = world.refusal(json!({"action": "undo"}));
+    assert!(undo.starts_with("UndoImpossible"), "{undo}");
+    let begun = world.begin(other.clone());
+    assert_ne!(begun.id, record.id);
+    assert!(begun.warnings.join("; ").contains("gives it up"));
+
+    let mut can_go_back = world.clone();
+    let old = World::new().volumes.remove(&volume_id("main/b")).unwrap();
+    can_go_back.volumes.insert(old.id.clone(), old);
+    assert!(refusal(&can_go_back).starts_with("RestoreInProgress"));
+    let mut made = world.clone();
+    made.make_for_test(&mut record);
+    made.record(record);
+    assert!(refusal(&made).starts_with("RestoreInProgress"));
 }
