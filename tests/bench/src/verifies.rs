@@ -58,6 +58,7 @@ pub async fn measure(report: &mut Report) {
             ours,
             peer,
             target,
+            floor: None,
         });
     }
 }

@@ -148,8 +148,8 @@ struct Wanted<'a> {
     quorum: usize,
 }
 
-/// How new a member is, beside what verify names: by the revision that verify read where it read all of them, else by the snapshot's
-/// start.
+/// How new a member is, beside what verify names: by the revision that verify read where it read all of
+/// them, else by the snapshot's start.
 type Age = (Option<u64>, Timestamp);
 
 /// What a choice is worth, compared from the top: of etcd clusters, in their order.
@@ -161,7 +161,7 @@ struct Worth {
     ages: Vec<Option<Age>>,
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
     fn age(&self, key: &MemberKey) -> Option<Age> {
         let snapshot = &self.members.get(key)?.snapshot;
         let mut peers = members_of(self.members, &key.etcd_cluster);
@@ -172,16 +172,16 @@ impl Wanted<'_> {
 
     /// The members that verify has start first, a quorum of the etcd cluster; none where it named another
     /// number, as where the order doesn't matter, or tags are left of another set.
-    fn named(&self, name: &EtcdClusterName) -> Option<BTreeSet<&MemberKey>> {
+    fn named(&self, name: &'a EtcdClusterName) -> Option<BTreeSet<&'a MemberKey>> {
         let quorum = members_of(self.members, name).count() / 2 + 1;
         let named = members_of(self.members, name);
         let named = named.filter(|(_, member)| member.snapshot.starts_first);
-        let named: BTreeSet<&MemberKey> = named.map(|(key, _)| key).collect();
+        let named: BTreeSet<&'a MemberKey> = named.map(|(key, _)| key).collect();
         (named.len() == quorum).then_some(named)
     }
 
     /// Verify has read the logs: the newest is among those that it names.
-    fn newest(&self, name: &EtcdClusterName) -> Option<&MemberKey> {
+    fn newest(&self, name: &'a EtcdClusterName) -> Option<&'a MemberKey> {
         let named = self.named(name);
         let keys = self.members.keys();
         let members = keys.filter(|key| key.etcd_cluster == *name);
@@ -191,7 +191,7 @@ impl Wanted<'_> {
     }
 
     /// The etcd clusters, the one that comes first before all others.
-    fn etcd_clusters(&self) -> Vec<&EtcdClusterName> {
+    fn etcd_clusters(&self) -> Vec<&'a EtcdClusterName> {
         let names: BTreeSet<_> = self.members.keys().map(|key| &key.etcd_cluster).collect();
         let first = |name: &&EtcdClusterName| *name != self.first_etcd_cluster;
         let mut names: Vec<_> = names.into_iter().collect();

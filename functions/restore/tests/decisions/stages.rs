@@ -176,7 +176,8 @@ fn no_master_dies_for_tags_that_masters_do_not_look_at() {
     let step = world.next(&record);
     world.does(&step, &mut record);
     let made = record.volume_ids().filter(|id| id.as_str().contains("r-"));
-    assert!(made.clone().count() == 6);
+    let made: Vec<_> = made.collect();
+    assert_eq!(made.len(), 6);
     for id in made {
         assert!(world.volumes[id].tags.contains_key("backup"), "{id}");
     }
