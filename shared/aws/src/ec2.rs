@@ -421,6 +421,7 @@ fn core_snapshot(snapshot: &types::Snapshot, pool: &mut TagPool) -> Option<Snaps
             .filter(|text| !text.is_empty())
             .map(Box::from),
         started: timestamp(snapshot.start_time()?)?,
+        completed: snapshot.completion_time().and_then(timestamp),
         size_gib: snapshot.volume_size()?,
         encrypted: snapshot.encrypted().unwrap_or(false),
         kms_key_id: snapshot.kms_key_id().map(|key| pool.name(key)),

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub state_message: Option<Box<str>>,
     /// Its point in time: what the volume held at this moment is in it.
     pub started: Timestamp,
+    /// When all of it was written, minutes or hours later; `None` before, and where EC2 doesn't tell.
+    pub completed: Option<Timestamp>,
     /// The size of the volume in GiB.
     pub size_gib: i32,
     /// Whether it is encrypted.

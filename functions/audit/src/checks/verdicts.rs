@@ -64,7 +64,12 @@ fn unverified(scope: &Scope, latest: &RunSnapshots, runs: &[RunSnapshots]) -> Op
     // Without the setting nobody says that verify is there at all.
     let mode = scope.settings.verify.unwrap_or(VerifyMode::Off);
     let started = latest.latest()?;
-    let is_overdue = scope.now.duration_since(started) >= VERDICT_AFTER_MAX;
+    // Large first snapshots take hours, and can't be read before.
+    let ends = latest
+        .snapshots
+        .values()
+        .map(|of| of.completed.unwrap_or(of.started));
+    let is_overdue = scope.now.duration_since(ends.max()?) >= VERDICT_AFTER_MAX;
     (is_overdue && unneeded(latest, runs, mode).is_none()).then_some(Kind::RestorePointUnverified {
         run: latest.run,
         latest_snapshot_started: started,

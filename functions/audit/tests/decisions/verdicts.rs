@@ -48,6 +48,17 @@ fn a_verdict_is_missed_after_six_hours_where_verify_is_on() {
     for mode in ["off", ""] {
         assert_eq!(kinds(clean(), mode, late), [""; 0]);
     }
+    // The time counts from when the restore point was complete, where EC2 tells it.
+    let mut slow = clean();
+    let snapshots = slow.snapshots.iter_mut();
+    for snapshot in snapshots.filter(|of| of.id.as_str().ends_with("main-c-0")) {
+        snapshot.completed = Some(at("2026-11-22T11:00:00Z"));
+    }
+    assert_eq!(kinds(slow.clone(), "all", "2026-11-22T16:59:59Z"), [""; 0]);
+    assert_eq!(
+        kinds(slow, "all", "2026-11-22T17:00:00Z"),
+        ["restore_point_unverified"]
+    );
     // One etcd cluster's verdict is none on the restore point.
     let half = verified(clean(), 0, "main", "restorable");
     assert_eq!(kinds(half, "all", late), ["restore_point_unverified"]);
