@@ -55,7 +55,7 @@ fn damaged(latest: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {
 fn damaged_etcd_clusters<'a>(run: &RunSnapshots<'a>) -> BTreeSet<&'a EtcdClusterName> {
     let snapshots = run.snapshots.iter();
     snapshots
-        .filter(|(_, snapshot)| Verdict::of(&snapshot.tags) == Some(Verdict::Damaged))
+        .filter(|(_, snapshot)| Verdict::of(snapshot) == Some(Verdict::Damaged))
         .map(|(key, _)| &key.etcd_cluster)
         .collect()
 }

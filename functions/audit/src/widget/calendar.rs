@@ -350,7 +350,7 @@ fn cells<'a>(
                 None => without_snapshot(*run),
             },
             snapshot: best.get(run).map(|of| (of.id.clone(), of.started)),
-            verdict: best.get(run).and_then(|of| Verdict::of(&of.tags)),
+            verdict: best.get(run).and_then(|of| Verdict::of(of)),
         })
         .collect()
 }

@@ -329,7 +329,7 @@ fn refuse_members_left_out(
 fn damaged(request: &Request, choice: &Choice) -> Result<Option<String>, Diagnostic> {
     let damaged = choice.snapshots.iter();
     let damaged: Vec<String> = damaged
-        .filter(|(_, snapshot)| Verdict::of(&snapshot.tags) == Some(Verdict::Damaged))
+        .filter(|(_, snapshot)| Verdict::of(snapshot) == Some(Verdict::Damaged))
         .map(|(key, snapshot)| format!("{} of {key}", snapshot.id))
         .collect();
     if damaged.is_empty() {

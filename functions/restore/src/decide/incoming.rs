@@ -65,9 +65,9 @@ impl Planner<'_> {
                 id: snapshot.id.clone(),
                 started_at: snapshot.started,
                 volume_id: snapshot.volume_id.clone(),
-                verified: Verdict::of(&snapshot.tags),
-                revision: verdict::revision(&snapshot.tags),
-                starts_first: verdict::starts_first(&snapshot.tags),
+                verified: Verdict::of(snapshot),
+                revision: verdict::revision(snapshot),
+                starts_first: verdict::starts_first(snapshot),
             },
             incoming: IncomingVolume {
                 zone,

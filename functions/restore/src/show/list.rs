@@ -164,7 +164,7 @@ impl ListedRun {
             complete: run.is_complete(),
             doubtful: !run.doubtful.is_empty(),
             mixed: !run.mixed.is_empty(),
-            verified: Verdict::worst(run.snapshots.values().map(|snapshot| &snapshot.tags)),
+            verified: Verdict::worst(run.snapshots.values().copied()),
             members: run.snapshots.iter().map(listed).collect(),
             missing: run.missing.iter().cloned().collect(),
             lacks: choice::lacks(run),

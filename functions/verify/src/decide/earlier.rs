@@ -49,7 +49,7 @@ impl Earlier {
         before: Timestamp,
     ) -> Option<Self> {
         let is_sound = |snapshot: &&Snapshot| {
-            let verdict = Verdict::of(&snapshot.tags);
+            let verdict = Verdict::of(snapshot);
             snapshot.started < before && verdict.is_some_and(|verdict| verdict <= Verdict::Degraded)
         };
         let newest = snapshots
@@ -58,7 +58,7 @@ impl Earlier {
         Some(Self {
             snapshot_id: newest.id.clone(),
             started: newest.started,
-            revision: verdict::revision(&newest.tags),
+            revision: verdict::revision(newest),
             cluster_id: newest.tags.get(CLUSTER_ID).cloned(),
             objects: read_objects(&newest.tags),
         })

@@ -6,7 +6,9 @@
 use etcd_backup_core::Tags;
 use etcd_backup_core::ids::SnapshotId;
 use etcd_backup_core::restore_tags::TAGS_MAX;
-use etcd_backup_core::verdict::{CLUSTER_ID, OBJECTS, START_FIRST, VERIFIED, VERIFIED_REVISION};
+use etcd_backup_core::verdict::{
+    CLUSTER_ID, OBJECTS, START_FIRST, VERIFIED, VERIFIED_REVISION, VERIFIED_SNAPSHOT,
+};
 
 use super::assessment::{Assessment, EtcdClusterAssessment};
 use super::choice::Chosen;
@@ -47,6 +49,8 @@ pub fn of(chosen: &Chosen, assessment: &Assessment) -> Vec<SnapshotTags> {
 /// In the order of their weight.
 fn wanted(of: &EtcdClusterAssessment, at: usize, existing: &Tags) -> Vec<(&'static str, String)> {
     let mut wanted = vec![(VERIFIED, of.verdict.name().to_owned())];
+    let source = of.sources.get(at);
+    wanted.extend(source.map(|of| (VERIFIED_SNAPSHOT, of.snapshot_id.to_string())));
     let Some(member) = of.report.members.get(at) else {
         return wanted;
     };
