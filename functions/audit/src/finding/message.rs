@@ -262,7 +262,7 @@ fn restore_point_damaged(
         }
     };
     format!(
-        "etcd would not start from the latest restore point, of the run of {run}: verify found {} damaged. \
+        "etcd would not start from the latest restore point that verify has read, of the run of {run}: it found {} damaged. \
          verify's {{\"cluster\":\"{cluster}\"}} says what is wrong. {otherwise}. Find out what damaged it, as the \
          live volumes may be so too: look at `etcdctl endpoint status` and the masters' logs, and take \
          snapshots by hand.",

@@ -113,7 +113,16 @@ fn damage_is_critical_whether_verify_is_on_or_not_and_the_way_back_is_named() {
 #[test]
 fn one_verdict_a_day_is_enough_where_that_was_asked_for() {
     // Runs at 06:00 and 18:00; the first of the day has its verdict.
-    let mut inventory = verified(clean(), 0, "", "restorable");
+    let inventory = twice_a_day("restorable");
+    for (mode, expected) in [("daily", None), ("all", Some("restore_point_unverified"))] {
+        let found = found_twice_a_day(&inventory, mode, "2026-11-23T05:00:00Z");
+        assert_eq!(found, expected, "{mode}");
+    }
+}
+
+/// Runs at 06:00 and 18:00, of which the first of the day has this verdict, and the second none.
+fn twice_a_day(verdict: &str) -> Inventory {
+    let mut inventory = verified(clean(), 0, "", verdict);
     let evening: Vec<_> = inventory
         .snapshots
         .iter()
@@ -127,13 +136,33 @@ fn one_verdict_a_day_is_enough_where_that_was_asked_for() {
         })
         .collect();
     inventory.snapshots.extend(evening);
-    for (mode, expected) in [("daily", None), ("all", Some("restore_point_unverified"))] {
-        let settings = settings_with(&[("VERIFY", mode), ("INTERVAL_HOURS", "12")]);
-        let report = report_with(inventory.clone(), &settings, at("2026-11-23T05:00:00Z"));
-        let found = report.findings.iter().map(|finding| finding.kind.name());
-        let found = found
-            .into_iter()
-            .find(|kind| kind.starts_with("restore_point_"));
-        assert_eq!(found, expected, "{mode}");
+    inventory
+}
+
+fn found_twice_a_day(inventory: &Inventory, mode: &str, now: &str) -> Option<&'static str> {
+    let settings = settings_with(&[("VERIFY", mode), ("INTERVAL_HOURS", "12")]);
+    let report = report_with(inventory.clone(), &settings, at(now));
+    let kinds = report.findings.iter().map(|finding| finding.kind.name());
+    kinds
+        .into_iter()
+        .find(|kind| kind.starts_with("restore_point_"))
+}
+
+#[test]
+fn damage_is_not_forgotten_because_a_newer_run_has_no_verdict_yet() {
+    let damaged = twice_a_day("damaged");
+    for (mode, expected) in [
+        ("daily", Some("restore_point_damaged")),
+        ("all", Some("restore_point_damaged")),
+        // Nobody reads the newer one by itself, so what was said of the older one is no news.
+        ("off", None),
+    ] {
+        for now in ["2026-11-22T19:35:00Z", "2026-11-23T05:00:00Z"] {
+            assert_eq!(
+                found_twice_a_day(&damaged, mode, now),
+                expected,
+                "{mode} {now}"
+            );
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 pub enum Unneeded {
     /// It has its verdict.
     Verified,
-    /// Another run of its day has one, and one a day is enough.
+    /// Another run of its day was found sound, and one a day is enough.
     OfThatDay,
     /// Nothing is verified by itself.
     Off,
@@ -35,13 +35,98 @@ pub fn unneeded(run: &RunSnapshots, runs: &[RunSnapshots], mode: VerifyMode) -> 
         VerifyMode::All => None,
         VerifyMode::Off => Some(Unneeded::Off),
         VerifyMode::Daily => {
-            let mut of_day = runs.iter().filter(|other| day(other.run) == day(run.run));
-            let is_any_verified = of_day.any(|other| other.verdict().is_some());
-            is_any_verified.then_some(Unneeded::OfThatDay)
+            let of_day = runs.iter().filter(|other| day(other.run) == day(run.run));
+            let verdicts = of_day.filter_map(|other| Some((other.run, other.verdict()?)));
+            let newest = verdicts.max_by_key(|(run, _)| *run);
+            // What was found damaged, or couldn't be told, asks for the next run to be read: whether it
+            // is so still, nobody knows otherwise.
+            let is_sound = newest.is_some_and(|(_, verdict)| verdict <= Verdict::Degraded);
+            is_sound.then_some(Unneeded::OfThatDay)
         }
     }
 }
 
 fn day(run: Run) -> Date {
     TimeZone::UTC.to_datetime(run.at()).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tags;
+    use crate::ids::MemberKey;
+    use crate::schedule::Schedule;
+    use crate::settings::Settings;
+    use crate::snapshot::{Snapshot, SnapshotState};
+    use crate::verdict::VERIFIED;
+
+    fn schedule() -> Schedule {
+        let hourly = |name: &str| (name == "INTERVAL_HOURS").then(|| "1".to_owned());
+        Settings::from_variables(&hourly).unwrap().schedule
+    }
+
+    fn snapshot(started: &str, verdict: &str) -> Snapshot {
+        let tags = [(VERIFIED.to_owned(), verdict.to_owned())];
+        Snapshot {
+            id: "snap-0a".into(),
+            volume_id: "vol-0a".into(),
+            state: SnapshotState::Completed,
+            state_message: None,
+            started: started.parse().unwrap(),
+            completed: None,
+            size_gib: 20,
+            encrypted: true,
+            kms_key_id: None,
+            archived: false,
+            tags: tags
+                .into_iter()
+                .filter(|(_, verdict)| !verdict.is_empty())
+                .collect::<Tags>(),
+        }
+    }
+
+    /// Why the newest of some runs, given newest first with their verdicts, isn't verified by itself.
+    fn of_newest(runs: &[(&str, &str)], mode: VerifyMode) -> Option<Unneeded> {
+        let key: MemberKey = "main/a".parse().unwrap();
+        let snapshots: Vec<_> = runs
+            .iter()
+            .map(|(at, verdict)| snapshot(at, verdict))
+            .collect();
+        let runs = snapshots.iter().map(|snapshot| RunSnapshots {
+            snapshots: [(&key, snapshot)].into(),
+            ..RunSnapshots::new(schedule().run_of(snapshot.started))
+        });
+        let runs: Vec<_> = runs.collect();
+        unneeded(&runs[0], &runs, mode)
+    }
+
+    #[test]
+    fn a_day_is_done_when_the_newest_that_was_read_of_it_is_sound() {
+        let (early, late) = ("2026-11-22T01:02:00Z", "2026-11-22T05:02:00Z");
+        let (latest, yesterday) = ("2026-11-22T09:02:00Z", "2026-11-21T09:02:00Z");
+        let done = Some(Unneeded::OfThatDay);
+        for (of_early, of_late, expected) in [
+            ("restorable", "", done),
+            ("degraded", "", done),
+            ("damaged", "", None),
+            ("unsupported", "", None),
+            ("damaged", "restorable", done),
+            ("restorable", "damaged", None),
+            ("", "", None),
+        ] {
+            let runs = [(latest, ""), (late, of_late), (early, of_early)];
+            let found = of_newest(&runs, VerifyMode::Daily);
+            assert_eq!(found, expected, "{of_early:?}, {of_late:?}");
+            assert_eq!(of_newest(&runs, VerifyMode::All), None);
+            assert_eq!(of_newest(&runs, VerifyMode::Off), Some(Unneeded::Off));
+        }
+        let yesterdays = [(latest, ""), (yesterday, "restorable")];
+        assert_eq!(of_newest(&yesterdays, VerifyMode::Daily), None);
+        // Its own verdict ends it, whatever it is.
+        let damaged = [(latest, "damaged")];
+        assert_eq!(
+            of_newest(&damaged, VerifyMode::Daily),
+            Some(Unneeded::Verified)
+        );
+    }
 }
