@@ -37,11 +37,12 @@ pub(super) fn examine(member: &Member) -> MemberReport {
     };
     describe(member, layout, &mut report);
     judge_layout(member, layout, &mut report);
-    if let Some(data) = &member.data {
+    let is_known = judge_versions(member, layout, &mut report);
+    if let Some(data) = member.data.as_ref().filter(|_| is_known) {
         judge_data(data, &mut report);
     }
-    if let Some(start) = Start::of(member) {
-        judge_versions(layout, start.contents, &mut report);
+    if let Some(start) = Start::of(member).filter(|_| is_known) {
+        judge_age(layout, start.contents, &mut report);
         judge_start(&start, &mut report);
         judge_alarms(start.contents, &mut report);
         warn_of_size(start.contents, &mut report);
@@ -148,7 +149,7 @@ fn judge_layout(member: &Member, layout: &Layout, report: &mut MemberReport) {
     }
 }
 
-/// `/state` itself: does it name this member, and an etcd that is known.
+/// `/state` itself: does it name this member.
 fn judge_state(member: &Member, layout: &Layout, report: &mut MemberReport) {
     let Some(state) = layout.state() else { return };
     let names = node_names(&member.context);
@@ -163,16 +164,6 @@ fn judge_state(member: &Member, layout: &Layout, report: &mut MemberReport) {
             Verdict::Damaged,
             format!("/state names the members {}, and this one isn't among them: etcd-manager doesn't start it. Is the volume's k8s.io/etcd tag right?", nodes.join(", ")),
         );
-    }
-    match Version::parse(&state.etcd_version) {
-        Some(version) if version.is_known() => {}
-        _ => report.problem(
-            Verdict::Unsupported,
-            format!(
-                "/state asks for etcd {:?}, which this reader doesn't know.",
-                state.etcd_version
-            ),
-        ),
     }
     if state.quarantined {
         report.warning("The snapshot was taken during a restore or an upgrade by etcd-manager, while clients were kept away.");
@@ -226,32 +217,60 @@ fn judge_data(data: &Data, report: &mut MemberReport) {
     }
 }
 
+/// Whether the data is of an etcd whose rules this reader knows. By the rules of another one nothing that
+/// it holds, and nothing that it lacks, is damage.
+fn judge_versions(member: &Member, layout: &Layout, report: &mut MemberReport) -> bool {
+    let mut is_known = true;
+    let mut unknown = |problem: String| {
+        report.problem(Verdict::Unsupported, problem);
+        is_known = false;
+    };
+    if let (Some(state), Current::Named(_)) = (layout.state(), layout.current())
+        && !Version::parse(&state.etcd_version).is_some_and(Version::is_known)
+    {
+        unknown(format!(
+            "/state asks for etcd {:?}, which this reader doesn't know.",
+            state.etcd_version
+        ));
+    }
+    let database = member
+        .data
+        .as_ref()
+        .and_then(|data| data.database.as_ref().ok());
+    for (what, version) in database.iter().flat_map(|found| versions(&found.contents)) {
+        if !version.is_known() {
+            unknown(format!(
+                "The database's {what} is {version}, which this reader doesn't know."
+            ));
+        }
+    }
+    is_known
+}
+
+/// What the database says of the etcd that wrote it.
+fn versions(contents: &Contents) -> impl Iterator<Item = (&'static str, Version)> {
+    let texts = [
+        ("schema", &contents.meta.storage_version),
+        ("cluster version", &contents.cluster_version),
+    ];
+    texts
+        .into_iter()
+        .filter_map(|(what, text)| Some((what, Version::parse(text.as_ref()?)?)))
+}
+
 /// An older etcd doesn't open what a newer one wrote.
-fn judge_versions(layout: &Layout, contents: &Contents, report: &mut MemberReport) {
+fn judge_age(layout: &Layout, contents: &Contents, report: &mut MemberReport) {
     let Some(starts) = layout
         .state()
         .and_then(|state| Version::parse(&state.etcd_version))
     else {
         return;
     };
-    for (what, text) in [
-        ("schema", &contents.meta.storage_version),
-        ("cluster version", &contents.cluster_version),
-    ] {
-        let Some(version) = text.as_ref().and_then(|text| Version::parse(text)) else {
-            continue;
-        };
-        if !version.is_known() {
-            report.problem(
-                Verdict::Unsupported,
-                format!("The database's {what} is {version}, which this reader doesn't know."),
-            );
-        } else if version > starts {
-            report.problem(
-                Verdict::Damaged,
-                format!("The database's {what} is {version}, and /state asks for etcd {starts}, which doesn't start with it. Set the cluster's etcd version to {version} before restoring."),
-            );
-        }
+    for (what, version) in versions(contents).filter(|(_, version)| *version > starts) {
+        report.problem(
+            Verdict::Damaged,
+            format!("The database's {what} is {version}, and /state asks for etcd {starts}, which doesn't start with it. Set the cluster's etcd version to {version} before restoring."),
+        );
     }
 }
 

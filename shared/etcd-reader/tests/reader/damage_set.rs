@@ -295,19 +295,22 @@ fn a_member_that_the_state_does_not_name_is_damage() {
     }
 }
 
+/// Has /state ask for another version, in place of the one there.
+fn ask_for_version(files: &mut MemoryFiles, there: &str, version: &str) {
+    let contents = files.contents("/state");
+    let mut state = contents.bytes[..contents.size_bytes as usize].to_vec();
+    let is_there = |bytes: &[u8]| bytes == there.as_bytes();
+    let at = state.windows(there.len()).position(is_there).unwrap();
+    state[at..at + version.len()].copy_from_slice(version.as_bytes());
+    files.put("/state", state);
+}
+
 #[test]
 fn an_etcd_that_is_older_than_the_data_does_not_start() {
     let set = &sets()["etcd-3.7.1-b"];
     let write = |version: &str| {
         let mut files = set.files[0].clone();
-        let mut state =
-            files.contents("/state").bytes[..files.contents("/state").size_bytes as usize].to_vec();
-        let at = state
-            .windows(5)
-            .position(|bytes| bytes == b"3.7.1")
-            .unwrap();
-        state[at..].copy_from_slice(version.as_bytes());
-        files.put("/state", state);
+        ask_for_version(&mut files, "3.7.1", version);
         set.with(0, &files).members[0].clone()
     };
     let older = write("3.6.9");
@@ -315,6 +318,63 @@ fn an_etcd_that_is_older_than_the_data_does_not_start() {
     assert!(older.problems[0].contains("asks for etcd 3.6"), "{older:?}");
     for unknown in ["3.8.0", "4.0.1", "x.y.z"] {
         assert_eq!(write(unknown).verdict, Verdict::Unsupported, "{unknown}");
+    }
+}
+
+#[test]
+fn data_of_an_etcd_that_is_not_known_is_never_called_damaged() {
+    let set = &sets()["etcd-3.7.1-b"];
+    let lost = |lose: &dyn Fn(&mut MemoryFiles), version: &str| {
+        let members: Vec<_> = set.files.iter().zip(["a", "b", "c"]);
+        let members = members.into_iter().map(|(files, name)| {
+            let mut files = files.clone();
+            ask_for_version(&mut files, "3.7.1", version);
+            lose(&mut files);
+            read(&files, &context(name))
+        });
+        judge_set(&members.collect::<Vec<_>>())
+    };
+    let database = |files: &MemoryFiles| files.path("/member/snap/db");
+    let log = |files: &MemoryFiles| {
+        let mut paths = files.paths().filter(|path| path.ends_with(".wal"));
+        paths.next().unwrap().clone()
+    };
+    let kinds: [(&str, &dyn Fn(&mut MemoryFiles)); 5] = [
+        ("nothing lost", &|_| ()),
+        ("no database", &|files| files.remove(&database(files))),
+        ("another database", &|files| {
+            files.truncate(&database(files), 8192);
+        }),
+        ("no log", &|files| {
+            let path = log(files);
+            files.remove(path.rsplit_once('/').unwrap().0);
+        }),
+        ("a record of another kind", &|files| {
+            let path = log(files);
+            files.overwrite(&path, 9, &[6]);
+        }),
+    ];
+    for (what, lose) in kinds {
+        // etcd 2 has no database at all.
+        for version in ["3.8.0", "2.2.1"] {
+            let report = lost(lose, version);
+            assert_verdicts(
+                &report,
+                Verdict::Unsupported,
+                [Verdict::Unsupported; 3],
+                what,
+            );
+            assert!(
+                report.members[0].problems[0].contains("doesn't know"),
+                "{report:#?}"
+            );
+        }
+        let known = lost(lose, "3.7.1");
+        assert_eq!(
+            known.verdict == Verdict::Damaged,
+            what != "nothing lost",
+            "{what}: {known:#?}"
+        );
     }
 }
 
@@ -389,4 +449,20 @@ fn a_blank_volume_and_one_of_etcd_2_are_told_apart() {
     let old = etcd_reader::judge::judge_member(&read(&old, &context("a")));
     assert_eq!(old.verdict, Verdict::Unsupported);
     assert!(old.problems[0].contains("etcd 2"));
+}
+
+#[test]
+fn so_many_data_directories_as_nobody_has_are_not_looked_through() {
+    let set = &sets()["etcd-3.6.14-b"];
+    for (parent, verdict) in [
+        ("/data", Verdict::Unsupported),
+        ("/data-trashcan", Verdict::Restorable),
+    ] {
+        let mut files = set.files[0].clone();
+        for number in 0..101 {
+            files.put(&format!("{parent}/other-{number}/member/note"), vec![1]);
+        }
+        let report = &set.with(0, &files).members[0];
+        assert_eq!(report.verdict, verdict, "{parent} {report:#?}");
+    }
 }
