@@ -95,11 +95,15 @@ impl EtcdClusterAssessment {
         let ended_early = members
             .iter()
             .any(|member| member.gave_up == Some(GaveUp::ThisTime));
+        let damaged_members = members
+            .iter()
+            .filter(|read| judge_member(&read.member).verdict == judge::Verdict::Damaged)
+            .count();
         let sources = members.iter().map(|member| Source {
             snapshot_id: member.snapshot_id.clone(),
             traffic: member.traffic,
         });
-        let sources = sources.collect();
+        let sources: Vec<_> = sources.collect();
         let keys: Vec<_> = members.iter().map(|member| member.key.clone()).collect();
         let members: Vec<_> = members.into_iter().map(|member| member.member).collect();
         let mut report = match &members[..] {
@@ -108,8 +112,11 @@ impl EtcdClusterAssessment {
         };
         warn_of_changes(chosen, &keys, &mut report);
         let verdict = verdict(report.verdict);
-        // What is damaged is so whatever else could be read.
-        let is_unfinished = ended_early && verdict != Verdict::Damaged;
+        // Where so many are damaged by themselves that no quorum is left, it is so whatever else could be
+        // read. Members that only don't go together may do with one that wasn't.
+        let quorum = sources.len() / 2 + 1;
+        let is_settled = verdict == Verdict::Damaged && sources.len() - damaged_members < quorum;
+        let is_unfinished = ended_early && !is_settled;
         Self {
             stands: is_whole && !is_unfinished,
             name,

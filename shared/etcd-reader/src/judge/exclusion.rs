@@ -23,6 +23,10 @@ pub(super) fn exclude_other_clusters(field: &mut Field) {
         .map(|(cluster, _)| cluster);
     let (first, second) = (ours.next(), ours.next());
     let ours = first.filter(|_| second.is_none());
+    if ours.is_none() {
+        // Any of the largest may be the cluster; not more than one of them.
+        field.disputed += largest;
+    }
     for (cluster, members) in clusters
         .iter()
         .filter(|(cluster, _)| ours != Some(*cluster))
@@ -172,6 +176,8 @@ pub(super) fn exclude_contradicting(field: &mut Field) {
             .filter(|(_, count)| *count == most)
             .map(|(at, _)| at)
             .collect();
+        // Of those that contradict each other, one at least is wrong.
+        field.disputed += wrong.len() - 1;
         let advice = if wrong.len() == 1 {
             "Let it rejoin with an empty volume, or choose another restore point."
         } else {
@@ -273,6 +279,8 @@ pub(super) fn exclude_ahead_of_logs(field: &mut Field) {
     let ahead =
         |participant: &&Participant| participant.start.contents.meta.consistent_index > longest;
     for participant in field.sound.clone().iter().filter(ahead) {
+        // Another member's log may be longer.
+        field.disputed += 1;
         field.exclude_voter(
             participant.at,
             format!("Its database is ahead of every member's log, which end at index {longest} at most: it never serves, or serves what no other member holds. Let it rejoin with an empty volume, or choose another restore point."),

@@ -48,6 +48,9 @@ pub(super) struct Field<'a> {
     pub(super) sound: Vec<Participant<'a>>,
     /// Members that aren't sound, or of which nobody knows, and that may vote all the same.
     pub(super) unsound_voters: usize,
+    /// Of those taken out, how many may be sound at most where members that couldn't be read side with
+    /// them: nobody can tell who is right without them.
+    pub(super) disputed: usize,
 }
 
 impl<'a> Field<'a> {
@@ -77,6 +80,7 @@ impl<'a> Field<'a> {
             report,
             sound,
             unsound_voters,
+            disputed: 0,
         }
     }
 
@@ -90,6 +94,17 @@ impl<'a> Field<'a> {
     pub(super) fn exclude_voter(&mut self, at: usize, problem: impl Into<String>) {
         self.exclude(at, problem);
         self.unsound_voters += 1;
+    }
+
+    /// How many voters there may be beside those that are sound, at most. What is in dispute is settled
+    /// by members that couldn't be read, or never.
+    pub(super) fn possibly_sound(&self) -> usize {
+        let unknown = unsupported(&self.report);
+        if unknown == 0 {
+            0
+        } else {
+            unknown + self.disputed
+        }
     }
 
     /// The member with the longest log.

@@ -17,7 +17,7 @@ use super::exclusion::{
     exclude_strangers,
 };
 use super::member::alarm_name;
-use super::participant::{Field, Participant, unsupported};
+use super::participant::{Field, Participant};
 use super::report::{RevisionRange, SetReport, Verdict};
 use crate::member::Member;
 use crate::wal::ConfState;
@@ -43,12 +43,12 @@ pub fn judge_set(members: &[Member]) -> SetReport {
 fn decide(field: &mut Field, conf_state: &ConfState) {
     let votes = |participant: &&Participant| conf_state.voters.contains(&participant.id());
     let voters: Vec<_> = field.sound.iter().filter(votes).copied().collect();
-    let unknown = unsupported(&field.report);
+    let possible = field.possibly_sound();
     let report = &mut field.report;
     if conf_state.voters.is_empty() {
         // Who votes isn't known, so the members given are taken for all there are.
         let quorum = report.members.len() / 2 + 1;
-        report.verdict = if unknown >= quorum {
+        report.verdict = if possible >= quorum {
             Verdict::Unsupported
         } else {
             Verdict::Damaged
@@ -66,12 +66,12 @@ fn decide(field: &mut Field, conf_state: &ConfState) {
     );
     report.quorum = Some(quorum);
     if voters.len() < quorum {
-        report.verdict = if voters.len() + unknown >= quorum {
+        report.verdict = if voters.len() + possible >= quorum {
             Verdict::Unsupported
         } else {
             Verdict::Damaged
         };
-        let verb = if unknown > 0 {
+        let verb = if possible > 0 {
             "can be told to be sound"
         } else {
             "are sound"

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etcd_reader::ReadError;
 use etcd_reader::files::{Entry, Files};
-use etcd_reader::judge::{Verdict, judge_set};
-use etcd_reader::member::read;
+use etcd_reader::judge::{Verdict, judge_member, judge_set};
+use etcd_reader::member::{Member, read};
 use support::memory::MemoryFiles;
+use support::pages::in_use;
 use support::sets::{Set, context};
 
 /// Fails from a call on, as a source that is out of time, or at that call alone.
@@ -115,4 +116,85 @@ fn a_quorum_that_could_not_be_read_is_unsupported() {
         };
         assert_eq!(report.verdict, expected, "{report:#?}");
     }
+}
+
+/// Reads nothing at all.
+fn unread(set: &Set, at: usize) -> Member {
+    let failing = Failing {
+        files: &set.files[at],
+        calls: AtomicUsize::new(0),
+        at: 0,
+        once: false,
+    };
+    read(&failing, &context(["a", "b", "c"][at]))
+}
+
+/// The verdicts on a set whose first two members are at odds, with the third unread and with it read.
+fn of_two(set: &Set, of_a: Member, of_b: Member) -> (Verdict, Verdict) {
+    let judged = |third: Member| judge_set(&[of_a.clone(), of_b.clone(), third]).verdict;
+    (judged(unread(set, 2)), judged(set.members[2].clone()))
+}
+
+#[test]
+fn what_an_unread_member_would_settle_is_not_called_damaged() {
+    let set = Set::load("etcd-3.6.14-b");
+    let (of_a, of_b) = (set.members[0].clone(), set.members[1].clone());
+    let db = set.files[0].path("/member/snap/db");
+    let known = in_use(&set.files[0].contents(&db).bytes);
+    // Of another cluster.
+    let other = Set::load("etcd-3.7.1-b").files[0].clone();
+    let stranger = read(&other, &context("a"));
+    // At odds about one revision.
+    let cut = known.compaction;
+    let held = |revision: u64| {
+        let mut members = set.report.members.iter();
+        revision > cut && members.all(|member| Some(revision) <= member.revision)
+    };
+    let value = known
+        .values
+        .iter()
+        .rev()
+        .find(|value| !value.tombstone && held(value.revision))
+        .unwrap();
+    let mut flipped = set.files[0].clone();
+    flipped.flip(&db, value.bytes.end - 1, 0);
+    let flipped = read(&flipped, &context("a"));
+    assert_eq!(judge_member(&flipped).verdict, Verdict::Restorable);
+    // Ahead of both logs that were read.
+    let ahead = |at: usize| {
+        let mut files = set.files[at].clone();
+        let path = files.path("/member/snap/db");
+        let index = in_use(&files.contents(&path).bytes).consistent_index.start;
+        files.overwrite(&path, index, &(1_u64 << 40).to_be_bytes());
+        read(&files, &context(["a", "b"][at]))
+    };
+    for (what, of_a, of_b, expected) in [
+        ("another cluster", stranger, of_b.clone(), Verdict::Degraded),
+        ("a contradiction", flipped, of_b, Verdict::Degraded),
+        ("ahead of the logs", ahead(0), ahead(1), Verdict::Damaged),
+    ] {
+        let (without_third, with_third) = of_two(&set, of_a, of_b);
+        assert_eq!(without_third, Verdict::Unsupported, "{what}");
+        assert_eq!(with_third, expected, "{what}");
+    }
+    // Two that are damaged by themselves are no quorum, whatever the third is.
+    let broken = |at: usize| {
+        let mut files = set.files[at].clone();
+        let path = files.path("/member/snap/db");
+        files.truncate(&path, 8192);
+        read(&files, &context(["a", "b"][at]))
+    };
+    let (without_third, with_third) = of_two(&set, broken(0), broken(1));
+    assert_eq!(
+        (without_third, with_third),
+        (Verdict::Damaged, Verdict::Damaged)
+    );
+    // And two at odds are damaged where the third is: nothing is left to settle it.
+    let mut files = set.files[2].clone();
+    let path = files.path("/member/snap/db");
+    files.truncate(&path, 8192);
+    let third = read(&files, &context("c"));
+    let stranger = read(&other, &context("a"));
+    let report = judge_set(&[stranger, of_a, third]);
+    assert_eq!(report.verdict, Verdict::Damaged, "{report:#?}");
 }
