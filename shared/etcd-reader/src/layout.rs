@@ -8,6 +8,9 @@ use crate::ReadError;
 use crate::files::{Entry, EntryKind, Files};
 use crate::state::{STATE_BYTES_MAX, State};
 
+/// Data directories on one volume. etcd-manager leaves one more at each restore; each costs look-ups.
+const DIRECTORIES_MAX: usize = 100;
+
 /// The directories of a data directory that etcd uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DataDirectory {
@@ -63,7 +66,13 @@ pub(crate) enum Current<'a> {
 /// Reads `/state` and lists the data directories.
 pub(crate) fn read(files: &dyn Files) -> Result<Layout, ReadError> {
     let state = read_state(files)?;
-    let mut directories = data_directories(files, "/data")?;
+    let names = directories_in(files, "/data")?;
+    if names.len() > DIRECTORIES_MAX {
+        return Err(ReadError::Unsupported(format!(
+            "/data holds more than {DIRECTORIES_MAX} directories"
+        )));
+    }
+    let mut directories = data_directories(files, "/data", &names)?;
     if state == StateFile::Absent && directories.is_empty() {
         for path in [
             "/var/etcd/data",
@@ -73,7 +82,10 @@ pub(crate) fn read(files: &dyn Files) -> Result<Layout, ReadError> {
             directories.extend(data_directory(files, path)?.filter(DataDirectory::is_used));
         }
     }
-    let trashcan = data_directories(files, "/data-trashcan")?;
+    // These are only told of.
+    let mut names = directories_in(files, "/data-trashcan")?;
+    names.truncate(DIRECTORIES_MAX);
+    let trashcan = data_directories(files, "/data-trashcan", &names)?;
     Ok(Layout {
         state,
         directories,
@@ -165,17 +177,27 @@ fn read_state(files: &dyn Files) -> Result<StateFile, ReadError> {
         .map_or(StateFile::Torn, StateFile::Read))
 }
 
-fn data_directories(files: &dyn Files, path: &str) -> Result<Vec<DataDirectory>, ReadError> {
-    let mut found = Vec::new();
-    if let Some(parent) = find(files, path, EntryKind::Directory)? {
-        for entry in files.list(&parent)? {
-            if entry.kind == EntryKind::Directory {
-                found.extend(data_directory(files, &format!("{path}/{}", entry.name))?);
-            }
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(found)
+/// The names of the directories in one, in their order.
+fn directories_in(files: &dyn Files, path: &str) -> Result<Vec<String>, ReadError> {
+    let Some(parent) = find(files, path, EntryKind::Directory)? else {
+        return Ok(Vec::new());
+    };
+    let entries = files.list(&parent)?.into_iter();
+    let directories = entries.filter(|entry| entry.kind == EntryKind::Directory);
+    let mut names: Vec<_> = directories.map(|entry| entry.name).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn data_directories(
+    files: &dyn Files,
+    path: &str,
+    names: &[String],
+) -> Result<Vec<DataDirectory>, ReadError> {
+    let found = names
+        .iter()
+        .map(|name| data_directory(files, &format!("{path}/{name}")));
+    found.filter_map(Result::transpose).collect()
 }
 
 fn data_directory(files: &dyn Files, path: &str) -> Result<Option<DataDirectory>, ReadError> {

@@ -28,7 +28,7 @@ pub(crate) struct Entries {
     first: u64,
     kept: VecDeque<u64>,
     /// Where the term changed: the first index of each term.
-    terms: Vec<(u64, u64)>,
+    terms: VecDeque<(u64, u64)>,
 }
 
 /// What comparing two members' logs shows.
@@ -58,21 +58,29 @@ impl Entries {
         } else {
             // Both fit: the entry lies inside what is kept, or right behind it.
             self.kept.truncate((index - self.first) as usize);
-            while self.terms.last().is_some_and(|(from, _)| *from >= index) {
-                self.terms.pop();
+            while self.terms.back().is_some_and(|(from, _)| *from >= index) {
+                self.terms.pop_back();
             }
         }
         if self
             .terms
-            .last()
+            .back()
             .is_none_or(|(_, term)| *term != entry.term)
         {
-            self.terms.push((index, entry.term));
+            self.terms.push_back((index, entry.term));
         }
         self.kept.push_back(summary(entry));
         if self.kept.len() > ENTRIES_MAX {
             self.kept.pop_front();
             self.first += 1;
+            // A term that ends before the first entry kept is nobody's.
+            if self
+                .terms
+                .get(1)
+                .is_some_and(|(from, _)| *from <= self.first)
+            {
+                self.terms.pop_front();
+            }
         }
     }
 
@@ -82,7 +90,7 @@ impl Entries {
 
     /// The last entry's term and index.
     pub(crate) fn last(&self) -> Option<(u64, u64)> {
-        let (_, term) = self.terms.last()?;
+        let (_, term) = self.terms.back()?;
         Some((*term, self.next() - 1))
     }
 
@@ -284,6 +292,7 @@ mod tests {
             add(&mut entries, 1, index, b"");
         }
         assert_eq!(entries.kept.len(), ENTRIES_MAX);
+        assert_eq!(entries.terms.len(), 1);
         assert!(!entries.has_gap_after(0));
         assert_eq!(
             entries.growth_after(4),
@@ -292,5 +301,20 @@ mod tests {
                 at_most: 6
             }
         );
+    }
+
+    #[test]
+    fn terms_are_given_up_with_their_entries() {
+        let mut entries = Entries::default();
+        let end = ENTRIES_MAX as u64 + 10;
+        for index in 1..=end {
+            // Two entries a term.
+            add(&mut entries, index / 2 + 1, index, b"");
+        }
+        assert!(entries.terms.len() <= ENTRIES_MAX / 2 + 1);
+        for index in [entries.first, entries.first + 1, end] {
+            assert_eq!(entries.term(index), Some(index / 2 + 1));
+        }
+        assert_eq!(entries.term(entries.first - 2), None);
     }
 }

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::protobuf::{Fields, Malformed};
 
+/// Changes in one entry: etcd makes one at a time, and knows no members by the hundred.
+const CHANGES_OF_ENTRY_MAX: usize = 100;
+
 /// `raftpb.ConfState`: who votes and who only learns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConfState {
@@ -77,6 +80,9 @@ impl ConfChange {
         for field in Fields::new(message) {
             if let (2, value) = field? {
                 changes.push(Self::decode_fields(value.bytes()?, 1, 2)?);
+                if changes.len() > CHANGES_OF_ENTRY_MAX {
+                    return Err(Malformed);
+                }
             }
         }
         Ok(changes)
@@ -122,5 +128,13 @@ mod tests {
         state.apply(&ConfChange::decode(b"\x10\x02\x18\x02").unwrap());
         state.apply(&ConfChange::decode_v2(b"\x12\x04\x08\x03\x10\x04").unwrap()[0]);
         assert_eq!((state.voters, state.learners), ([2, 3].into(), [4].into()));
+    }
+
+    #[test]
+    fn an_entry_of_more_changes_than_there_are_members_is_refused() {
+        let change = b"\x12\x04\x08\x03\x10\x04";
+        let of = |count: usize| ConfChange::decode_v2(&change.repeat(count));
+        assert_eq!(of(100).unwrap().len(), 100);
+        assert!(of(101).is_err());
     }
 }

@@ -30,8 +30,10 @@ use record::{LogEntry, Metadata, Record, RecordKind, SnapshotRecord};
 const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// etcd keeps five unless told otherwise.
 const SEGMENTS_MAX: usize = 10_000;
-/// Records of these kinds are few: a snapshot each 10,000 entries, a conf change per change of members.
-const KEPT_RECORDS_MAX: usize = 100_000;
+/// Snapshots are few: one each 10,000 entries.
+const SNAPSHOTS_MAX: usize = 100_000;
+/// So are entries that change the members.
+const CONF_CHANGES_MAX: usize = 10_000;
 
 /// What the log says.
 #[derive(Clone, Debug)]
@@ -225,7 +227,7 @@ impl Reader {
             RecordKind::Crc => {}
             RecordKind::Unknown => return Err("has a record of an unknown kind"),
         }
-        if self.snapshots.len() > KEPT_RECORDS_MAX || self.conf_changes.len() > KEPT_RECORDS_MAX {
+        if self.snapshots.len() > SNAPSHOTS_MAX || self.conf_changes.len() > CONF_CHANGES_MAX {
             return Err("has more snapshots or changes of members than any log has");
         }
         Ok(())
