@@ -90,29 +90,35 @@ fn open<A: SnapshotBlocks + Clone + 'static>(
         kms_key_id: snapshot.kms_key_id.as_deref().map(str::to_owned),
     };
     match unreadable(snapshot) {
-        Some(why) => SnapshotVolume::unreadable(aws, subject, limits, why),
+        Some((gave_up, why)) => SnapshotVolume::unreadable(aws, subject, limits, gave_up, why),
         None => SnapshotVolume::open(aws, subject, limits),
     }
 }
 
-/// Why AWS gives no blocks of a snapshot.
+/// Why AWS gives no blocks of a snapshot, and whether it may another time.
 ///
 /// Source: Amazon EBS user guide, "EBS direct APIs", considerations.
-fn unreadable(snapshot: &Snapshot) -> Option<String> {
+fn unreadable(snapshot: &Snapshot) -> Option<(GaveUp, String)> {
     let id = &snapshot.id;
     if snapshot.archived {
-        return Some(format!(
+        let why = format!(
             "{id} is in the archive tier, where its blocks can't be read; `aws ec2 restore-snapshot-tier --snapshot-id {id}` brings it back"
-        ));
+        );
+        return Some((GaveUp::ForGood, why));
     }
     match snapshot.state {
         SnapshotState::Completed => None,
-        SnapshotState::Pending => Some(format!(
-            "{id} is still pending; blocks can be read when it is completed"
+        SnapshotState::Pending => Some((
+            GaveUp::ThisTime,
+            format!("{id} is still pending; blocks can be read when it is completed"),
         )),
-        SnapshotState::Error => Some(format!("{id} failed, so there is nothing to read")),
-        SnapshotState::Other => Some(format!(
-            "{id} is being brought back, or in a state that isn't known"
+        SnapshotState::Error => Some((
+            GaveUp::ForGood,
+            format!("{id} failed, so there is nothing to read"),
+        )),
+        SnapshotState::Other => Some((
+            GaveUp::ThisTime,
+            format!("{id} is being brought back, or in a state that isn't known"),
         )),
     }
 }
@@ -129,5 +135,39 @@ fn context(target: &Target) -> MemberContext {
         volume_id: (!volume_id.is_of_a_copy()).then(|| volume_id.to_string()),
         snapshot_started_at: Some(target.snapshot.started),
         count_secrets_encryption: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_backup_core::Tags;
+
+    use super::*;
+
+    #[test]
+    fn only_what_stays_as_it_is_is_given_up_for_good() {
+        for (state, archived, expected) in [
+            (SnapshotState::Completed, false, None),
+            (SnapshotState::Completed, true, Some(GaveUp::ForGood)),
+            (SnapshotState::Error, false, Some(GaveUp::ForGood)),
+            (SnapshotState::Pending, false, Some(GaveUp::ThisTime)),
+            (SnapshotState::Other, false, Some(GaveUp::ThisTime)),
+        ] {
+            let snapshot = Snapshot {
+                id: "snap-0a".into(),
+                volume_id: "vol-0a".into(),
+                state,
+                state_message: None,
+                started: "2026-11-22T06:04:00Z".parse().unwrap(),
+                completed: None,
+                size_gib: 20,
+                encrypted: true,
+                kms_key_id: None,
+                archived,
+                tags: Tags::new(),
+            };
+            let gave_up = unreadable(&snapshot).map(|(gave_up, _)| gave_up);
+            assert_eq!(gave_up, expected, "{state:?} {archived}");
+        }
     }
 }

@@ -125,9 +125,15 @@ impl<A: SnapshotBlocks + Clone + 'static> SnapshotVolume<A> {
     }
 
     /// A snapshot of which it is known that it can't be read.
-    pub fn unreadable(aws: &A, subject: Subject, limits: Limits, why: String) -> Self {
+    pub fn unreadable(
+        aws: &A,
+        subject: Subject,
+        limits: Limits,
+        gave_up: GaveUp,
+        why: String,
+    ) -> Self {
         let state = State {
-            gave_up: Some((GaveUp::ForGood, why)),
+            gave_up: Some((gave_up, why)),
             ..State::default()
         };
         Self(Arc::new(Shared {
