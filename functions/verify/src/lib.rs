@@ -18,6 +18,7 @@ use std::time::Duration;
 use etcd_backup_aws::function::Invocation;
 use etcd_backup_core::aws::{SnapshotTagger, Storage};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
+use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, SnapshotId};
 use etcd_backup_core::lifecycle_policy::Policies;
 use etcd_backup_core::settings::{Settings, VerifyMode};
@@ -108,7 +109,14 @@ impl<A: World> Function<'_, A> {
         let mut found = inventory::snapshots(self.aws, [id].into_iter()).await?;
         let snapshot = found.remove(id).ok_or_else(|| choice::not_found(id))?;
         let identity = inventory::identity(self.aws, &snapshot).await?;
-        let chosen = choice::alone(snapshot, identity.as_ref(), &self.settings.schedule);
+        let cluster = match &identity {
+            Some(identity) => {
+                inventory::cluster(self.aws, self.settings, &identity.cluster).await?
+            }
+            None => Cluster::default(),
+        };
+        let schedule = &self.settings.schedule;
+        let chosen = choice::alone(snapshot, identity.as_ref(), &cluster, schedule);
         json(&Answer::new(self.verify(&chosen).await?))
     }
 

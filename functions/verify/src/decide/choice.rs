@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{Identity, cluster_of};
 use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId};
+use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, SnapshotId};
 use etcd_backup_core::restore_point::{History, RunSnapshots, Unneeded, unneeded};
 use etcd_backup_core::schedule::{Run, Schedule};
 use etcd_backup_core::settings::{Settings, VerifyMode};
@@ -111,14 +111,19 @@ pub fn by_hand(
     Ok(Chosen {
         cluster: Some(name.clone()),
         run: runs.first().copied().filter(|_| runs.len() == 1),
-        whole: whole(&targets, schedule),
+        whole: whole(cluster, &targets, schedule),
         earlier: earlier(cluster, &targets),
         targets,
     })
 }
 
 /// One member by itself.
-pub fn alone(snapshot: Snapshot, identity: Option<&Identity>, schedule: &Schedule) -> Chosen {
+pub fn alone(
+    snapshot: Snapshot,
+    identity: Option<&Identity>,
+    cluster: &Cluster,
+    schedule: &Schedule,
+) -> Chosen {
     let run = schedule.run_of(snapshot.started);
     let targets = vec![Target {
         key: identity.map(Identity::member_key),
@@ -127,7 +132,7 @@ pub fn alone(snapshot: Snapshot, identity: Option<&Identity>, schedule: &Schedul
     Chosen {
         cluster: identity.map(|identity| identity.cluster.clone()),
         run: Some(run),
-        whole: whole(&targets, schedule),
+        whole: whole(cluster, &targets, schedule),
         earlier: BTreeMap::new(),
         targets,
     }
@@ -237,35 +242,30 @@ fn earlier(cluster: &Cluster, targets: &[Target]) -> BTreeMap<MemberKey, Earlier
     of_target.collect()
 }
 
-/// The etcd clusters of which every member that any snapshot names is there, all of one run.
-fn whole(targets: &[Target], schedule: &Schedule) -> BTreeSet<EtcdClusterName> {
-    let mut there: BTreeMap<&EtcdClusterName, BTreeSet<&MemberName>> = BTreeMap::new();
-    let mut named: BTreeMap<EtcdClusterName, BTreeSet<MemberName>> = BTreeMap::new();
-    let mut runs: BTreeMap<&EtcdClusterName, BTreeSet<Run>> = BTreeMap::new();
+/// The etcd clusters of which the snapshots are a restore point: all that one run left of its members, as
+/// restore would take them, and no other. What the snapshots say of themselves isn't enough: their tags
+/// may be lost, and one may be of another hour.
+fn whole(cluster: &Cluster, targets: &[Target], schedule: &Schedule) -> BTreeSet<EtcdClusterName> {
+    let mut chosen: BTreeMap<&EtcdClusterName, BTreeMap<&MemberKey, &SnapshotId>> = BTreeMap::new();
     for target in targets {
-        let Some(key) = &target.key else { continue };
-        let run = schedule.run_of(target.snapshot.started);
-        runs.entry(&key.etcd_cluster).or_default().insert(run);
-        there
-            .entry(&key.etcd_cluster)
-            .or_default()
-            .insert(&key.member);
-        if let Some(Ok(identity)) = Identity::of(&target.snapshot.tags) {
-            let members = identity.etcd.members.into_iter();
-            named
-                .entry(key.etcd_cluster.clone())
-                .or_default()
-                .extend(members);
+        if let Some(key) = &target.key {
+            let of_etcd_cluster = chosen.entry(&key.etcd_cluster).or_default();
+            of_etcd_cluster.insert(key, &target.snapshot.id);
         }
     }
-    let is_whole = |name: &&EtcdClusterName| {
-        let all = named.get(*name).into_iter().flatten();
-        runs.get(*name).is_some_and(|runs| runs.len() == 1)
-            && all
-                .into_iter()
-                .all(|member| there.get(*name).is_some_and(|there| there.contains(member)))
+    let history = History::new(cluster, Vec::new(), schedule);
+    let is_whole = |name: &EtcdClusterName, chosen: &BTreeMap<&MemberKey, &SnapshotId>| {
+        let runs = history.runs(&[name.clone()].into());
+        runs.iter().any(|run| {
+            let left = run.snapshots.iter();
+            let left: BTreeMap<_, _> = left.map(|(key, snapshot)| (*key, &snapshot.id)).collect();
+            run.is_complete() && left == *chosen
+        })
     };
-    there.keys().copied().filter(is_whole).cloned().collect()
+    let whole = chosen
+        .iter()
+        .filter(|(name, chosen)| is_whole(name, chosen));
+    whole.map(|(name, _)| (*name).clone()).collect()
 }
 
 fn refuse_unknown(name: &ClusterName, cluster: &Cluster) -> Result<(), Diagnostic> {
