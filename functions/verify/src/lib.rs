@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep};
 use crate::collect::{inventory, members};
 use crate::decide::assessment::Assessment;
 use crate::decide::choice::{self, Asked, Chosen};
-use crate::decide::tags;
+use crate::decide::{sweep, tags};
 use crate::event::{Event, Which};
 use crate::show::answer::{Answer, NothingAnswer, SweepAnswer};
 use crate::show::metrics;
@@ -102,7 +102,7 @@ impl<A: World> Function<'_, A> {
                 choice::by_hand(name, &cluster, schedule, &found, &named)?
             }
         };
-        json(&Answer::new(self.verify(&chosen).await?))
+        json(&Answer::new(self.verify(&chosen, self.deadline()).await?))
     }
 
     async fn alone(&self, id: &SnapshotId) -> Result<Value, Diagnostic> {
@@ -117,7 +117,7 @@ impl<A: World> Function<'_, A> {
         };
         let schedule = &self.settings.schedule;
         let chosen = choice::alone(snapshot, identity.as_ref(), &cluster, schedule);
-        json(&Answer::new(self.verify(&chosen).await?))
+        json(&Answer::new(self.verify(&chosen, self.deadline()).await?))
     }
 
     /// A snapshot was completed. EC2's describes may lag behind its events.
@@ -130,7 +130,10 @@ impl<A: World> Function<'_, A> {
             .map(Duration::from_secs);
         loop {
             match self.asked(id).await? {
-                Asked::Verify(chosen) => return json(&Answer::new(self.verify(&chosen).await?)),
+                Asked::Verify(chosen) => {
+                    let assessment = self.verify(&chosen, self.deadline()).await?;
+                    return json(&Answer::new(assessment));
+                }
                 Asked::Nothing(why) => return nothing(why),
                 Asked::Again => {}
             }
@@ -175,37 +178,45 @@ impl<A: World> Function<'_, A> {
             return nothing("VERIFY is off");
         }
         let fleet = inventory::fleet(self.aws, self.settings).await?;
+        let is_left = |(name, cluster): &(&ClusterName, &Cluster)| {
+            choice::left_over(name, cluster, self.settings, self.mode()).is_some()
+        };
+        let left = fleet.clusters.iter().filter(is_left);
+        let left: Vec<&ClusterName> = left.map(|(name, _)| name).collect();
+        let left = sweep::in_turn(left, self.invocation.now);
         let mut answer = SweepAnswer::default();
         let mut failure = None;
         let mut longest = Duration::ZERO;
-        for (name, cluster) in &fleet.clusters {
-            let Some(chosen) = choice::left_over(name, cluster, self.settings, self.mode()) else {
-                continue;
-            };
+        for (done, name) in left.iter().enumerate() {
             let began = Instant::now();
             if began + longest >= self.deadline() {
-                answer.left.push(name.clone());
+                answer.left.push((*name).clone());
                 continue;
             }
-            match self.verify(&chosen).await {
-                Ok(assessment) => {
+            let share = sweep::share(self.deadline() - began, left.len() - done);
+            match self.left_over(name, began + share).await {
+                // Meanwhile an event has had it verified.
+                Ok(None) => {}
+                Ok(Some(assessment)) => {
                     let names = if assessment.is_unfinished() {
                         &mut answer.left
                     } else {
                         &mut answer.verified
                     };
-                    names.push(name.clone());
+                    names.push((*name).clone());
                     answer.restore_points.push(Answer::new(assessment));
                 }
                 Err(error) => {
                     tracing::error!(cluster = name.as_str(), "{error}");
-                    answer.left.push(name.clone());
+                    answer.left.push((*name).clone());
                     failure =
                         Some(error.with(&format!("the restore point of {name} has no verdict")));
                 }
             }
             longest = longest.max(began.elapsed());
         }
+        answer.verified.sort();
+        answer.left.sort();
         match failure {
             // Told when all others were verified.
             Some(failure) => Err(failure),
@@ -213,10 +224,23 @@ impl<A: World> Function<'_, A> {
         }
     }
 
+    /// Verifies a cluster's latest restore point where it still has no verdict: those before it took minutes.
+    async fn left_over(
+        &self,
+        name: &ClusterName,
+        deadline: Instant,
+    ) -> Result<Option<Assessment>, Diagnostic> {
+        let cluster = inventory::cluster(self.aws, self.settings, name).await?;
+        match choice::left_over(name, &cluster, self.settings, self.mode()) {
+            Some(chosen) => self.verify(&chosen, deadline).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Reads, judges, logs and writes down.
-    async fn verify(&self, chosen: &Chosen) -> Result<Assessment, Diagnostic> {
+    async fn verify(&self, chosen: &Chosen, deadline: Instant) -> Result<Assessment, Diagnostic> {
         let began = Instant::now();
-        let read = members::read(self.aws, &chosen.targets, self.deadline()).await;
+        let read = members::read(self.aws, &chosen.targets, deadline).await;
         let assessment = Assessment::new(chosen, read);
         log(&assessment, began.elapsed());
         if let Some(line) = metrics::line(&assessment, (self.invocation.clock)(), began.elapsed()) {
