@@ -13,23 +13,30 @@ pub fn line(assessment: &Assessment, at: Timestamp, duration: Duration) -> Optio
     let cluster = assessment.cluster.as_ref()?;
     let count = |verdict: Verdict| u64::from(assessment.verdict == verdict);
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let metrics: Vec<Metric> = vec![
-        ("RestorePointsVerified", Unit::Count, 1.into()),
-        (
-            "RestorePointsDamaged",
-            Unit::Count,
-            count(Verdict::Damaged).into(),
-        ),
-        (
-            "RestorePointsDegraded",
-            Unit::Count,
-            count(Verdict::Degraded).into(),
-        ),
-        (
-            "RestorePointsUnsupported",
-            Unit::Count,
-            count(Verdict::Unsupported).into(),
-        ),
+    let mut metrics: Vec<Metric> = Vec::new();
+    // What is no restore point, or wasn't read to its end, is none that was verified.
+    if assessment.etcd_clusters.iter().all(|of| of.stands) {
+        let of_points: [Metric; 4] = [
+            ("RestorePointsVerified", Unit::Count, 1.into()),
+            (
+                "RestorePointsDamaged",
+                Unit::Count,
+                count(Verdict::Damaged).into(),
+            ),
+            (
+                "RestorePointsDegraded",
+                Unit::Count,
+                count(Verdict::Degraded).into(),
+            ),
+            (
+                "RestorePointsUnsupported",
+                Unit::Count,
+                count(Verdict::Unsupported).into(),
+            ),
+        ];
+        metrics.extend(of_points);
+    }
+    let of_reading: [Metric; 2] = [
         (
             "BlocksRead",
             Unit::Count,
@@ -37,5 +44,6 @@ pub fn line(assessment: &Assessment, at: Timestamp, duration: Duration) -> Optio
         ),
         ("VerifyDurationMs", Unit::Milliseconds, duration_ms.into()),
     ];
+    metrics.extend(of_reading);
     Some(Line::new(at, Some(cluster), metrics))
 }
