@@ -241,13 +241,14 @@ impl<A: World> Function<'_, A> {
     async fn verify(&self, chosen: &Chosen, deadline: Instant) -> Result<Assessment, Diagnostic> {
         let began = Instant::now();
         let read = members::read(self.aws, &chosen.targets, deadline).await;
-        let assessment = Assessment::new(chosen, read);
+        let mut assessment = Assessment::new(chosen, read);
         log(&assessment, began.elapsed());
         if let Some(line) = metrics::line(&assessment, (self.invocation.clock)(), began.elapsed()) {
             // Not through tracing, which would put a timestamp in front: a line is to be plain JSON.
             println!("{line}");
         }
-        match act::tag(self.aws, &tags::of(chosen, &assessment)).await {
+        let written = act::tag(self.aws, tags::of(chosen, &assessment)).await;
+        match tags::note(&mut assessment, chosen, &written) {
             Ok(()) => Ok(assessment),
             Err(error) => Err(Diagnostic::from(error).with(&format!(
                 "the verdict is {}, and could not be written down on all snapshots",

@@ -37,6 +37,8 @@ pub struct EtcdClusterAssessment {
     pub sources: Vec<Source>,
     /// Whether the verdict is one on a restore point: of all members, of one run, and final.
     pub stands: bool,
+    /// Whether the verdict was written on all of its snapshots.
+    pub is_tagged: bool,
     /// Whether another time more may be told: the time was up, or AWS didn't answer.
     pub is_unfinished: bool,
 }
@@ -119,6 +121,7 @@ impl EtcdClusterAssessment {
         let is_unfinished = ended_early && !is_settled;
         Self {
             stands: is_whole && !is_unfinished,
+            is_tagged: false,
             name,
             verdict,
             report,

@@ -10,9 +10,11 @@ use etcd_backup_core::restore_point::{History, RunSnapshots, Unneeded, unneeded}
 use etcd_backup_core::schedule::{Run, Schedule};
 use etcd_backup_core::settings::{Settings, VerifyMode};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
+use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
 
 use super::earlier::Earlier;
+use super::tags::takes_verdict;
 use crate::collect::members::Target;
 
 /// Snapshots that are judged together.
@@ -172,7 +174,7 @@ pub fn completed(
     }
 }
 
-/// The latest restore point, where it is to be verified and has no verdict yet.
+/// The latest restore point, where it is to be verified, has no verdict yet, and can be given one.
 pub fn left_over(
     name: &ClusterName,
     cluster: &Cluster,
@@ -183,9 +185,10 @@ pub fn left_over(
     let history = History::new(cluster, Vec::new(), schedule);
     let runs = history.runs(&etcd_clusters(cluster, schedule));
     let latest = runs.iter().find(|run| run.is_complete())?;
-    unneeded(latest, &runs, mode)
-        .is_none()
-        .then(|| of_run(name, cluster, latest))
+    let mut snapshots = latest.snapshots.values();
+    // Where none takes a verdict, it would be read again each hour, for nothing.
+    let is_open = snapshots.any(|of| Verdict::of(of).is_none() && takes_verdict(&of.tags));
+    (is_open && unneeded(latest, &runs, mode).is_none()).then(|| of_run(name, cluster, latest))
 }
 
 fn said(unneeded: Unneeded) -> &'static str {

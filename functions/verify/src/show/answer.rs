@@ -115,7 +115,7 @@ impl EtcdClusterAnswer {
         Self {
             etcd_cluster: of.name,
             verdict: of.verdict,
-            tagged: of.stands,
+            tagged: of.is_tagged,
             cluster_id: of.report.cluster_id,
             revision: of.report.revision,
             quorum: of.report.quorum,

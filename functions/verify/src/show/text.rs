@@ -71,7 +71,7 @@ fn of_etcd_cluster(of: &EtcdClusterAnswer) -> String {
         );
     }
     if !of.tagged {
-        text += "  This verdict isn't written down on the snapshots: it is not one on all members of a restore point, or it isn't final.\n";
+        text += "  This verdict isn't written down on the snapshots: it is not one on all members of a restore point, it isn't final, or a warning says why.\n";
     }
     text
 }
