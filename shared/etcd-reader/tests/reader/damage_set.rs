@@ -325,7 +325,7 @@ fn an_etcd_that_is_older_than_the_data_does_not_start() {
 fn data_of_an_etcd_that_is_not_known_is_never_called_damaged() {
     let set = &sets()["etcd-3.7.1-b"];
     let lost = |lose: &dyn Fn(&mut MemoryFiles), version: &str| {
-        let members: Vec<_> = set.files.iter().zip(["a", "b", "c"]);
+        let members = set.files.iter().zip(["a", "b", "c"]);
         let members = members.into_iter().map(|(files, name)| {
             let mut files = files.clone();
             ask_for_version(&mut files, "3.7.1", version);
