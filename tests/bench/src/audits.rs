@@ -112,7 +112,7 @@ async fn of_size(options: &Options, report: &mut Report, size: &Size, start_ms: 
             size.deep
         ),
     };
-    let mut add = |measure, ours, peer: &str, theirs, target| {
+    let mut add = |measure: &'static str, ours, peer: &str, theirs, target| {
         report.add(Row {
             floor: (measure == "wall, ms").then(|| waiting.clone()),
             work: work.clone(),
