@@ -208,16 +208,15 @@ impl Model {
         ends
     }
 
-    /// Whether an unfinished undo or redo must be, or may be, one that can go neither on nor back, so that
-    /// a new restore takes its place. A restore itself never is, as no snapshot is lost here.
+    /// Whether what is unfinished must be, or may be, such that it can go neither on nor back, so that a new
+    /// restore takes its place. A restore itself may be if it met a loss: what it brings isn't made anew once
+    /// its exchange has begun, and where it failed before that, another event may take its place.
     fn is_stuck(&self, unfinished: &Restore) -> (bool, bool) {
         let deed = match unfinished.state {
             State::Unfinished(deed) => deed,
             State::Done | State::Undone => return (false, false),
         };
-        if deed == Some(Deed::Restore) {
-            return (false, false);
-        }
+        let is_restore = deed == Some(Deed::Restore);
         let cannot_return = unfinished.outgoing.values().any(|volume| match volume {
             Some(volume) => self.lost.contains(volume),
             None => deed == Some(Deed::Redo),
@@ -227,6 +226,9 @@ impl Model {
             incoming.values().any(|volume| self.lost.contains(volume))
         };
         let is_incoming_lost = incoming.is_some_and(is_lost);
+        if is_restore {
+            return (false, cannot_return && unfinished.met_a_loss);
+        }
         let must_be = deed.is_some() && cannot_return && is_incoming_lost;
         (
             must_be,
