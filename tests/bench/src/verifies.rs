@@ -18,7 +18,7 @@ const MEMBERS: [&str; 6] = [
 ];
 const RUNS: usize = 3;
 /// As many as verify has under way.
-const CALLS_MAX: usize = 128;
+const CALLS_MAX: usize = 96;
 const WALL_MS_MAX: f64 = 4000.0;
 const PEAK_MIB_MAX: f64 = 200.0;
 const RATIO_MAX: f64 = 1.3;

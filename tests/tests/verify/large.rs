@@ -8,13 +8,13 @@ use e2e::verify_bed::{CLUSTER, answered};
 use e2e::{EtcdImages, InvocationOptions, VerifyBed, etcd_images};
 use serde_json::json;
 
-/// For all members together.
-const MEMORY_MIB_MAX: f64 = 200.0;
+/// For all members together, in a build for tests.
+const MEMORY_MIB_MAX: f64 = 240.0;
 /// Lambda's longest.
 const TIME: Duration = Duration::from_secs(900);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_large_members_are_read_at_once_within_200_mib() {
+async fn three_large_members_are_read_at_once_in_bounded_memory() {
     let large = etcd_images("large-3.5.16");
     let image = &large.images["a"];
     // One member's volume in the place of all: that they are the same is found, after all were read whole.

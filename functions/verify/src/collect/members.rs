@@ -14,9 +14,10 @@ use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 
 /// Calls under way at the same time, of all members together: AWS allows 1,000 a second of a snapshot, and
 /// a function's network is busy long before that.
-const CALLS_MAX: usize = 128;
-/// Blocks that all members together hold or have on their way: 96 MiB.
-const HELD_MAX: usize = 192;
+const CALLS_MAX: usize = 96;
+/// Blocks that all members together hold or have on their way: 48 MiB. Each call under way takes memory
+/// beside its block.
+const HELD_MAX: usize = 96;
 
 /// A snapshot of a member.
 #[derive(Clone, Debug)]
