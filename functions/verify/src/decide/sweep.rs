@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_cluster_gets_its_part_but_never_too_little_to_read_one() {
-        let minutes = |minutes| Duration::from_secs(minutes * 60);
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         for (left, clusters, expected) in [
             (minutes(14), 1, minutes(14)),
             (minutes(14), 2, minutes(7)),
