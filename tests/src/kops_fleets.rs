@@ -248,7 +248,7 @@ impl KopsGroup {
     pub fn is_control_plane(&self) -> bool {
         [ROLE_MASTER, ROLE_CONTROL_PLANE]
             .iter()
-            .any(|role| self.tags.contains_key(*role))
+            .any(|role| self.tags.contains_key(role))
     }
 
     async fn launch(&self, aws: &EmulatedAws) -> Vec<InstanceId> {

@@ -31,7 +31,7 @@ fn snapshot(changes: &[(&str, Option<&str>)], minutes: i64) -> Snapshot {
     for (key, value) in changes {
         match value {
             Some(value) => snapshot.tags.insert((*key).to_owned(), (*value).to_owned()),
-            None => snapshot.tags.remove(*key),
+            None => snapshot.tags.remove(key),
         };
     }
     snapshot

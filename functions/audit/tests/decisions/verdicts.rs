@@ -130,7 +130,7 @@ fn twice_a_day(verdict: &str) -> Inventory {
         .cloned()
         .map(|mut snapshot| {
             snapshot.id = format!("{}-evening", snapshot.id).as_str().into();
-            snapshot.started = snapshot.started + jiff::SignedDuration::from_hours(12);
+            snapshot.started += jiff::SignedDuration::from_hours(12);
             snapshot.tags.remove("etcd-backup/verified");
             snapshot
         })

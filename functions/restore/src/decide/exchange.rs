@@ -186,7 +186,7 @@ impl<'a> Exchange<'a> {
         let missing = untagged.map(|(_, volume, tags)| {
             // By the cluster's name the function is allowed to write the others.
             let missing = tags.iter().filter(|(key, value)| {
-                let found = volume.tags.get(*key);
+                let found = volume.tags.get(key);
                 let is_wrong = is_discovery_key(key) && found != Some(*value);
                 found.is_none() || is_wrong || *key == CLUSTER
             });

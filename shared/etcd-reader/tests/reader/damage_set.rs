@@ -321,6 +321,9 @@ fn an_etcd_that_is_older_than_the_data_does_not_start() {
     }
 }
 
+/// What is done to a member's files.
+type Loss<'a> = &'a dyn Fn(&mut MemoryFiles);
+
 #[test]
 fn data_of_an_etcd_that_is_not_known_is_never_called_damaged() {
     let set = &sets()["etcd-3.7.1-b"];
@@ -339,7 +342,7 @@ fn data_of_an_etcd_that_is_not_known_is_never_called_damaged() {
         let mut paths = files.paths().filter(|path| path.ends_with(".wal"));
         paths.next().unwrap().clone()
     };
-    let kinds: [(&str, &dyn Fn(&mut MemoryFiles)); 5] = [
+    let kinds: [(&str, Loss); 5] = [
         ("nothing lost", &|_| ()),
         ("no database", &|files| files.remove(&database(files))),
         ("another database", &|files| {
