@@ -73,7 +73,7 @@ impl Storage for Aws {
                 next: next_token(page.next_token()),
             })
         };
-        listing::whole(VOLUME_PARTS, page, read).await
+        listing::whole(parts(filters, "volume-id", VOLUME_PARTS), page, read).await
     }
 
     async fn is_volume_gone(&self, volume: &VolumeId) -> Result<bool, AwsError> {
@@ -114,7 +114,17 @@ impl Storage for Aws {
                 next: next_token(page.next_token()),
             })
         };
-        listing::whole(SNAPSHOT_PARTS, page, read).await
+        listing::whole(parts(filters, "snapshot-id", SNAPSHOT_PARTS), page, read).await
+    }
+}
+
+/// The parts of a listing; none where it asks for ids by itself: of two filters of one name EC2 takes what
+/// either lets pass.
+fn parts(filters: &[Filter], id: &str, parts: Parts) -> Parts {
+    if filters.iter().any(|filter| filter.name == id) {
+        &[]
+    } else {
+        parts
     }
 }
 

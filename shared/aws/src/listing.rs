@@ -19,7 +19,7 @@ use tokio::sync::{Mutex as TurnMutex, MutexGuard as Turn, Semaphore};
 
 /// How many pages of a listing are asked for at the same time: a page of snapshots takes over a
 /// megabyte, and two or three of them keep a core busy.
-const PAGES_AT_ONCE: usize = 8;
+const PAGES_AT_ONCE: usize = 4;
 
 /// The last digits of the ids of each part.
 pub(crate) type Parts = &'static [&'static [char]];
@@ -41,7 +41,8 @@ pub(crate) struct Page<Item> {
     pub(crate) next: Option<String>,
 }
 
-/// Everything that a listing has. `ask` asks for one page, and `read` turns the answer into items.
+/// Everything that a listing has. `ask` asks for one page, and `read` turns the answer into items. Without
+/// any parts the pages are asked for one after the other.
 ///
 /// # Errors
 ///
@@ -55,7 +56,19 @@ pub(crate) async fn whole<Answer, Item>(
         is_patient: true,
         ..PageRequest::default()
     };
-    let first = read(ask(first).await?)?;
+    let mut first = read(ask(first).await?)?;
+    if parts.is_empty() {
+        while let Some(token) = first.next {
+            let next = PageRequest {
+                token: Some(token),
+                is_patient: true,
+                ..PageRequest::default()
+            };
+            let next = read(ask(next).await?)?;
+            first.items.extend(next.items);
+            first.next = next.next;
+        }
+    }
     if first.next.is_none() {
         return Ok(first.items);
     }
@@ -291,6 +304,20 @@ mod tests {
         let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
         assert_eq!(ids.unwrap().len(), PAGE_SIZE);
         assert_eq!(account.calls.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_parts_the_pages_come_one_after_the_other() {
+        let account = Account::new(95);
+        let asked = RefCell::new(Vec::new());
+        let ask = async |request: PageRequest| {
+            asked.borrow_mut().push(request.last_digits);
+            account.page(request).await
+        };
+        let ids = whole(&[], ask, Ok).await.unwrap();
+        let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();
+        assert_eq!(ids, expected);
+        assert_eq!(*asked.borrow(), [None; 10]);
     }
 
     #[tokio::test]
