@@ -137,8 +137,10 @@ clippy:
 
 # Without --all-targets, as that would leave out the examples in the documentation; the packages and
 # so the features are the same. The end-to-end tests run the binaries that build makes.
+# The end-to-end tests wait most of their time, so twice as many run at once as there are cores on small
+# machines.
 test-rust: venv build $(POLICIES)
-	cargo test --locked --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --locked --workspace
 
 # Links, anchors, commands, and the lists of the reference beside the code.
 test-docs: venv

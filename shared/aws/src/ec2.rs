@@ -422,6 +422,9 @@ fn instance_state(state: &types::InstanceStateName) -> InstanceState {
 }
 
 fn core_snapshot(snapshot: &types::Snapshot, pool: &mut TagPool) -> Option<Snapshot> {
+    let started = timestamp(snapshot.start_time()?)?;
+    let completed = snapshot.completion_time().and_then(timestamp);
+    let seconds = completed.map(|completed| completed.duration_since(started).as_secs());
     Some(Snapshot {
         id: snapshot.snapshot_id()?.into(),
         volume_id: snapshot.volume_id()?.into(),
@@ -430,8 +433,8 @@ fn core_snapshot(snapshot: &types::Snapshot, pool: &mut TagPool) -> Option<Snaps
             .state_message()
             .filter(|text| !text.is_empty())
             .map(Box::from),
-        started: timestamp(snapshot.start_time()?)?,
-        completed: snapshot.completion_time().and_then(timestamp),
+        started,
+        completed_after_seconds: seconds.and_then(|seconds| u32::try_from(seconds).ok()),
         size_gib: snapshot.volume_size()?,
         encrypted: snapshot.encrypted().unwrap_or(false),
         kms_key_id: snapshot.kms_key_id().map(|key| pool.name(key)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::Tags;
@@ -28,8 +28,9 @@ pub struct Snapshot {
     pub state_message: Option<Box<str>>,
     /// Its point in time: what the volume held at this moment is in it.
     pub started: Timestamp,
-    /// When all of it was written, minutes or hours later; `None` before, and where EC2 doesn't tell.
-    pub completed: Option<Timestamp>,
+    /// How long after that all of it was written, in seconds; `None` before, and where EC2 doesn't tell. An
+    /// account has so many snapshots that a second time of each would be felt.
+    pub completed_after_seconds: Option<u32>,
     /// The size of the volume in GiB.
     pub size_gib: i32,
     /// Whether it is encrypted.
@@ -57,6 +58,12 @@ pub enum SnapshotState {
 }
 
 impl Snapshot {
+    /// When all of it was written; `None` before, and where EC2 doesn't tell.
+    pub fn completed(&self) -> Option<Timestamp> {
+        let seconds = self.completed_after_seconds?;
+        Some(self.started + SignedDuration::from_secs(i64::from(seconds)))
+    }
+
     /// Whether a volume can be made from it.
     pub fn is_usable(&self) -> bool {
         self.state == SnapshotState::Completed && !self.archived

@@ -100,7 +100,7 @@ mod tests {
             state: SnapshotState::Completed,
             state_message: None,
             started: "2026-11-22T06:04:00Z".parse().unwrap(),
-            completed: None,
+            completed_after_seconds: None,
             size_gib: 20,
             encrypted: true,
             kms_key_id: None,

@@ -49,7 +49,7 @@ fn snapshot(index: usize, (member, run, second, state): Taken) -> Snapshot {
         state,
         state_message: None,
         started: first + SignedDuration::from_hours(24 * run) + SignedDuration::from_secs(second),
-        completed: None,
+        completed_after_seconds: None,
         size_gib: 20,
         encrypted: false,
         kms_key_id: None,

@@ -101,7 +101,7 @@ fn unverified(scope: &Scope, latest: &RunSnapshots, runs: &[RunSnapshots]) -> Op
     let ends = latest
         .snapshots
         .values()
-        .map(|of| of.completed.unwrap_or(of.started));
+        .map(|of| of.completed().unwrap_or(of.started));
     let is_overdue = scope.now.duration_since(ends.max()?) >= VERDICT_AFTER_MAX;
     (is_overdue && unneeded(latest, runs, mode).is_none()).then_some(Kind::RestorePointUnverified {
         run: latest.run,

@@ -146,7 +146,7 @@ pub fn snapshot(volume: &Volume, days_ago: i64) -> Snapshot {
         state: SnapshotState::Completed,
         state_message: None,
         started: at("2026-11-22T06:04:11Z") - SignedDuration::from_hours(24 * days_ago),
-        completed: None,
+        completed_after_seconds: None,
         size_gib: 20,
         encrypted: true,
         kms_key_id: None,

@@ -228,7 +228,7 @@ mod tests {
             state: SnapshotState::Completed,
             state_message: None,
             started: "2026-11-22T06:03:00Z".parse().unwrap(),
-            completed: None,
+            completed_after_seconds: None,
             size_gib: 20,
             encrypted: key.is_some(),
             kms_key_id: key.map(Into::into),

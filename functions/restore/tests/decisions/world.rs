@@ -434,7 +434,7 @@ fn snapshot(key: &MemberKey, run: Timestamp, second: i64) -> Snapshot {
         state: SnapshotState::Completed,
         state_message: None,
         started: run + SignedDuration::from_secs(second),
-        completed: None,
+        completed_after_seconds: None,
         size_gib: 20,
         encrypted: true,
         kms_key_id: Some("arn:aws:kms:eu-west-2:123456789012:key/1".into()),

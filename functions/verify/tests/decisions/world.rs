@@ -45,7 +45,7 @@ pub fn snapshot(member: &str, started: &str) -> Snapshot {
         state: SnapshotState::Completed,
         state_message: None,
         started: started.parse().unwrap(),
-        completed: None,
+        completed_after_seconds: None,
         size_gib: 20,
         encrypted: true,
         kms_key_id: None,

@@ -73,7 +73,7 @@ mod tests {
             state: SnapshotState::Completed,
             state_message: None,
             started: started.parse().unwrap(),
-            completed: None,
+            completed_after_seconds: None,
             size_gib: 20,
             encrypted: true,
             kms_key_id: None,

@@ -113,7 +113,7 @@ pub fn snapshot(id: &str, volume_id: &str, volume_tags: &Tags, started: Timestam
         state: SnapshotState::Completed,
         state_message: None,
         started,
-        completed: None,
+        completed_after_seconds: None,
         size_gib: 20,
         encrypted: true,
         kms_key_id: None,
