@@ -410,7 +410,7 @@ def test_topics_queues_and_blocks(aws: Aws, function: Function) -> None:
     tags = {"by": "us"}
     topic = aws.client("sns").create_topic(Name="t", Tags=as_list(tags))["TopicArn"]
     queue = aws.client("sqs").create_queue(QueueName="q", tags=tags)["QueueUrl"]
-    snapshot_id = aws.client("ebs").start_snapshot(VolumeSize=1)["SnapshotId"]
+    snapshot_id = aws.client("ec2").create_snapshot(VolumeId=aws.volume(tags={}))["SnapshotId"]
     aws.post(f"ec2/snapshots/{snapshot_id}", {"tags": tags})
     sns, sqs, ebs = (function.client(service) for service in ("sns", "sqs", "ebs"))
     block = {"SnapshotId": snapshot_id, "BlockIndex": 0, "BlockToken": "t"}
