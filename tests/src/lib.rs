@@ -12,6 +12,7 @@ pub mod etcd_images;
 pub mod fleet;
 pub mod kops_fleets;
 pub mod lambda;
+pub mod policies;
 pub mod restore_bed;
 pub mod restores;
 pub mod schemas;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dlm::types::{ResourceTypeValues, SettablePolicyStateValues, Tag};
+use e2e::policies::{granted, without};
 use e2e::restore_bed::{event_of, while_masters_start_fast};
 use e2e::{
     Actor, Cluster, EmulatedAws, Fault, Function, Kops, MountedBy, Outcome, REGION, RESTORES_TABLE,
@@ -395,52 +396,6 @@ async fn world_for(function: &str) -> World {
         "converge" => World::new().await,
         _ => World::backed_up().await,
     }
-}
-
-/// Every action that some statement of a function's policies grants, by statement.
-fn granted(documents: &[Value]) -> BTreeSet<(Option<String>, String)> {
-    let statements = documents
-        .iter()
-        .flat_map(|document| document["Statement"].as_array().unwrap());
-    statements
-        .flat_map(|statement| {
-            let sid = statement["Sid"].as_str().map(str::to_owned);
-            actions(statement)
-                .into_iter()
-                .map(move |action| (sid.clone(), action))
-        })
-        .collect()
-}
-
-fn actions(statement: &Value) -> Vec<String> {
-    match &statement["Action"] {
-        Value::String(one) => vec![one.clone()],
-        several => {
-            let several = several.as_array().unwrap().iter();
-            several
-                .map(|action| action.as_str().unwrap().to_owned())
-                .collect()
-        }
-    }
-}
-
-/// The same policies without one action of one statement.
-fn without(documents: &[Value], sid: Option<&str>, action: &str) -> Vec<Value> {
-    let mut documents = documents.to_vec();
-    for document in &mut documents {
-        let statements = document["Statement"].as_array_mut().unwrap();
-        for statement in statements.iter_mut() {
-            if statement["Sid"].as_str() == sid {
-                let kept: Vec<_> = actions(statement)
-                    .into_iter()
-                    .filter(|other| other != action)
-                    .collect();
-                statement["Action"] = json!(kept);
-            }
-        }
-        statements.retain(|statement| !actions(statement).is_empty());
-    }
-    documents
 }
 
 fn is_called_by_others(action: &str) -> bool {

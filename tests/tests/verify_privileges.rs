@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use e2e::policies::{granted, without};
 use e2e::verify_bed::{CLUSTER, completed};
 use e2e::{EmulatedAws, Function, VerifyBed, etcd_images};
 use etcd_backup_core::ids::SnapshotId;
@@ -21,48 +22,6 @@ fn policies() -> Vec<Value> {
     let text = text.unwrap_or_else(|error| panic!("{}: {error}: run make", path.display()));
     let policies: Value = serde_json::from_str(&text).unwrap();
     policies["verify"].as_array().unwrap().clone()
-}
-
-/// The names of statements and the actions that they grant.
-fn granted(documents: &[Value]) -> Vec<(Option<String>, String)> {
-    let statements = documents
-        .iter()
-        .flat_map(|document| document["Statement"].as_array().unwrap());
-    let granted = statements.flat_map(|statement| {
-        let sid = statement["Sid"].as_str().map(str::to_owned);
-        let actions = actions(statement).into_iter();
-        actions.map(move |action| (sid.clone(), action))
-    });
-    granted.collect()
-}
-
-fn actions(statement: &Value) -> Vec<String> {
-    match &statement["Action"] {
-        Value::String(one) => vec![one.clone()],
-        several => {
-            let several = several.as_array().unwrap().iter();
-            several
-                .map(|action| action.as_str().unwrap().to_owned())
-                .collect()
-        }
-    }
-}
-
-fn without(documents: &[Value], sid: Option<&str>, action: &str) -> Vec<Value> {
-    let mut documents = documents.to_vec();
-    for document in &mut documents {
-        let statements = document["Statement"].as_array_mut().unwrap();
-        for statement in statements
-            .iter_mut()
-            .filter(|one| one["Sid"].as_str() == sid)
-        {
-            let mut kept = actions(statement);
-            kept.retain(|other| other != action);
-            statement["Action"] = json!(kept);
-        }
-        statements.retain(|statement| !actions(statement).is_empty());
-    }
-    documents
 }
 
 /// All that verify ever does; what isn't allowed is an error, or a verdict that nothing can be told.

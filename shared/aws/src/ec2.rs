@@ -25,24 +25,7 @@ use crate::listing::{self, Page, PageRequest, Parts};
 const PAGE_SIZE: i32 = 1000;
 /// Snapshots are many times as many as volumes: with these parts, the listings of an audit cost at most
 /// twenty calls more than they have pages.
-const SNAPSHOT_PARTS: Parts = &[
-    &['0'],
-    &['1'],
-    &['2'],
-    &['3'],
-    &['4'],
-    &['5'],
-    &['6'],
-    &['7'],
-    &['8'],
-    &['9'],
-    &['a'],
-    &['b'],
-    &['c'],
-    &['d'],
-    &['e'],
-    &['f'],
-];
+const SNAPSHOT_PARTS: Parts = listing::SIXTEENTHS;
 const VOLUME_PARTS: Parts = &[
     &['0', '1', '2', '3', '4', '5', '6', '7'],
     &['8', '9', 'a', 'b', 'c', 'd', 'e', 'f'],

@@ -24,6 +24,26 @@ const PAGES_AT_ONCE: usize = 4;
 /// The last digits of the ids of each part.
 pub(crate) type Parts = &'static [&'static [char]];
 
+/// A part for each digit.
+pub(crate) const SIXTEENTHS: Parts = &[
+    &['0'],
+    &['1'],
+    &['2'],
+    &['3'],
+    &['4'],
+    &['5'],
+    &['6'],
+    &['7'],
+    &['8'],
+    &['9'],
+    &['a'],
+    &['b'],
+    &['c'],
+    &['d'],
+    &['e'],
+    &['f'],
+];
+
 /// One page to be asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PageRequest {
@@ -210,24 +230,6 @@ mod tests {
     use super::*;
 
     const PAGE_SIZE: usize = 10;
-    const SIXTEEN: [&[char]; 16] = [
-        &['0'],
-        &['1'],
-        &['2'],
-        &['3'],
-        &['4'],
-        &['5'],
-        &['6'],
-        &['7'],
-        &['8'],
-        &['9'],
-        &['a'],
-        &['b'],
-        &['c'],
-        &['d'],
-        &['e'],
-        &['f'],
-    ];
 
     /// A listing that changes while it is read: each call may add an item and take one away.
     struct Account {
@@ -301,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn one_page_is_one_call() {
         let account = Account::new(PAGE_SIZE as u64);
-        let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
+        let ids = whole(SIXTEENTHS, async |request| account.page(request).await, Ok).await;
         assert_eq!(ids.unwrap().len(), PAGE_SIZE);
         assert_eq!(account.calls.get(), 1);
     }
@@ -324,7 +326,7 @@ mod tests {
     async fn more_pages_are_read_in_parts_that_miss_and_double_nothing() {
         for count in [11, 16, 160, 1_000, 2_345] {
             let account = Account::new(count);
-            let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
+            let ids = whole(SIXTEENTHS, async |request| account.page(request).await, Ok).await;
             let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();
             assert_eq!(sorted(ids.unwrap()), expected);
             let pages = count.div_ceil(PAGE_SIZE as u64);
@@ -337,7 +339,7 @@ mod tests {
         let account = Account::new(1_000);
         let added = Cell::new(1_000);
         let ids = whole(
-            &SIXTEEN,
+            SIXTEENTHS,
             async |request| {
                 let page = account.page(request).await;
                 let mut ids = account.ids.borrow_mut();
@@ -363,7 +365,7 @@ mod tests {
             throttled_from: Some(20),
             ..Account::new(1_000)
         };
-        let ids = whole(&SIXTEEN, async |request| account.page(request).await, Ok).await;
+        let ids = whole(SIXTEENTHS, async |request| account.page(request).await, Ok).await;
         let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();
         assert_eq!(sorted(ids.unwrap()), expected);
         assert!(account.patient_calls.get() > 50);
@@ -379,7 +381,7 @@ mod tests {
         let account = Account::new(1_000);
         let was_refused = Cell::new(false);
         let ids = whole(
-            &SIXTEEN,
+            SIXTEENTHS,
             async |request| {
                 let is_later_one = request.last_digits == Some(&['7']) && request.token.is_some();
                 if is_later_one && !was_refused.replace(true) {
