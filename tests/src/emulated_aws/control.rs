@@ -2,6 +2,7 @@
 //! read the calls and the messages.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -206,9 +207,16 @@ impl EmulatedAws {
             now: Timestamp,
             runs: Vec<Run>,
         }
-        let moved = self.post::<Moved>("clock", &request).await;
-        self.time().moved_to(moved.now);
-        moved.runs
+        // By itself: who waits for it may be dropped, and the functions' clocks move with the emulated one
+        // or not at all.
+        let request = self.control.post(self.control_url("clock")).json(&request);
+        let time = Arc::clone(self.time());
+        let moving = tokio::spawn(async move {
+            let moved = control::<Moved>("clock", request).await;
+            time.moved_to(moved.now);
+            moved.runs
+        });
+        moving.await.expect("the clock is moved")
     }
 
     /// How the next run of Lifecycle Manager, or more of them, ends for this volume.
