@@ -207,15 +207,23 @@ def resources_of(resource_type: str) -> list[str]:
 def statements(resource: str) -> dict[str, set[str]]:
     """The actions of each statement of a role's or a function's policy, by its Sid, conditional ones
     among them."""
-    properties = template()["Resources"][resource]["Properties"]
-    policies = properties["Policies"]
-    documents = [policy.get("PolicyDocument", policy) for policy in policies if isinstance(policy, dict)]
     by_sid: dict[str, set[str]] = {}
-    for document in documents:
-        for statement in _alternatives(document.get("Statement", [])):
-            by_sid.setdefault(statement["Sid"], set()).update(_texts(statement["Action"]))
+    for statement in _statements(resource):
+        by_sid.setdefault(statement["Sid"], set()).update(_texts(statement["Action"]))
     assert by_sid, resource
     return by_sid
+
+
+def statement(resource: str, sid: str) -> dict[str, Any]:
+    """The one statement of this Sid."""
+    (found,) = (statement for statement in _statements(resource) if statement["Sid"] == sid)
+    return found
+
+
+def _statements(resource: str) -> list[dict[str, Any]]:
+    policies = template()["Resources"][resource]["Properties"]["Policies"]
+    documents = [policy.get("PolicyDocument", policy) for policy in policies if isinstance(policy, dict)]
+    return [part for document in documents for part in _alternatives(document.get("Statement", []))]
 
 
 def _alternatives(value: Any) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ METRICS = Page(f"{REFERENCE}/metrics.md")
 TAGS = Page(f"{REFERENCE}/tags.md")
 PERMISSIONS = Page(f"{REFERENCE}/permissions.md")
 EVENTS = Page(f"{REFERENCE}/events-and-answers.md")
+VERIFY = Page("docs/verify.md")
 EMPTY = "(empty)"
 
 
@@ -110,6 +111,7 @@ def test_permissions() -> None:
         "converge": "ConvergeFunction",
         "audit": "AuditFunction",
         "restore": "RestoreFunction",
+        "verify": "VerifyFunction",
         "The role that EventBridge Scheduler assumes": "SchedulesRole",
     }
     for title, resource in roles.items():
@@ -119,6 +121,28 @@ def test_permissions() -> None:
             for sid in code_spans(row[0]):
                 listed[sid] = actions
         assert listed == code.statements(resource), title
+
+
+def test_the_functions_that_schedules_invoke() -> None:
+    row = next(row for row in rows(PERMISSIONS.text) if row[0] == "`Invoke`")
+    targets = {
+        resource["Properties"]["Target"]["Arn"]["GetAtt"]
+        for resource in code.template()["Resources"].values()
+        if resource["Type"] == "AWS::Scheduler::Schedule"
+    }
+    functions = {target.removesuffix("Function.Arn").lower() for target in targets}
+    assert set(re.split(r", | and ", row[2])) == functions
+
+
+def test_the_tags_that_verify_may_write() -> None:
+    statement = code.statement("VerifyFunction", "WriteVerdicts")
+    keys = statement["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"]
+    table = rows(VERIFY.section("Where the verdict stands").text)
+    assert sorted(plain(row[0]) for row in table) == sorted(keys)
+    number = {5: "five", 6: "six", 7: "seven"}[len(keys)]
+    assert f"writing these {number} tags" in VERIFY.text
+    assert f"verify's own {number} keys" in PERMISSIONS.text
+    assert f"writes {number} tags of its own" in Page("docs/security.md").text
 
 
 def test_every_function_has_its_permissions_listed() -> None:
