@@ -6,7 +6,7 @@ use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::ids::{
     ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, ZoneName,
 };
-use etcd_backup_core::restore_record::{Direction, MastersOption};
+use etcd_backup_core::restore_record::{Direction, MastersOption, MountedBy};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,16 +126,6 @@ pub enum StartOption {
     Ordered,
     /// All at once.
     Together,
-}
-
-/// What mounts etcd volumes on masters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MountedBy {
-    /// It looks for volumes when it starts.
-    EtcdManager,
-    /// It looks every minute, also on a running master.
-    Protokube,
 }
 
 /// What the new volumes are like; what is absent is as the old volume has it.

@@ -29,7 +29,7 @@ use crate::collect::records::{Records, unreachable_table};
 use crate::decide::follow_up::Subject;
 use crate::decide::intent;
 use crate::decide::masters_find::MastersFind;
-use crate::decide::{Context, Decision, choice, masters, plan_id, turn};
+use crate::decide::{Context, Decision, choice, masters, plan_id};
 use crate::event::{Action, Request};
 use crate::show::answer;
 use crate::show::history::HistoryAnswer;
@@ -322,10 +322,6 @@ impl<Aws: World> Function<'_, Aws> {
             aws: self.aws,
             lease,
             slot: work.slot,
-            mounted_by: self
-                .request
-                .mounted_by
-                .or_else(|| turn::mounted_by(&record)),
             record,
             inventory: work.inventory,
             settings: self.settings,

@@ -182,6 +182,26 @@ pub enum MastersOption {
     Replace,
 }
 
+/// What mounts etcd volumes on masters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountedBy {
+    /// It looks for volumes when it starts.
+    EtcdManager,
+    /// It looks every minute, also on a running master.
+    Protokube,
+}
+
+impl MountedBy {
+    /// As events have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EtcdManager => "etcd-manager",
+            Self::Protokube => "protokube",
+        }
+    }
+}
+
 /// Which way a record's volumes are exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -256,6 +276,9 @@ pub struct Turn {
     pub direction: Direction,
     /// What it does with the masters.
     pub masters: MastersOption,
+    /// What mounts the volumes, where its event, or that of an earlier turn, said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted_by: Option<MountedBy>,
     /// Whether it gives up a restore, or a redo, that had not ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_up: bool,
@@ -465,6 +488,7 @@ impl Turn {
         Self {
             direction,
             masters,
+            mounted_by: None,
             gives_up: false,
             plan_ids: Vec::new(),
             stages: vec![StageEntry { stage, at }],

@@ -25,10 +25,9 @@ use crate::collect::inventory::Inventory;
 use crate::decide::list::list;
 use crate::decide::masters as master_decisions;
 use crate::decide::masters_find::MastersFind;
+use crate::decide::refusal;
 use crate::decide::sightings::Sightings;
 use crate::decide::stage::{self, Scene, Step};
-use crate::decide::{refusal, turn};
-use crate::event::MountedBy;
 
 /// For each listing that a look takes, between it and the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -83,8 +82,6 @@ pub struct Execution<'a, Aws> {
     pub inventory: Inventory,
     /// The settings.
     pub settings: &'a Settings,
-    /// What mounts the volumes, where somebody said so.
-    pub mounted_by: Option<MountedBy>,
     /// The clock.
     pub clock: fn() -> Timestamp,
     /// When Lambda ends the invocation.
@@ -147,8 +144,8 @@ impl<Aws: World> Execution<'_, Aws> {
         self.adopt();
         loop {
             self.refuse_failed().await?;
-            turn::refuse_lost(&self.record, &self.inventory.volumes)?;
-            refusal::masters_meanwhile(&self.record, self.mounted_by, &self.inventory)?;
+            self.refuse_lost().await?;
+            refusal::masters_meanwhile(&self.record, &self.inventory)?;
             self.note_attachments();
             let step = self.next();
             if self.is_time_up() {

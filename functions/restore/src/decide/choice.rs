@@ -285,12 +285,13 @@ fn refuse_foreign(
             "\"snapshots\" names {key}, which \"etcd_clusters\" leaves out"
         )));
     }
-    match snapshot.is_usable() {
-        true => Ok(()),
-        false => Err(Diagnostic::new(
+    if snapshot.is_usable() {
+        Ok(())
+    } else {
+        Err(Diagnostic::new(
             ErrorType::NoRestorePoint,
             format!("{id}, named for {key}, is not completed, or is in the archive tier"),
-        )),
+        ))
     }
 }
 
@@ -315,13 +316,14 @@ fn refuse_members_left_out(
         .map(|(key, _)| key)
         .filter(|key| !choice.snapshots.contains_key(key))
         .collect();
-    match left_out.is_empty() {
-        true => Ok(()),
-        false => Err(Diagnostic::invalid_event(format!(
+    if left_out.is_empty() {
+        Ok(())
+    } else {
+        Err(Diagnostic::invalid_event(format!(
             "the chosen snapshots leave out {}, which would stay beside restored, older peers; choose \
              others with \"at\" or \"snapshots\", or say \"partial\": true",
             list(left_out.iter())
-        ))),
+        )))
     }
 }
 

@@ -100,15 +100,25 @@ fn is_the_same(
         && is_in_service()
 }
 
+/// The restore that an undo or a redo is about, where nothing stands in its way.
+fn to_be_turned<'a>(
+    request: &Request,
+    records: &'a Records,
+    inventory: &Inventory,
+) -> Result<&'a KnownRecord, Diagnostic> {
+    let known = asked_for(request, records)?;
+    refuse_other_unfinished(&known.record, records)?;
+    refuse_stuck(&known.record, inventory)?;
+    Ok(known)
+}
+
 fn undo<'a>(
     request: &Request,
     records: &'a Records,
     inventory: &Inventory,
 ) -> Result<Intent<'a>, Diagnostic> {
-    let known = asked_for(request, records)?;
+    let known = to_be_turned(request, records, inventory)?;
     let record = &known.record;
-    refuse_other_unfinished(record, records)?;
-    refuse_stuck(record, inventory)?;
     match (record.is_unfinished(), record.turn().direction) {
         (true, Direction::Undo) => go_on(request, known),
         (false, Direction::Undo) => Ok(Intent::Repeat(known)),
@@ -121,10 +131,8 @@ fn redo<'a>(
     records: &'a Records,
     inventory: &Inventory,
 ) -> Result<Intent<'a>, Diagnostic> {
-    let known = asked_for(request, records)?;
+    let known = to_be_turned(request, records, inventory)?;
     let record = &known.record;
-    refuse_other_unfinished(record, records)?;
-    refuse_stuck(record, inventory)?;
     match (record.is_unfinished(), record.turn().direction) {
         (true, Direction::Redo) => go_on(request, known),
         (true, Direction::Restore) => Err(in_progress(record)),

@@ -66,7 +66,8 @@ pub enum Decision<'a> {
     Begin(Box<RestoreRecord>),
     /// A new turn of a restore: its record with that turn, to be written first.
     Turn(&'a KnownRecord, Box<RestoreRecord>),
-    /// The turn that a restore is in goes on: its record as it is, with the plan by which it does.
+    /// The turn that a restore is in goes on: its record as it is, with what the event says that it didn't
+    /// know yet.
     GoOn(&'a KnownRecord, Box<RestoreRecord>),
     /// Nothing: it is done already.
     Repeat(&'a KnownRecord),
@@ -93,7 +94,12 @@ pub fn decide<'a>(
             let record = turn::begin(&known.record, request, records, inventory, context)?;
             Decision::Turn(known, Box::new(record))
         }
-        Intent::GoOn(known) => Decision::GoOn(known, Box::new(known.record.clone())),
+        Intent::GoOn(known) => {
+            let mut record = known.record.clone();
+            let turn = record.turn_mut();
+            turn.mounted_by = request.mounted_by.or(turn.mounted_by);
+            Decision::GoOn(known, Box::new(record))
+        }
         Intent::Repeat(known) => Decision::Repeat(known),
     };
     if let Decision::Begin(record) | Decision::Turn(_, record) | Decision::GoOn(_, record) =

@@ -9,10 +9,10 @@
 
 use etcd_backup_core::discovery::{CLUSTER_OWNED_PREFIX, ROLE_CONTROL_PLANE};
 use etcd_backup_core::ids::ClusterName;
+use etcd_backup_core::restore_record::MountedBy;
 use etcd_backup_core::volume::Volume;
 
 use crate::collect::inventory::Inventory;
-use crate::event::MountedBy;
 
 /// Whether it is known that etcd-manager mounts the cluster's volumes: somebody said so, or tags do that
 /// kops sets only since it does.

@@ -20,24 +20,19 @@ use super::masters;
 use super::masters_find::is_found;
 use super::mounting;
 use crate::collect::inventory::Inventory;
-use crate::event::MountedBy;
 
 /// What a turn that is about to begin is refused for.
 ///
 /// # Errors
 ///
 /// `VolumeTagWrong`, `TagLimit`, and what [`masters`] are refused for.
-pub fn turn(
-    record: &RestoreRecord,
-    mounted_by: Option<MountedBy>,
-    inventory: &Inventory,
-) -> Result<(), Diagnostic> {
+pub fn turn(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
     unknown_volumes(record, &inventory.volumes)?;
     if !record.turn().gives_up {
         tags_to_come(record, &inventory.volumes)?;
     }
     too_many_tags(record, &inventory.volumes)?;
-    masters(record, mounted_by, inventory)
+    masters(record, inventory)
 }
 
 /// What is refused for the masters' sake.
@@ -46,11 +41,7 @@ pub fn turn(
 ///
 /// `MastersRunning`, `VolumeWouldBeLost`; of masters that are to be replaced also `MasterProtected`,
 /// `MasterWithoutGroup`.
-pub fn masters(
-    record: &RestoreRecord,
-    mounted_by: Option<MountedBy>,
-    inventory: &Inventory,
-) -> Result<(), Diagnostic> {
+pub fn masters(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
     let exchange = Exchange::of(record);
     match record.turn().masters {
         MastersOption::Replace => masters::refuse_replacing(record, &exchange, inventory),
@@ -59,7 +50,7 @@ pub fn masters(
                 return Ok(());
             }
             masters::refuse_leaving(record, &inventory.control_plane)?;
-            masters_running(record, mounted_by, &exchange, inventory)?;
+            masters_running(record, &exchange, inventory)?;
             masters::refuse_lost_volumes(inventory)
         }
     }
@@ -71,16 +62,12 @@ pub fn masters(
 /// # Errors
 ///
 /// As [`masters`].
-pub fn masters_meanwhile(
-    record: &RestoreRecord,
-    mounted_by: Option<MountedBy>,
-    inventory: &Inventory,
-) -> Result<(), Diagnostic> {
+pub fn masters_meanwhile(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
     let has_begun = Exchange::of(record).has_begun(&inventory.volumes);
     if has_begun && record.turn().masters == MastersOption::Leave {
         return Ok(());
     }
-    masters(record, mounted_by, inventory)
+    masters(record, inventory)
 }
 
 /// A volume that masters would find beside the right one: one that is of no member restored, or of one but
@@ -214,7 +201,6 @@ fn too_many_tags(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagno
 /// join live, newer peers.
 fn masters_running(
     record: &RestoreRecord,
-    mounted_by: Option<MountedBy>,
     exchange: &Exchange,
     inventory: &Inventory,
 ) -> Result<(), Diagnostic> {
@@ -229,6 +215,7 @@ fn masters_running(
         .flat_map(|(_, volume)| &volume.attachments)
         .map(|attachment| &attachment.instance);
     let instances: BTreeSet<_> = attached.filter(|id| runs(id)).collect();
+    let mounted_by = record.turn().mounted_by;
     if instances.is_empty() || mounting::is_by_etcd_manager(&record.cluster, mounted_by, inventory)
     {
         return Ok(());

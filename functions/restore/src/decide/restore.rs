@@ -84,16 +84,19 @@ pub fn plan(
         members,
         start_order,
         held_groups: held_before(records, inventory),
-        restore: Turn::begin(
-            Direction::Restore,
-            request.masters,
-            RestoreStage::Creating,
-            context.now,
-        ),
+        restore: Turn {
+            mounted_by: request.mounted_by,
+            ..Turn::begin(
+                Direction::Restore,
+                request.masters,
+                RestoreStage::Creating,
+                context.now,
+            )
+        },
         later_turns: Vec::new(),
         abandoned_at: None,
     };
-    refusal::turn(&record, request.mounted_by, inventory)?;
+    refusal::turn(&record, inventory)?;
     Ok(record)
 }
 

@@ -51,18 +51,12 @@ pub fn begin(
         MastersOption::Replace => RestoreStage::WaitingForMasters,
     };
     turned.later_turns.push(Turn {
+        mounted_by: request.mounted_by.or(record.turn().mounted_by),
         gives_up: record.is_unfinished(),
         ..Turn::begin(direction, request.masters, first_stage, context.now)
     });
-    let mounted_by = request.mounted_by.or_else(|| mounted_by(record));
-    refusal::turn(&turned, mounted_by, inventory)?;
+    refusal::turn(&turned, inventory)?;
     Ok(turned)
-}
-
-/// What the restore's own event said about that.
-pub fn mounted_by(record: &RestoreRecord) -> Option<crate::event::MountedBy> {
-    let said = record.event.get("mounted_by")?;
-    serde_json::from_value(said.clone()).ok()
 }
 
 fn impossible(message: String) -> Diagnostic {
@@ -125,33 +119,30 @@ fn way_on(record: &RestoreRecord, key: &MemberKey, volumes: &Volumes) -> Result<
     )))
 }
 
-/// What an undo or a redo that is under way puts in service must be there: all members turn, or none does.
-///
-/// # Errors
-///
-/// `UndoImpossible`.
-pub fn refuse_lost(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
-    let direction = record.turn().direction;
-    if direction == Direction::Restore {
-        return Ok(());
+/// What an undo or a redo puts in service, as far as it isn't shown: all members turn, or none does.
+pub fn lost(record: &RestoreRecord, volumes: &Volumes) -> Vec<(VolumeId, MemberKey)> {
+    if record.turn().direction == Direction::Restore {
+        return Vec::new();
     }
     let exchange = Exchange::of(record);
-    let members = exchange.members.iter();
-    let lost = members.filter_map(|member| {
-        let (id, _) = member.coming?;
-        let is_lost = !volumes.contains_key(id);
-        is_lost.then(|| format!("{id} of {}", member.key))
-    });
-    let lost: Vec<String> = lost.collect();
-    if lost.is_empty() {
-        return Ok(());
-    }
-    Err(impossible(format!(
+    let coming = exchange
+        .members
+        .iter()
+        .filter_map(|member| Some((member.coming?.0, member.key)));
+    coming
+        .filter(|(id, _)| !volumes.contains_key(*id))
+        .map(|(id, key)| (id.clone(), key.clone()))
+        .collect()
+}
+
+/// An undo or a redo that can't end, as these are gone.
+pub fn lost_on_the_way(record: &RestoreRecord, lost: &[(VolumeId, MemberKey)]) -> Diagnostic {
+    impossible(format!(
         "{} is gone since the {} began, so that it can't end: send {} to turn back",
-        list(lost),
-        direction.name(),
+        list(lost.iter().map(|(id, key)| format!("{id} of {key}"))),
+        record.turn().direction.name(),
         events::to_give_up(record)
-    )))
+    ))
 }
 
 /// Whether a volume that failed, or is gone, is made anew: only as long as nothing of a restore's exchange is
@@ -179,7 +170,7 @@ pub fn is_stuck(record: &RestoreRecord, inventory: &Inventory) -> bool {
     };
     match record.turn().direction {
         Direction::Restore => !members.all(can_be_made) && !keys.all(can_go_back),
-        Direction::Undo => refuse_lost(record, volumes).is_err() && !keys.all(can_come_in),
+        Direction::Undo => !lost(record, volumes).is_empty() && !keys.all(can_come_in),
         Direction::Redo => !keys.clone().all(can_come_in) && !keys.all(can_go_back),
     }
 }

@@ -97,8 +97,9 @@ impl ListAnswer {
             .iter()
             .filter(|point| point.complete)
             .count();
+        let points = if complete == 1 { "point" } else { "points" };
         let mut text = format!(
-            "{}: {complete} complete restore points, newest first.\n\n  {:<22} {:<22} {:<22} {:>8}  {:<14} {}\n",
+            "{}: {complete} complete restore {points}, newest first.\n\n  {:<22} {:<22} {:<22} {:>8}  {:<14} {}\n",
             self.cluster, "RUN", "EARLIEST SNAPSHOT", "LATEST SNAPSHOT", "SKEW", "SIZE", "MEMBERS"
         );
         for point in &self.restore_points {

@@ -68,7 +68,7 @@ pub fn progress(subject: Subject, inventory: &Inventory) -> String {
     let since = record
         .turn()
         .since()
-        .map_or(String::new(), |at| format!(" (since {at})"));
+        .map_or(String::new(), |at| format!(" (since {at:.0})"));
     let members = record.members.values();
     let made = members.filter(|member| member.incoming.volume_id.is_some());
     match subject.phase {
@@ -79,10 +79,14 @@ pub fn progress(subject: Subject, inventory: &Inventory) -> String {
             made.count(),
             record.members.len()
         ),
-        RestoreStage::WaitingForMasters => format!(
-            "{} masters are still to be terminated{since}; the old volumes are untouched.",
-            masters::to_terminate(&inventory.control_plane).len()
-        ),
+        RestoreStage::WaitingForMasters => {
+            let waited_for = match masters::to_terminate(&inventory.control_plane).len() {
+                0 => "Masters are terminated, and their volumes not all free yet".to_owned(),
+                1 => "1 master is still to be terminated".to_owned(),
+                count => format!("{count} masters are still to be terminated"),
+            };
+            format!("{waited_for}{since}; the old volumes are untouched.")
+        }
         RestoreStage::Exchanging => format!("Tags are being moved{since}."),
         RestoreStage::Starting => {
             format!("The volumes are exchanged; masters are starting, the first ones first{since}.")

@@ -2,7 +2,8 @@
 
 use etcd_backup_core::aws::{InstanceState, Master};
 use etcd_backup_core::ids::MemberKey;
-use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage};
+use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord, RestoreStage};
+use restore::decide::events;
 use restore::decide::exchange::{Side, masters_find};
 use restore::decide::masters::refuse_resuming;
 use restore::decide::stage::Step;
@@ -464,4 +465,62 @@ fn what_fails_and_cannot_go_back_gives_way_to_another_event_alone() {
     made.make_for_test(&mut record);
     made.record(record);
     assert!(refusal(&made).starts_with("RestoreInProgress"));
+}
+
+/// Every member's volume is attached to a master that runs.
+fn attach_found(world: &mut World) {
+    for (key, ids) in world.found() {
+        let master = attachment(&format!("i-{}", key.member));
+        for id in ids {
+            let volume = world.volumes.get_mut(&id).unwrap();
+            volume.attachments = vec![master.clone()];
+        }
+    }
+}
+
+/// What was said of the masters once holds for every event that follows, and each event shown says it.
+#[test]
+fn what_mounts_the_volumes_needs_saying_once() {
+    let unknown = |world: &mut World| {
+        for volume in world.volumes.values_mut() {
+            volume.tags.remove("k8s.io/role/control-plane");
+        }
+    };
+    let shown = |event: &str| {
+        let mut event: Value = serde_json::from_str(event).unwrap();
+        event.as_object_mut().unwrap().remove("cluster");
+        event
+    };
+    for said in [json!({}), json!({"mounted_by": "etcd-manager"})] {
+        let mut world = World::new();
+        unknown(&mut world);
+        let mut begun = json!({"mounted_by": "etcd-manager"});
+        // Said by the restore, or by its undo alone.
+        if !said.as_object().unwrap().is_empty() {
+            begun = json!({"masters": "replace"});
+        }
+        carry_out(&mut world, begun);
+        unknown(&mut world);
+        attach_found(&mut world);
+        let mut undo = json!({"action": "undo"});
+        undo.as_object_mut()
+            .unwrap()
+            .extend(said.as_object().unwrap().clone());
+        let undoing = world.begin(undo);
+        let events = [
+            events::to_go_on(&undoing),
+            events::to_give_up(&undoing),
+            events::of_turn(&undoing, Direction::Redo, MastersOption::Leave),
+        ];
+        for event in events {
+            assert_eq!(shown(&event)["mounted_by"], "etcd-manager", "{event}");
+        }
+        world.record(undoing.clone());
+        let going_on = world.decide(shown(&events::to_go_on(&undoing)));
+        assert!(matches!(going_on, Ok(Decided::GoOn(_))), "{going_on:?}");
+        world.record(undoing.clone());
+        world.carry_out(&mut undoing.clone());
+        attach_found(&mut world);
+        assert!(world.decide(json!({"action": "redo"})).is_ok());
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use etcd_backup_core::ids::VolumeId;
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreStage};
+use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
 use super::{ABSENCES, Execution, PAUSE, World};
@@ -14,9 +15,9 @@ use crate::collect::control_plane::ControlPlane;
 use crate::collect::inventory::volumes_by_id;
 use crate::decide::exchange::{Exchange, Side, masters_find, unknown_found, wrong_members};
 use crate::decide::masters_find::MastersFind;
-use crate::decide::refusal;
 use crate::decide::sightings::LOOKS_MAX;
 use crate::decide::stage::Step;
+use crate::decide::{refusal, turn};
 
 impl<Aws: World> Execution<'_, Aws> {
     /// Looks again. Masters are read before volumes: who sees outgoing volumes in service then knows that
@@ -74,6 +75,25 @@ impl<Aws: World> Execution<'_, Aws> {
         }
         self.inventory.volumes.extend(listed);
         Ok(())
+    }
+
+    /// What an undo or a redo puts in service must be there. A listing without a volume tells nothing, as
+    /// reads lag: what EC2 knows by its id is waited for.
+    pub(super) async fn refuse_lost(&mut self) -> Result<(), Stop> {
+        loop {
+            let mut lost = turn::lost(&self.record, &self.inventory.volumes);
+            if lost.is_empty() || self.is_time_up() {
+                return Ok(());
+            }
+            let asked = lost.iter().map(|(id, _)| self.aws.is_volume_gone(id));
+            let mut are_gone = try_join_all(asked).await?.into_iter();
+            lost.retain(|_| are_gone.next() == Some(true));
+            if !lost.is_empty() {
+                return Err(turn::lost_on_the_way(&self.record, &lost).into());
+            }
+            sleep(PAUSE).await;
+            self.read_volumes().await?;
+        }
     }
 
     pub(super) fn note_attachments(&mut self) {
