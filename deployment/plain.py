@@ -47,11 +47,12 @@ CODE_PARAMETERS = {
     },
     "CodeKeyPrefix": {
         "Type": "String",
+        "Default": "",
         "AllowedPattern": "^([A-Za-z0-9!_.*'()-]+/)*$",
         "ConstraintDescription": "nothing, or a path that ends in a slash",
         "Description": (
-            "What the zips' keys begin with. CloudFormation takes new code from a new key alone: a build "
-            "of your own needs a prefix of its own."
+            "What the zips' keys begin with; empty: this release's own prefix, etcd-backup/<version>/. "
+            "CloudFormation takes new code from a new key alone: a build of your own needs a prefix of its own."
         ),
     },
 }
@@ -75,12 +76,12 @@ def plain(documentation_url: str | None = None) -> dict[str, Any]:
     """The template, in the order in which people read one; alerts link to that documentation."""
     made = _with_open_partition(transform())
     made["Parameters"] |= CODE_PARAMETERS
-    made["Parameters"]["CodeKeyPrefix"] = {"Default": key_prefix(), **CODE_PARAMETERS["CodeKeyPrefix"]}
     if documentation_url:
         made["Parameters"]["DocumentationUrl"]["Default"] = documentation_url
     # What the zips are built for.
     made["Parameters"]["Architecture"]["AllowedValues"] = ["x86_64"]
     made["Conditions"]["HasBucketPerRegion"] = {"Fn::Equals": [{"Ref": "CodeBucketPerRegion"}, "true"]}
+    made["Conditions"]["HasCodeKeyPrefix"] = {"Fn::Not": [{"Fn::Equals": [{"Ref": "CodeKeyPrefix"}, ""]}]}
     interface = made["Metadata"]["AWS::CloudFormation::Interface"]
     interface["ParameterGroups"].insert(
         0, {"Label": {"default": "Code"}, "Parameters": list(CODE_PARAMETERS)}
@@ -108,7 +109,15 @@ def _without_marks_of_sam(resource: dict[str, Any]) -> None:
         binary = metadata["BuildProperties"]["Binary"]
         properties["Code"] = {
             "S3Bucket": BUCKET,
-            "S3Key": {"Fn::Sub": f"${{CodeKeyPrefix}}{binary}.zip"},
+            # The template's, not a parameter's default: an update keeps a parameter's value, and would
+            # take the new template with the old code.
+            "S3Key": {
+                "Fn::If": [
+                    "HasCodeKeyPrefix",
+                    {"Fn::Sub": f"${{CodeKeyPrefix}}{binary}.zip"},
+                    f"{key_prefix()}{binary}.zip",
+                ]
+            },
         }
     # How SAM builds, and names resources; cfn-lint's own is kept.
     kept = {name: value for name, value in metadata.items() if name == "cfn-lint"}

@@ -113,7 +113,16 @@ def test_code_may_lie_elsewhere_and_in_a_bucket_of_each_region(plain: dict[str, 
     with emulated_aws() as endpoint:
         elsewhere = deploy(endpoint, plain, parameters, code={f"{BUCKET}-eu-west-2": keys})
     assert elsewhere.status == "CREATE_COMPLETE"
-    assert plain["Parameters"]["CodeKeyPrefix"]["Default"] == f"etcd-backup/{workspace_version()}/"
+
+
+def test_an_update_that_keeps_every_parameter_takes_the_new_code(plain: dict[str, Any]) -> None:
+    # What CloudFormation keeps of a parameter that was never given.
+    assert plain["Parameters"]["CodeKeyPrefix"]["Default"] == ""
+    keys = [f"etcd-backup/{workspace_version()}/{name}.zip" for name in FUNCTIONS]
+    parameters = {"CodeBucket": BUCKET, "CodeKeyPrefix": ""}
+    with emulated_aws() as endpoint:
+        kept = deploy(endpoint, plain, parameters, code={BUCKET: keys})
+    assert kept.status == "CREATE_COMPLETE"
 
 
 def test_every_parameter_is_explained_and_grouped(plain: dict[str, Any]) -> None:
