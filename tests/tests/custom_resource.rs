@@ -78,6 +78,14 @@ async fn on_delete(kind: &str, waiting: &Waiting, id: &Value) -> Value {
     waiting.request(kind, &properties)
 }
 
+/// Invokes with what takes all on deletion, and gives what CloudFormation was told.
+async fn answered(converge: &Function, kind: &str, id: &Value) -> Value {
+    let waiting = Waiting::answering(&[200]).await;
+    let event = on_delete(kind, &waiting, id).await;
+    converge.invoke(event).await.unwrap();
+    waiting.told(1).await
+}
+
 async fn policies(aws: &EmulatedAws) -> usize {
     let listed = aws.dlm().get_lifecycle_policies().send().await.unwrap();
     listed.policies().len()
@@ -149,11 +157,7 @@ async fn a_deployment_converges_and_its_deletion_keeps_everything() {
 async fn a_deletion_that_is_told_to_takes_what_was_made() {
     let aws = EmulatedAws::start().await;
     let converge = Function::start(&aws, "converge", &[]).await;
-    let waiting = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Create", &waiting, &Value::Null).await)
-        .await
-        .unwrap();
+    let created = answered(&converge, "Create", &Value::Null).await;
     // More than one version of the IAM policy, and somebody else's policy beside.
     let arn = "arn:aws:iam::123456789012:policy/dlm-policy";
     let other = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:DescribeVolumes","Resource":"*"}]}"#;
@@ -163,25 +167,16 @@ async fn a_deletion_that_is_told_to_takes_what_was_made() {
         .policy_arn(arn)
         .policy_document(other);
     version.set_as_default(true).send().await.unwrap();
-    let id = waiting.told(1).await["PhysicalResourceId"].clone();
-    let gone = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Delete", &gone, &id).await)
-        .await
-        .unwrap();
-    let told = gone.told(1).await;
+    let id = created["PhysicalResourceId"].clone();
+    let told = answered(&converge, "Delete", &id).await;
     assert_eq!(told["Status"], "SUCCESS", "{told}");
     assert_eq!(policies(&aws).await, 0);
     assert!(!has_role(&aws).await);
     assert!(aws.iam().get_policy().policy_arn(arn).send().await.is_err());
 
     // Once more, as CloudFormation does where it heard nothing.
-    let again = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Delete", &again, &id).await)
-        .await
-        .unwrap();
-    assert_eq!(again.told(1).await["Status"], "SUCCESS");
+    let again = answered(&converge, "Delete", &id).await;
+    assert_eq!(again["Status"], "SUCCESS");
 }
 
 /// What somebody else does with the role, by which IAM would refuse to delete it or they would lose it.
@@ -267,23 +262,14 @@ async fn a_role_that_others_use_or_gave_policies_to_stays_and_the_deletion_succe
 async fn the_role_goes_with_the_last_region_that_uses_it() {
     let aws = EmulatedAws::start().await;
     let converge = Function::start(&aws, "converge", &[]).await;
-    let here = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Create", &here, &Value::Null).await)
-        .await
-        .unwrap();
+    let created = answered(&converge, "Create", &Value::Null).await;
     let tag = aws_sdk_iam::types::Tag::builder()
         .key("etcd-backup/used-in/eu-central-1")
         .value("yes");
     let elsewhere = aws.iam().tag_role().role_name("dlm-lifecycle-role");
     elsewhere.tags(tag.build().unwrap()).send().await.unwrap();
-    let id = here.told(1).await["PhysicalResourceId"].clone();
-    let gone = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Delete", &gone, &id).await)
-        .await
-        .unwrap();
-    let told = gone.told(1).await;
+    let id = created["PhysicalResourceId"].clone();
+    let told = answered(&converge, "Delete", &id).await;
     assert!(
         told["Reason"].as_str().unwrap().contains("eu-central-1"),
         "{told}"
@@ -312,12 +298,7 @@ async fn a_failure_is_told_and_its_rollback_deletes_nothing() {
     let denied = Fault::error("iam", "GetRole", "AccessDenied", 403);
     aws.fault(denied.forever()).await;
     let converge = Function::start(&aws, "converge", &[]).await;
-    let waiting = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Create", &waiting, &Value::Null).await)
-        .await
-        .unwrap();
-    let told = waiting.told(1).await;
+    let told = answered(&converge, "Create", &Value::Null).await;
     assert_eq!(told["Status"], "FAILED");
     assert!(
         told["Reason"].as_str().unwrap().contains("iam:GetRole"),
@@ -325,12 +306,8 @@ async fn a_failure_is_told_and_its_rollback_deletes_nothing() {
     );
     aws.clear_faults().await;
 
-    let rollback = Waiting::answering(&[200]).await;
-    converge
-        .invoke(on_delete("Delete", &rollback, &told["PhysicalResourceId"]).await)
-        .await
-        .unwrap();
-    assert_eq!(rollback.told(1).await["Status"], "SUCCESS");
+    let rollback = answered(&converge, "Delete", &told["PhysicalResourceId"]).await;
+    assert_eq!(rollback["Status"], "SUCCESS");
     assert_eq!(
         policies(&aws).await,
         1,

@@ -3,64 +3,32 @@
 
 use crate::support;
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use etcd_reader::judge::Verdict;
-use support::memory::MemoryFiles;
+use support::damage::{self, Case, Known};
 use support::pages::{InUse, PAGE_BYTES, in_use};
-use support::sets::{Chance, Set};
 
-const CASES: u64 = 200;
 const DB: &str = "/member/snap/db";
 
-struct Known {
-    set: Set,
-    databases: Vec<(String, InUse)>,
-}
-
-fn sets() -> &'static [Known] {
-    static SETS: OnceLock<Vec<Known>> = OnceLock::new();
+fn sets() -> &'static [Known<InUse>] {
+    static SETS: OnceLock<Vec<Known<InUse>>> = OnceLock::new();
     SETS.get_or_init(|| {
-        let known = |name: &&str| {
-            let set = Set::load(name);
-            let databases = set.files.iter().map(|files| {
-                let path = files.path(DB);
-                let in_use = in_use(&files.contents(&path).bytes);
-                (path, in_use)
-            });
-            Known {
-                databases: databases.collect(),
-                set,
-            }
-        };
-        [
+        let names = [
             "etcd-3.5.30-b",
             "etcd-3.6.14-b",
             "etcd-3.7.1-b",
             "quiet-single",
-        ]
-        .iter()
-        .map(known)
-        .collect()
+        ];
+        Known::load(&names, DB, in_use)
     })
 }
 
-/// A member about to be damaged.
-struct Case<'a> {
-    chance: Chance,
-    known: &'a Known,
-    at: usize,
-    path: &'a str,
-    in_use: &'a InUse,
-    files: &'a mut MemoryFiles,
+fn cases(seed: u64, run: impl FnMut(&mut Case<InUse>) -> bool) {
+    damage::cases(sets(), seed, run);
 }
 
-impl Case<'_> {
-    fn bytes(&self) -> &[u8] {
-        &self.files.contents(self.path).bytes
-    }
-
+impl Case<'_, InUse> {
     fn swap(&mut self, one: usize, other: usize, length: usize) {
         let (first, second) = (
             self.bytes()[one..one + length].to_vec(),
@@ -69,44 +37,13 @@ impl Case<'_> {
         self.files.overwrite(self.path, one, &second);
         self.files.overwrite(self.path, other, &first);
     }
-
-    fn assert_damaged(&self, what: &str) {
-        self.known.set.assert_one_damaged(self.at, self.files, what);
-    }
 }
 
 /// Runs a kind of damage on members chosen at random, until there were enough cases of it. A case that can't be
-/// had of the member chosen gives false.
-fn cases(seed: u64, mut run: impl FnMut(&mut Case) -> bool) {
-    let mut copies = HashMap::new();
-    let (mut number, mut done) = (0, 0);
-    while done < CASES {
-        let mut chance = Chance((seed << 32) | number);
-        number += 1;
-        assert!(number < 20 * CASES, "too few cases can be had");
-        let which = chance.below(sets().len());
-        let known = &sets()[which];
-        let at = chance.below(known.set.files.len());
-        let files = copies
-            .entry((which, at))
-            .or_insert_with(|| known.set.files[at].deep_clone());
-        let (path, in_use) = &known.databases[at];
-        done += u64::from(run(&mut Case {
-            chance,
-            known,
-            at,
-            path,
-            in_use,
-            files,
-        }));
-        files.undo();
-    }
-}
-
 #[test]
 fn the_second_reader_sees_what_the_reports_say() {
     for known in sets() {
-        for (member, (_, in_use)) in known.set.report.members.iter().zip(&known.databases) {
+        for (member, (_, in_use)) in known.set.report.members.iter().zip(&known.files) {
             assert_eq!(member.key_entries, Some(in_use.values.len() as u64));
             let pages: usize = 2 + in_use.pages.iter().map(|page| page.pages).sum::<usize>();
             assert_eq!(member.db_in_use, Some((pages * PAGE_BYTES) as u64));
@@ -117,7 +54,7 @@ fn the_second_reader_sees_what_the_reports_say() {
 #[test]
 fn a_zeroed_page_in_use_is_damage() {
     cases(1, |case| {
-        let page = case.chance.choose(&case.in_use.pages).id;
+        let page = case.chance.choose(&case.content.pages).id;
         case.files
             .overwrite(case.path, page * PAGE_BYTES, &[0; PAGE_BYTES]);
         case.assert_damaged(&format!("page {page} zeroed"));
@@ -132,7 +69,7 @@ fn a_page_that_is_not_in_use_may_hold_anything() {
         let page = case.chance.below(pages);
         if page < 2
             || case
-                .in_use
+                .content
                 .pages
                 .iter()
                 .any(|used| (used.id..used.id + used.pages).contains(&page))
@@ -154,8 +91,8 @@ fn a_page_that_is_not_in_use_may_hold_anything() {
 fn swapped_pages_are_damage() {
     cases(3, |case| {
         let (one, other) = (
-            case.chance.choose(&case.in_use.pages).id,
-            case.chance.choose(&case.in_use.pages).id,
+            case.chance.choose(&case.content.pages).id,
+            case.chance.choose(&case.content.pages).id,
         );
         if one == other {
             return false;
@@ -170,7 +107,7 @@ fn swapped_pages_are_damage() {
 fn leaf_pages_that_stand_for_each_other_are_damage() {
     cases(4, |case| {
         let leaves: Vec<_> = case
-            .in_use
+            .content
             .pages
             .iter()
             .filter(|page| page.leaf && page.pages == 1 && page.elements > 0)
@@ -193,7 +130,7 @@ fn leaf_pages_that_stand_for_each_other_are_damage() {
 fn a_database_that_is_cut_off_inside_what_is_in_use_is_damage() {
     cases(5, |case| {
         let end = case
-            .in_use
+            .content
             .pages
             .iter()
             .map(|page| page.id + page.pages)
@@ -210,7 +147,7 @@ fn a_database_that_is_cut_off_inside_what_is_in_use_is_damage() {
 #[test]
 fn a_flipped_bit_in_a_pages_id_or_kind_is_damage() {
     cases(6, |case| {
-        let page = case.chance.choose(&case.in_use.pages).id;
+        let page = case.chance.choose(&case.content.pages).id;
         let byte = case.chance.below(10);
         case.files.flip(
             case.path,
@@ -258,13 +195,13 @@ fn a_flipped_bit_in_one_meta_page_is_a_warning_and_in_both_damage() {
 #[test]
 fn a_flipped_bit_in_a_revision_that_others_hold_too_is_damage() {
     cases(8, |case| {
-        if case.known.databases.len() == 1 {
+        if case.known.files.len() == 1 {
             return false;
         }
         // Of three members, all must hold the revision, so that it shows who is alone.
         let cut = case
             .known
-            .databases
+            .files
             .iter()
             .map(|(_, other)| other.compaction)
             .max()
@@ -279,7 +216,7 @@ fn a_flipped_bit_in_a_revision_that_others_hold_too_is_damage() {
             .min()
             .unwrap();
         let held: Vec<_> = case
-            .in_use
+            .content
             .values
             .iter()
             .filter(|value| value.revision > cut && value.revision <= least)
@@ -302,11 +239,11 @@ fn a_flipped_bit_in_a_revision_that_others_hold_too_is_damage() {
 #[test]
 fn an_index_that_is_ahead_of_the_data_is_damage() {
     cases(11, |case| {
-        if case.known.databases.len() == 1 {
+        if case.known.files.len() == 1 {
             return false;
         }
         // As crashes of etcd 3.5.0 to 3.5.2 left it: what lies between is never applied.
-        let at = case.in_use.consistent_index.start;
+        let at = case.content.consistent_index.start;
         let index = u64::from_be_bytes(case.bytes()[at..at + 8].try_into().unwrap());
         let by = 60 + case.chance.below(200) as u64;
         let wrong = index + by;
@@ -326,7 +263,7 @@ fn an_index_that_is_ahead_of_the_data_is_damage() {
 fn an_element_that_points_elsewhere_is_damage() {
     cases(9, |case| {
         let filled: Vec<_> = case
-            .in_use
+            .content
             .pages
             .iter()
             .filter(|page| page.elements > 1)
@@ -351,7 +288,7 @@ fn an_element_that_points_elsewhere_is_damage() {
 fn a_branch_that_leads_to_another_page_is_damage() {
     cases(10, |case| {
         let is_leaf = |id: u64| {
-            case.in_use
+            case.content
                 .pages
                 .iter()
                 .any(|page| page.id as u64 == id && page.leaf)
@@ -359,13 +296,13 @@ fn a_branch_that_leads_to_another_page_is_damage() {
         let leads_to =
             |child: usize| u64::from_le_bytes(case.bytes()[child..child + 8].try_into().unwrap());
         // A branch that leads past a branch to one of its leaves would be a sound tree that lacks data.
-        let branches = case.in_use.pages.iter().filter(|page| !page.leaf);
+        let branches = case.content.pages.iter().filter(|page| !page.leaf);
         let children = branches.flat_map(|page| {
             (0..page.elements).map(|element| page.id * PAGE_BYTES + 16 + 16 * element + 8)
         });
         let children: Vec<_> = children.filter(|child| is_leaf(leads_to(*child))).collect();
         let child = *case.chance.choose(&children);
-        let to = case.chance.choose(&case.in_use.pages).id as u64;
+        let to = case.chance.choose(&case.content.pages).id as u64;
         if to == u64::from_le_bytes(case.bytes()[child..child + 8].try_into().unwrap()) {
             return false;
         }
@@ -378,7 +315,7 @@ fn a_branch_that_leads_to_another_page_is_damage() {
 #[test]
 fn a_missing_database_is_damage() {
     for known in sets() {
-        for (at, (path, _)) in known.databases.iter().enumerate() {
+        for (at, (path, _)) in known.files.iter().enumerate() {
             let mut files = known.set.files[at].clone();
             files.remove(path);
             known.set.assert_one_damaged(at, &files, "no database");

@@ -3,76 +3,41 @@
 
 use crate::support;
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use etcd_reader::judge::Verdict;
+use support::damage::{self, Case, Known};
 use support::memory::MemoryFiles;
 use support::records::{CRC, ENTRY, Record, STATE, Writer, entry_index, records};
-use support::sets::{Chance, Set};
 
-const CASES: u64 = 200;
 const WAL: &str = "/0000000000000000-0000000000000000.wal";
 const SECTOR_BYTES: usize = 512;
 
-struct Known {
-    set: Set,
-    logs: Vec<(String, Vec<Record>)>,
-}
-
-fn sets() -> &'static [Known] {
-    static SETS: OnceLock<Vec<Known>> = OnceLock::new();
+fn sets() -> &'static [Known<Vec<Record>>] {
+    static SETS: OnceLock<Vec<Known<Vec<Record>>>> = OnceLock::new();
     SETS.get_or_init(|| {
-        let known = |name: &&str| {
-            let set = Set::load(name);
-            let logs = set.files.iter().map(|files| {
-                let path = files.path(WAL);
-                let records = records(&files.contents(&path).bytes);
-                (path, records)
-            });
-            Known {
-                logs: logs.collect(),
-                set,
-            }
-        };
-        [
+        let names = [
             "etcd-3.5.30-b",
             "etcd-3.6.14-b",
             "etcd-3.7.1-a",
             "etcd-3.7.1-b",
-        ]
-        .iter()
-        .map(known)
-        .collect()
+        ];
+        Known::load(&names, WAL, records)
     })
 }
 
-/// A member about to be damaged.
-struct Case<'a> {
-    chance: Chance,
-    known: &'a Known,
-    at: usize,
-    path: &'a str,
-    records: &'a [Record],
-    files: &'a mut MemoryFiles,
+fn cases(seed: u64, run: impl FnMut(&mut Case<Vec<Record>>) -> bool) {
+    damage::cases(sets(), seed, run);
 }
 
-impl Case<'_> {
-    fn bytes(&self) -> &[u8] {
-        &self.files.contents(self.path).bytes
-    }
-
+impl Case<'_, Vec<Record>> {
     fn zero(&mut self, from: usize, to: usize) {
         self.files.overwrite(self.path, from, &vec![0; to - from]);
     }
 
-    fn assert_damaged(&self, what: &str) {
-        self.known.set.assert_one_damaged(self.at, self.files, what);
-    }
-
     /// The last entry's index before a record.
     fn last_index_before(&self, record: usize) -> Option<u64> {
-        let entries = self.records[..record].iter().rev();
+        let entries = self.content[..record].iter().rev();
         entries
             .filter(|record| record.kind == ENTRY)
             .map(|record| entry_index(&self.bytes()[record.data.clone()]))
@@ -107,34 +72,7 @@ impl Case<'_> {
 
     /// A record in the second half of the log, so that what is before it is enough to start from.
     fn late_record(&mut self) -> usize {
-        self.records.len() / 2 + self.chance.below(self.records.len() / 2)
-    }
-}
-
-/// As in `damage_database.rs`.
-fn cases(seed: u64, mut run: impl FnMut(&mut Case) -> bool) {
-    let mut copies = HashMap::new();
-    let (mut number, mut done) = (0, 0);
-    while done < CASES {
-        let mut chance = Chance((seed << 32) | number);
-        number += 1;
-        assert!(number < 20 * CASES, "too few cases can be had");
-        let which = chance.below(sets().len());
-        let known = &sets()[which];
-        let at = chance.below(known.set.files.len());
-        let files = copies
-            .entry((which, at))
-            .or_insert_with(|| known.set.files[at].deep_clone());
-        let (path, records) = &known.logs[at];
-        done += u64::from(run(&mut Case {
-            chance,
-            known,
-            at,
-            path,
-            records,
-            files,
-        }));
-        files.undo();
+        self.content.len() / 2 + self.chance.below(self.content.len() / 2)
     }
 }
 
@@ -143,7 +81,7 @@ fn a_tail_torn_at_a_sector_is_what_etcd_repairs() {
     cases(1, |case| {
         // From the start of a sector inside a record on, nothing was written.
         let index = case.late_record();
-        let record = &case.records[index];
+        let record = &case.content[index];
         let sector = record.end / SECTOR_BYTES * SECTOR_BYTES;
         if sector < record.data.start || sector >= record.end {
             return false;
@@ -158,7 +96,7 @@ fn a_tail_torn_at_a_sector_is_what_etcd_repairs() {
 fn zeroed_sectors_in_the_midst_of_the_last_segment_lose_what_follows() {
     cases(2, |case| {
         let index = case.late_record();
-        let record = &case.records[index];
+        let record = &case.content[index];
         let sector = (record.data.start / SECTOR_BYTES + 1) * SECTOR_BYTES;
         if sector + SECTOR_BYTES > record.end {
             return false;
@@ -173,7 +111,7 @@ fn zeroed_sectors_in_the_midst_of_the_last_segment_lose_what_follows() {
 fn a_tail_torn_inside_a_sector_is_damage() {
     cases(3, |case| {
         let index = case.late_record();
-        let record = &case.records[index];
+        let record = &case.content[index];
         // The whole record lies in one sector, and its data's last bytes are lost.
         let from = record.data.start + record.data.len() / 2;
         let lost = case.bytes()[from..record.data.end]
@@ -194,7 +132,7 @@ fn a_tail_torn_inside_a_sector_is_damage() {
 #[test]
 fn a_flipped_bit_in_a_records_data_is_damage() {
     cases(4, |case| {
-        let record = case.chance.choose(case.records).clone();
+        let record = case.chance.choose(case.content).clone();
         if record.data.is_empty() {
             return false;
         }
@@ -210,7 +148,7 @@ fn a_flipped_bit_in_a_records_data_is_damage() {
 fn a_zeroed_record_ends_the_log() {
     cases(5, |case| {
         let index = case.late_record();
-        let record = case.records[index].clone();
+        let record = case.content[index].clone();
         case.zero(record.at, record.end);
         case.assert_ends_before(index, &format!("record at {} zeroed", record.at));
         true
@@ -220,7 +158,7 @@ fn a_zeroed_record_ends_the_log() {
 #[test]
 fn a_log_that_lost_its_beginning_is_damage() {
     cases(6, |case| {
-        let end = case.records[case.chance.below(case.records.len() / 2)].end;
+        let end = case.content[case.chance.below(case.content.len() / 2)].end;
         case.zero(0, end);
         case.assert_damaged(&format!("the first {end} bytes zeroed"));
         true
@@ -231,7 +169,7 @@ fn a_log_that_lost_its_beginning_is_damage() {
 fn a_segment_that_is_cut_off_ends_there() {
     cases(7, |case| {
         let index = case.late_record();
-        let record = case.records[index].clone();
+        let record = case.content[index].clone();
         let size = record.at + case.chance.below(record.end - record.at);
         case.files.truncate(case.path, size as u64);
         case.assert_ends_before(index, &format!("cut off at {size}"));
@@ -240,14 +178,14 @@ fn a_segment_that_is_cut_off_ends_there() {
 }
 
 /// Writes a member's log anew, as several segments.
-fn split(case: &mut Case, segments: usize) -> Vec<String> {
+fn split(case: &mut Case<Vec<Record>>, segments: usize) -> Vec<String> {
     let bytes = case.bytes().to_vec();
     let cuts: Vec<_> = (1..segments)
-        .map(|segment| case.records.len() * segment / segments)
+        .map(|segment| case.content.len() * segment / segments)
         .collect();
     let directory = case.path.rsplit_once('/').unwrap().0.to_owned();
     let metadata = case
-        .records
+        .content
         .iter()
         .find(|record| record.kind == 1)
         .unwrap()
@@ -263,7 +201,7 @@ fn split(case: &mut Case, segments: usize) -> Vec<String> {
         written.push(path);
     };
     case.files.remove(case.path);
-    for (number, record) in case.records.iter().enumerate() {
+    for (number, record) in case.content.iter().enumerate() {
         if cuts.contains(&number) {
             let segment = writer.cut();
             put(case.files, segment, name_index);
@@ -347,7 +285,7 @@ fn any_damage_in_a_segment_before_the_last_is_damage() {
 #[test]
 fn a_missing_log_is_damage() {
     for known in sets() {
-        for (at, (path, _)) in known.logs.iter().enumerate() {
+        for (at, (path, _)) in known.files.iter().enumerate() {
             for gone in [path.as_str(), path.rsplit_once('/').unwrap().0] {
                 let mut files = known.set.files[at].clone();
                 files.remove(gone);

@@ -17,6 +17,7 @@ mod listing;
 mod made_sets;
 mod unreadable;
 mod support {
+    pub mod damage;
     pub mod memory;
     pub mod pages;
     pub mod records;
