@@ -309,9 +309,10 @@ async fn told_to_stack(converge: &Function, kind: &str, on_delete: &str) -> Resu
                          "RequestId": "r", "LogicalResourceId": "l",
                          "ResourceProperties": {"OnDelete": on_delete}});
     let told = invoke(converge, request).await?;
-    match told["Status"] == "SUCCESS" {
-        true => Ok(()),
-        false => Err(told.to_string()),
+    if told["Status"] == "SUCCESS" {
+        Ok(())
+    } else {
+        Err(told.to_string())
     }
 }
 
@@ -326,9 +327,10 @@ async fn audits(world: &World) -> Result<(), String> {
     aws.advance(Duration::from_secs(24 * 3600)).await;
     let audit = world.function("audit").await;
     let audited = invoke(&audit, json!({"now": aws.clock().await})).await?;
-    match audited["alerted"] == true {
-        true => Ok(()),
-        false => Err("it had nobody to tell".to_owned()),
+    if audited["alerted"] == true {
+        Ok(())
+    } else {
+        Err("it had nobody to tell".to_owned())
     }
 }
 

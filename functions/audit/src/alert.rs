@@ -89,6 +89,21 @@ fn subject(report: &Report, deployment: &Deployment) -> String {
     ))
 }
 
+/// How many volumes are covered, and how much was found.
+fn counts(report: &Report) -> [String; 2] {
+    let summary = &report.summary;
+    [
+        format!(
+            "Due run {}: {} of {} etcd volumes have their snapshot.",
+            report.due_run, summary.volumes_covered, summary.volumes
+        ),
+        format!(
+            "Findings: {} critical, {} warning, {} info.",
+            summary.critical, summary.warning, summary.info
+        ),
+    ]
+}
+
 fn body(report: &Report, links: &Links) -> String {
     let mut body = introduction(report, links);
     let mut bytes = json_bytes(&body);
@@ -126,20 +141,12 @@ fn body(report: &Report, links: &Links) -> String {
 }
 
 fn introduction(report: &Report, links: &Links) -> String {
-    let summary = &report.summary;
     let mut introduction = format!(
-        "etcd backups in account {}, Region {}, audited at {:.0}.\n\
-         Due run {}: {} of {} etcd volumes have their snapshot.\n\
-         Findings: {} critical, {} warning, {} info.\n",
+        "etcd backups in account {}, Region {}, audited at {:.0}.\n{}\n",
         links.deployment.account,
         links.deployment.region,
         report.audited_at,
-        report.due_run,
-        summary.volumes_covered,
-        summary.volumes,
-        summary.critical,
-        summary.warning,
-        summary.info,
+        counts(report).join("\n"),
     );
     if let Some(dashboard) = links.dashboard() {
         let _ = writeln!(introduction, "Dashboard: {dashboard}");

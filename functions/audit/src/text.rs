@@ -34,13 +34,14 @@ impl fmt::Display for Report {
                 _ => writeln!(f)?,
             }
         }
-        match self.findings.is_empty() {
-            true => writeln!(f, "No findings.")?,
-            false => writeln!(
+        if self.findings.is_empty() {
+            writeln!(f, "No findings.")?
+        } else {
+            writeln!(
                 f,
                 "Findings: {} critical, {} warning, {} info.",
                 summary.critical, summary.warning, summary.info
-            )?,
+            )?
         }
         for finding in self.findings.iter().take(FINDINGS_SHOWN_MAX) {
             write!(

@@ -33,16 +33,19 @@ impl FromStr for StartTime {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let two_digits =
-            |part: &str| match part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()) {
-                true => part.parse().map_err(|_| ()),
-                false => Err(()),
-            };
+        let two_digits = |part: &str| {
+            if part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()) {
+                part.parse().map_err(|_| ())
+            } else {
+                Err(())
+            }
+        };
         let (hour, minute) = text.split_once(':').ok_or(())?;
         let (hour, minute) = (two_digits(hour)?, two_digits(minute)?);
-        match hour < 24 && minute < 60 {
-            true => Ok(Self { hour, minute }),
-            false => Err(()),
+        if hour < 24 && minute < 60 {
+            Ok(Self { hour, minute })
+        } else {
+            Err(())
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use e2e::{Outcome, backed_up_fleet};
 use serde_json::json;
 
+use super::runs::left_over;
 use super::{audit, delete_snapshot, findings, invoke, newest_snapshot};
 
 #[tokio::test]

@@ -124,12 +124,13 @@ async fn a_clean_fleet_is_ok_at_every_hour_and_a_failed_run_from_due_to_due() {
     }
     let failed_run = &told[24].0;
     for (due_run, findings) in &told {
-        match due_run == failed_run {
-            true => assert_eq!(
+        if due_run == failed_run {
+            assert_eq!(
                 findings,
                 &["critical snapshot_failed k8s.mycompany.tld events c"]
-            ),
-            false => assert_eq!(findings, &Vec::<String>::new(), "{due_run}"),
+            )
+        } else {
+            assert_eq!(findings, &Vec::<String>::new(), "{due_run}")
         }
     }
     assert_eq!(
@@ -186,7 +187,7 @@ async fn histories_that_end_early_go_on_too_long_or_are_stuck_are_found() {
 }
 
 /// A snapshot that DLM left of a volume long ago and should have deleted since.
-async fn left_over(fleet: &BackedUpFleet, member: &str, days: u64) -> SnapshotId {
+pub(super) async fn left_over(fleet: &BackedUpFleet, member: &str, days: u64) -> SnapshotId {
     let (etcd_cluster, name) = member.split_once('/').unwrap();
     let volume = fleet.cluster.volume(member);
     let create = fleet.aws.ec2().create_snapshot().volume_id(volume.as_str());

@@ -47,16 +47,7 @@ pub(super) fn notification(report: &Report, links: &Links) -> Notification {
 }
 
 fn description(report: &Report, links: &Links) -> String {
-    let summary = &report.summary;
-    let mut description = format!(
-        "Due run {}: {} of {} etcd volumes have their snapshot. Findings: {} critical, {} warning, {} info.\n",
-        report.due_run,
-        summary.volumes_covered,
-        summary.volumes,
-        summary.critical,
-        summary.warning,
-        summary.info,
-    );
+    let mut description = format!("{}\n", super::counts(report).join(" "));
     for finding in report.findings.iter().take(FINDINGS_MAX) {
         let _ = writeln!(description, "\n{}", item(finding, links));
     }

@@ -247,10 +247,14 @@ impl Subjects {
         };
         let newest = member.snapshots.last().map(|of| of.snapshot.started);
         let newest = newest.map(|started| scope.settings.schedule.run_of(started));
-        let without_snapshot = |run| match member.volumes.is_empty() {
-            true if Some(run) > newest => CellState::NoVolume,
-            false if is_expected(scope, member, run) => CellState::Missing,
-            _ => CellState::NotExpected,
+        let without_snapshot = |run| {
+            if member.volumes.is_empty() && Some(run) > newest {
+                CellState::NoVolume
+            } else if !member.volumes.is_empty() && is_expected(scope, member, run) {
+                CellState::Missing
+            } else {
+                CellState::NotExpected
+            }
         };
         Self {
             label,

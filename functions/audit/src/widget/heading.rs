@@ -16,9 +16,10 @@ pub struct Group {
 
 /// The upper line.
 pub fn groups(columns: &[Run], interval_hours: i32) -> Vec<Group> {
-    let format = match is_daily(interval_hours) {
-        true => "%b",
-        false => "%-d %b",
+    let format = if is_daily(interval_hours) {
+        "%b"
+    } else {
+        "%-d %b"
     };
     let mut groups: Vec<Group> = Vec::new();
     for run in columns {
@@ -40,9 +41,10 @@ pub fn groups(columns: &[Run], interval_hours: i32) -> Vec<Group> {
 
 /// The lower line: a column's own label.
 pub fn label(run: Run, interval_hours: i32) -> String {
-    let format = match is_daily(interval_hours) {
-        true => "%-d",
-        false => "%H",
+    let format = if is_daily(interval_hours) {
+        "%-d"
+    } else {
+        "%H"
     };
     utc(run).strftime(format).to_string()
 }

@@ -120,7 +120,10 @@ pub fn of_sweep(answer: &SweepAnswer) -> String {
     let mut text = if answer.verified.is_empty() && answer.left.is_empty() {
         "Nothing is left to verify: each latest restore point has its verdict.\n".to_owned()
     } else {
-        format!("{} restore points were verified.\n", answer.verified.len())
+        match answer.verified.len() {
+            1 => "1 restore point was verified.\n".to_owned(),
+            count => format!("{count} restore points were verified.\n"),
+        }
     };
     if !answer.left.is_empty() {
         let _ = writeln!(

@@ -78,11 +78,12 @@ impl PolicyDocument {
     ///
     /// [`DocumentError`], when IAM's grammar doesn't give the document a meaning that is known here.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        let decoded = match text.trim_start().starts_with('{') {
-            true => text.into(),
-            false => percent_decode_str(text)
+        let decoded = if text.trim_start().starts_with('{') {
+            text.into()
+        } else {
+            percent_decode_str(text)
                 .decode_utf8()
-                .map_err(|_| DocumentError::NotJson)?,
+                .map_err(|_| DocumentError::NotJson)?
         };
         let document: Value = serde_json::from_str(&decoded).map_err(|_| DocumentError::NotJson)?;
         let document = object(&document, "the document")?;

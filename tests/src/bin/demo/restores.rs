@@ -133,7 +133,7 @@ async fn watch(stage: &Stage, onlooker: &Function, status: &Value) {
                 .map_or(0, Vec::len);
             if seen.insert((phase.clone(), suspended)) {
                 stage.say(&format!(
-                    "status: {phase}; launches of {suspended} groups are held"
+                    "status: {phase}; groups whose launches are held: {suspended}"
                 ));
             }
         }

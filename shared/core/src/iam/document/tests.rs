@@ -90,24 +90,26 @@ impl Style {
             many => json!(many),
         };
         let text = json!({"Version": "2012-10-17", "Statement": statement}).to_string();
-        match self.url_encoded {
-            true => utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string(),
-            false => text,
+        if self.url_encoded {
+            utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()
+        } else {
+            text
         }
     }
 
     /// The statement, or one for each of its actions where those can be told apart.
     fn parts(&self, statement: &Statement) -> Vec<Statement> {
-        match self.split && !statement.negated {
-            false => vec![statement.clone()],
-            true => statement
+        if self.split && !statement.negated {
+            statement
                 .actions
                 .iter()
                 .map(|action| Statement {
                     actions: vec![action.clone()],
                     ..statement.clone()
                 })
-                .collect(),
+                .collect()
+        } else {
+            vec![statement.clone()]
         }
     }
 
@@ -115,9 +117,12 @@ impl Style {
         let actions: Vec<_> = statement
             .actions
             .iter()
-            .map(|action| match self.upper_case_actions {
-                true => action.to_ascii_uppercase(),
-                false => action.clone(),
+            .map(|action| {
+                if self.upper_case_actions {
+                    action.to_ascii_uppercase()
+                } else {
+                    action.clone()
+                }
             })
             .collect();
         let keys: Map<_, _> = statement
