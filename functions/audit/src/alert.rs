@@ -174,7 +174,7 @@ fn restorability(cluster: &ClusterReport) -> String {
             "It can't be restored as a whole: there is no restore point.".to_owned()
         }
         (count, Some(latest)) => {
-            format!("It can be restored: the latest of {count} restore points is of {latest:.0}.")
+            format!("The latest of {count} restore points is of {latest:.0}.")
         }
     }
 }

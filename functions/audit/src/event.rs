@@ -1,6 +1,7 @@
 //! The events that the audit takes.
 
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::event_time;
 use etcd_backup_core::ids::ClusterName;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -77,7 +78,8 @@ fn appearance(context: &Value) -> Appearance {
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The moment to judge as; the clock where absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "event_time::read")]
+    #[schemars(with = "Option<Timestamp>")]
     pub now: Option<Timestamp>,
     /// The clusters to judge; all where absent.
     #[schemars(length(min = 1), extend("items" = {"type": "string", "minLength": 1}))]

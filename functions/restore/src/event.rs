@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::event_time;
 use etcd_backup_core::ids::{
     ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, ZoneName,
 };
@@ -45,7 +46,12 @@ pub struct Request {
     #[serde(default)]
     pub partial: bool,
     /// The newest restore point at or before this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "event_time::read"
+    )]
+    #[schemars(with = "Option<Timestamp>")]
     pub at: Option<Timestamp>,
     /// Snapshots by hand, by member.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -391,21 +391,6 @@ impl<Aws: World> Function<'_, Aws> {
 fn tell_held(refusal: Diagnostic, records: &Records, inventory: &Inventory) -> Diagnostic {
     let record = intent::unfinished(records).map(|known| &known.record);
     let held = masters::held(record, &inventory.control_plane);
-    tell(refusal, &held, record)
-}
-
-/// The same where groups can't be looked at: by what the record names.
-fn tell_named(refusal: Diagnostic, records: &Records) -> Diagnostic {
-    let record = intent::unfinished(records).map(|known| &known.record);
-    let held = record.map_or(&[][..], |record| &record.held_groups);
-    tell(refusal, held, record)
-}
-
-fn tell(
-    refusal: Diagnostic,
-    held: &[etcd_backup_core::ids::GroupName],
-    record: Option<&RestoreRecord>,
-) -> Diagnostic {
     if held.is_empty() {
         return refusal;
     }
@@ -416,6 +401,19 @@ fn tell(
         "launches of {} are suspended by {by}, which isn't over",
         decide::list::list(held)
     ))
+}
+
+/// The same where groups can't be looked at: by what the record names.
+fn tell_named(refusal: Diagnostic, records: &Records) -> Diagnostic {
+    let record = intent::unfinished(records).map(|known| &known.record);
+    match record {
+        Some(record) if !record.held_groups.is_empty() => refusal.with(&format!(
+            "launches of {} may be suspended by restore {}, which isn't over",
+            decide::list::list(&record.held_groups),
+            record.id
+        )),
+        _ => refusal,
+    }
 }
 
 fn json(answer: &impl Serialize) -> Result<Value, Diagnostic> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::event_time;
 use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -45,7 +46,8 @@ pub struct Written {
     #[serde(default)]
     cluster: Option<ClusterName>,
     /// The newest restore point at or before this time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "event_time::read")]
+    #[schemars(with = "Option<Timestamp>")]
     at: Option<Timestamp>,
     /// Snapshots by member, instead of a restore point's.
     #[serde(default)]

@@ -10,6 +10,7 @@ pub mod aws;
 pub mod deployment;
 pub mod diagnostic;
 pub mod discovery;
+pub mod event_time;
 pub mod fleet;
 pub mod generation;
 pub mod iam;

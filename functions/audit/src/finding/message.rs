@@ -127,8 +127,8 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
         Kind::PolicyDuplicated {
             policy_id, others, ..
         } => format!(
-            "Beside {policy_id}, {} also take snapshots of these volumes: they are paid for twice, \
-             and restore points may mix. Disable or delete what nobody needs.",
+            "Beside {policy_id}, {} also take snapshots of these volumes: they are paid for twice. \
+             Disable or delete what nobody needs.",
             join(others)
         ),
         Kind::RestorePointSkewed { run, skew_seconds } => restore_point_skewed(*run, *skew_seconds),
@@ -163,7 +163,7 @@ fn no_etcd_volumes(
                     "restore {restore_id} is bringing them back and isn't finished: send its event again."
                 ),
                 None => format!(
-                    "invoke restore with {{\"action\":\"plan\",\"cluster\":\"{cluster}\"}} and look at the \
+                    "invoke restore with {{\"action\":\"plan\",\"cluster\":\"{cluster}\",\"masters\":\"replace\"}} and look at the \
                      plan. If the cluster was deleted on purpose, this ends two intervals, or 48 hours if \
                      that is longer, after its last snapshot."
                 ),

@@ -379,7 +379,9 @@ fn refuse_skew(request: &Request, choice: &Choice) -> Result<(), Diagnostic> {
 /// what is wrong with what it left, and one timeline for all.
 pub fn lacks(run: &RunSnapshots) -> String {
     let mixed = run.mixed.iter().map(|etcd_cluster| {
-        format!("one timeline ({etcd_cluster} was exchanged or made anew between its snapshots)")
+        format!(
+            "one timeline ({etcd_cluster}'s snapshots are from before and after an exchange, or new volumes)"
+        )
     });
     let missing = run.missing.iter().map(|key| {
         let left = run.snapshots.get(key);

@@ -1,22 +1,15 @@
-//! What the operator does next, in order, and what they should know: as data, to be shown.
+//! What the operator does next, in order: as data, to be shown.
 
 use etcd_backup_core::aws::Master;
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
-use etcd_backup_core::restore_point::History;
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord, RestoreStage};
 use etcd_backup_core::volume::Volume;
-use jiff::SignedDuration;
 
 use super::exchange::Exchange;
-use super::list::list;
 use super::masters_find::MastersFind;
-use super::{Context, events, masters, turn};
+use super::{events, masters, turn};
 use crate::collect::control_plane::ControlPlane;
 use crate::collect::inventory::Inventory;
-use crate::collect::records::Records;
-
-/// An unfinished restore older than this is most likely not what is wanted any more.
-const OLD_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +35,36 @@ pub enum NextStep {
     },
     /// The last resort where launches are held.
     ResumeByHand(Vec<GroupName>),
+    /// What was restored is gone: restore once more.
+    RestoreAgain {
+        /// The least that such an event says.
+        event: String,
+    },
     /// Masters in no group: they are stopped, and their retired volumes taken off them.
     StopMasters(Vec<InstanceId>),
     /// The same ones: they are started when the others come.
-    StartStopped(Vec<InstanceId>),
+    StartStopped {
+        /// Those that start first.
+        first: Vec<InstanceId>,
+        /// Those that start later; none where all start at once.
+        later: Vec<InstanceId>,
+    },
     /// Have all masters replaced at once, the first ones before the others.
     TerminateMasters {
         /// The instances.
         instances: Vec<InstanceId>,
+        /// The groups whose masters start first.
+        groups: Vec<GroupName>,
         /// The groups whose masters start later; none where all start at once.
         later: Vec<GroupName>,
         /// The members that start first.
+        first: Vec<MemberKey>,
+    },
+    /// The first masters are there: let the others come.
+    LetOthersCome {
+        /// The groups whose masters start now.
+        groups: Vec<GroupName>,
+        /// The members that started first.
         first: Vec<MemberKey>,
     },
     /// Nothing runs: the groups start masters, the first ones before the others.
@@ -161,19 +173,30 @@ fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
     let is_old_in_use = exchange
         .leaving(volumes)
         .any(|(_, volume)| is_in_use(volume, control_plane));
-    let mut coming = exchange.coming(volumes).peekable();
-    let is_taken = !is_old_in_use
-        && (coming.peek().is_none() || coming.all(|(_, volume, _)| !volume.attachments.is_empty()));
+    let coming = || exchange.coming(volumes);
+    let is_attached = |volume: &Volume| !volume.attachments.is_empty();
+    let is_taken = !is_old_in_use && coming().all(|(_, volume, _)| is_attached(volume));
     let are_replaced = record.turn().masters == MastersOption::Replace && !is_old_in_use;
+    // Masters that have a volume of those that came are the new ones.
+    let have_begun_to_come = !is_old_in_use && coming().any(|(_, volume, _)| is_attached(volume));
     let mut steps = Vec::new();
-    if !is_taken && !are_replaced {
+    let is_gone = !gone(record, inventory).is_empty();
+    if is_gone {
+        steps.push(NextStep::RestoreAgain {
+            event: format!("{{\"action\":\"plan\",\"cluster\":\"{}\"}}", record.cluster),
+        });
+    } else if have_begun_to_come && !is_taken {
+        steps.extend(let_others_come(record, control_plane));
+    } else if !is_taken && !are_replaced {
         steps.extend(replace_masters(record, control_plane));
     }
-    steps.push(NextStep::WaitUntilReady);
+    if !is_gone {
+        steps.push(NextStep::WaitUntilReady);
+    }
     // What gave up a restore before anything was exchanged has changed nothing for the cluster.
     let was_exchanged =
         record.turns().any(|turn| turn.exchanged_at().is_some()) && record.was_ever_done();
-    if direction != Direction::Undo || was_exchanged {
+    if !is_gone && (direction != Direction::Undo || was_exchanged) {
         steps.push(NextStep::CheckEndpoints);
         steps.push(NextStep::ReplaceNodes);
     }
@@ -201,7 +224,7 @@ fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
         .leaving(volumes)
         .map(|(_, volume)| volume.id.clone())
         .collect();
-    if !left.is_empty() {
+    if !left.is_empty() && !is_gone {
         steps.push(NextStep::Delete(left));
     }
     steps
@@ -221,129 +244,64 @@ fn is_in_use(volume: &Volume, control_plane: &ControlPlane) -> bool {
 fn replace_masters(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<NextStep> {
     let (in_groups, others): (Vec<_>, Vec<_>) = control_plane
         .alive()
-        .map(|master| master.id.clone())
-        .partition(|id| control_plane.group_of(id).is_some());
-    let is_ordered = record.turn().direction != Direction::Undo;
-    let order = &record.start_order;
-    let (first, later) = if is_ordered {
-        (order.first.clone(), order.second_groups.clone())
-    } else {
-        (Vec::new(), Vec::new())
-    };
+        .partition(|master| control_plane.group_of(&master.id).is_some());
+    let (first, later) = start_order(record);
+    let ids = |masters: &[&Master]| masters.iter().map(|master| master.id.clone()).collect();
     let mut steps = Vec::new();
     if !others.is_empty() {
-        steps.push(NextStep::StopMasters(others.clone()));
+        steps.push(NextStep::StopMasters(ids(&others)));
     }
     if !in_groups.is_empty() {
+        let launching = masters::to_suspend(control_plane).into_iter();
+        let (later, groups) = launching.partition(|group| later.contains(group));
         steps.push(NextStep::TerminateMasters {
-            instances: in_groups,
+            instances: ids(&in_groups),
+            groups,
             later,
-            first,
+            first: first.clone(),
         });
     } else if steps.is_empty() {
-        steps.push(NextStep::StartMasters { first });
+        steps.push(NextStep::StartMasters {
+            first: first.clone(),
+        });
     }
     if !others.is_empty() {
-        steps.push(NextStep::StartStopped(others));
+        let zones: Vec<_> = first
+            .iter()
+            .filter_map(|key| Some(&record.members.get(key)?.incoming.zone))
+            .collect();
+        let starts_first = |master: &&&Master| zones.is_empty() || zones.contains(&&master.zone);
+        let (first, later): (Vec<&Master>, Vec<&Master>) =
+            others.iter().partition(|master| starts_first(&master));
+        steps.push(NextStep::StartStopped {
+            first: ids(&first),
+            later: ids(&later),
+        });
     }
     steps
 }
 
-/// What the operator should know.
-pub fn warnings(
-    subject: Subject,
-    inventory: &Inventory,
-    records: &Records,
-    context: Context,
-) -> Vec<String> {
-    let record = subject.record;
-    let control_plane = &inventory.control_plane;
-    let mut warnings = Vec::new();
-    if record.turn().direction != Direction::Undo {
-        warnings.extend(record.warnings.iter().cloned());
+/// The members that start first, and the groups whose masters start later; none where all start at once.
+fn start_order(record: &RestoreRecord) -> (Vec<MemberKey>, Vec<GroupName>) {
+    let order = &record.start_order;
+    if record.turn().direction == Direction::Undo {
+        return (Vec::new(), Vec::new());
     }
-    warnings.extend(without_way_back(record));
-    warnings.extend(stale(subject, inventory, records, context));
-    warnings.extend(gone(subject, inventory));
-    warnings.extend(superseded(record, records));
-    let by_others = masters::suspended_by_others(Some(record), control_plane);
-    if !by_others.is_empty() {
-        warnings.push(format!(
-            "launches of {} were suspended by somebody else, and stay so: no master comes back there before \
-             they are resumed",
-            list(by_others)
-        ));
-    }
-    let held = masters::held(Some(record), control_plane);
-    if !held.is_empty() {
-        warnings.push(format!(
-            "launches of {} are suspended until this is done, or undone: no master comes back before",
-            list(held)
-        ));
-    }
-    if subject.phase == RestoreStage::WaitingForMasters {
-        warnings.extend(masters::waited_for(control_plane));
-    }
-    warnings
+    (order.first.clone(), order.second_groups.clone())
 }
 
-fn without_way_back(record: &RestoreRecord) -> Option<String> {
-    if record.turn().direction != Direction::Undo {
-        return None;
-    }
-    let empty = record
-        .members
-        .iter()
-        .filter(|(_, member)| member.outgoing.is_empty());
-    let empty: Vec<_> = empty.map(|(key, _)| key).collect();
-    (!empty.is_empty()).then(|| {
-        format!(
-            "{} had no volume when the restore began, and is left without one",
-            list(empty)
-        )
-    })
+fn let_others_come(record: &RestoreRecord, control_plane: &ControlPlane) -> Option<NextStep> {
+    let suspended = control_plane.groups.iter();
+    let suspended = suspended.filter(|group| group.launches_suspended);
+    let groups: Vec<_> = suspended.map(|group| group.name.clone()).collect();
+    let (first, _) = start_order(record);
+    (!groups.is_empty()).then_some(NextStep::LetOthersCome { groups, first })
 }
 
-/// An unfinished restore keeps its run, whatever has come since.
-fn stale(
-    subject: Subject,
-    inventory: &Inventory,
-    records: &Records,
-    context: Context,
-) -> Vec<String> {
-    let record = subject.record;
-    if !record.is_unfinished() || record.turn().direction != Direction::Restore {
-        return Vec::new();
-    }
-    let way_out = format!("to give it up: {}", events::to_give_up(record));
-    let mut warnings = Vec::new();
-    if context.now.duration_since(record.started_at) > OLD_AFTER {
-        warnings.push(format!(
-            "this restore began at {} and is still unfinished; {way_out}",
-            record.started_at
-        ));
-    }
-    let names = record.etcd_clusters().cloned().collect();
-    let schedule = &context.settings.schedule;
-    let history = History::new(&inventory.cluster, records.exchanges(), schedule);
-    let runs = history.runs(&names);
-    let newer = runs
-        .iter()
-        .find(|run| run.is_complete() && record.run.is_some_and(|own| run.run > own));
-    if let (Some(newer), Some(own)) = (newer, record.run) {
-        warnings.push(format!(
-            "a newer restore point has come since, of the run of {}; this restore keeps that of {own}; \
-             {way_out}",
-            newer.run
-        ));
-    }
-    warnings
-}
-
-fn gone(subject: Subject, inventory: &Inventory) -> Option<String> {
-    let record = subject.record;
+/// The members of which what a turn that has ended put in service is gone.
+pub fn gone<'r>(record: &'r RestoreRecord, inventory: &Inventory) -> Vec<&'r MemberKey> {
     if record.is_unfinished() {
-        return None;
+        return Vec::new();
     }
     let exchange = Exchange::of(record);
     let members = exchange.members.iter();
@@ -351,28 +309,5 @@ fn gone(subject: Subject, inventory: &Inventory) -> Option<String> {
         let coming = member.coming.map(|(id, _)| id);
         coming.is_some_and(|id| !inventory.volumes.contains_key(id))
     });
-    let gone: Vec<_> = gone.map(|member| member.key).collect();
-    (!gone.is_empty()).then(|| {
-        format!(
-            "the volumes that this has put in service for {} are gone since",
-            list(gone)
-        )
-    })
-}
-
-fn superseded(record: &RestoreRecord, records: &Records) -> Option<String> {
-    let newer = records
-        .all()
-        .take_while(|other| other.id != record.id)
-        .filter(|other| !other.is_undone() && other.abandoned_at.is_none());
-    let mut shares = newer.filter(|other| {
-        let mut keys = other.members.keys();
-        keys.any(|key| record.members.contains_key(key))
-    });
-    let is_recorded = records.all().any(|other| other.id == record.id);
-    let later = shares.next().filter(|_| is_recorded)?;
-    Some(format!(
-        "restore {} has replaced its volumes since",
-        later.id
-    ))
+    gone.map(|member| member.key).collect()
 }

@@ -217,7 +217,7 @@ pub fn in_progress(record: &RestoreRecord) -> Diagnostic {
     };
     let since = turn
         .started_at()
-        .map(|at| format!(", begun at {at},"))
+        .map(|at| format!(", begun at {at:.0},"))
         .unwrap_or_default();
     Diagnostic::new(
         ErrorType::RestoreInProgress,

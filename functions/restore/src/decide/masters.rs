@@ -258,10 +258,8 @@ fn refuse_without_group(
     inventory: &Inventory,
 ) -> Result<(), Diagnostic> {
     let control_plane = &inventory.control_plane;
-    let masters = instances
-        .iter()
-        .filter(|id| control_plane.group_of(id).is_none())
-        .map(|id| id.to_string());
+    let is_without = |id: &&InstanceId| control_plane.group_of(id).is_none();
+    let masters = instances.iter().filter(is_without).map(ToString::to_string);
     let will_let_go = |id: &InstanceId| {
         let is_gone = || {
             control_plane
@@ -285,9 +283,9 @@ fn refuse_without_group(
     Err(Diagnostic::new(
         ErrorType::MasterWithoutGroup,
         format!(
-            "{} is in no control-plane autoscaling group of the cluster, so that nothing would bring it \
-             back; no master was terminated. Stop it and detach its etcd volumes, or terminate it yourself, \
-             and send the event again; start it when the answer is done",
+            "in no control-plane autoscaling group of the cluster, so that nothing would bring them back: {}; \
+             no master was terminated. Stop them and detach their etcd volumes, or terminate them yourself, and \
+             send the event again; start them when the answer is done",
             list(without)
         ),
     ))

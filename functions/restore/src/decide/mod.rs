@@ -34,6 +34,7 @@ pub mod stage;
 pub mod start_order;
 pub mod tags;
 pub mod turn;
+pub mod warnings;
 pub mod way_out;
 pub mod zone;
 

@@ -18,6 +18,7 @@ use crate::collect::records::Records;
 use crate::decide::exchange::{Exchange, masters_find};
 use crate::decide::follow_up::{self, Subject};
 use crate::decide::masters_find::MastersFind;
+use crate::decide::warnings;
 use crate::decide::{Context, masters};
 use crate::event::Action;
 
@@ -157,7 +158,7 @@ pub fn answer(
             Direction::Restore | Direction::Redo => record.start_order.first.clone(),
         },
         next_steps: next_steps::texts(&steps, record, context),
-        warnings: follow_up::warnings(subject, inventory, records, context),
+        warnings: warnings::warnings(subject, inventory, records, context),
         text: String::new(),
     };
     answer.text = text::render(&answer, subject);

@@ -52,7 +52,10 @@ impl HistoryAnswer {
     /// Of a cluster's records.
     pub fn new(cluster: &ClusterName, records: &Records) -> Self {
         let restores: Vec<PastRestore> = records.all().map(PastRestore::of).collect();
-        let mut text = format!("{cluster}: {} restores, newest first.\n", restores.len());
+        let mut text = match restores.len() {
+            1 => format!("{cluster}: 1 restore.\n"),
+            count => format!("{cluster}: {count} restores, newest first.\n"),
+        };
         if !restores.is_empty() {
             let _ = writeln!(
                 text,
@@ -61,7 +64,7 @@ impl HistoryAnswer {
             );
         }
         for restore in &restores {
-            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), seconds);
+            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), super::seconds);
             let _ = writeln!(
                 text,
                 "  {:<16} {:<20} {:<22} {:<22} {:<22} {}",
@@ -71,7 +74,7 @@ impl HistoryAnswer {
                 } else {
                     restore.phase.name()
                 },
-                seconds(restore.started_at),
+                super::seconds(restore.started_at),
                 time(restore.ended_at),
                 time(restore.undone_at),
                 time(restore.redone_at)
@@ -84,11 +87,6 @@ impl HistoryAnswer {
             text,
         }
     }
-}
-
-/// Without fractions, which only widen a table.
-fn seconds(at: Timestamp) -> String {
-    format!("{at:.0}")
 }
 
 impl PastRestore {

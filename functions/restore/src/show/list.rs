@@ -103,7 +103,7 @@ impl ListAnswer {
             self.cluster, "RUN", "EARLIEST SNAPSHOT", "LATEST SNAPSHOT", "SKEW", "SIZE", "MEMBERS"
         );
         for point in &self.restore_points {
-            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), super::seconds);
             let _ = writeln!(
                 text,
                 "  {:<22} {:<22} {:<22} {:>6} s  {:<14} {}",

@@ -1,7 +1,7 @@
 //! The operator's next steps as text. Commands stand on lines of their own, to be pasted.
 
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
-use etcd_backup_core::restore_record::{MastersOption, RestoreRecord};
+use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
 use etcd_backup_core::restore_tags::{RETIRED_BY, SUSPENDED_BY};
 
 use crate::decide::Context;
@@ -15,7 +15,7 @@ const FIRST_MINUTES: u64 = crate::decide::stage::FIRST_ATTACHED_FOR.as_secs() / 
 pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Vec<String> {
     let region = context.region;
     let texts = steps.iter().map(|step| match step {
-        NextStep::Send { event, masters } => send(event, *masters),
+        NextStep::Send { event, masters } => send(event, record.turn().direction, *masters),
         NextStep::GoOn { event, back } => go_on(event, back, record.turn().masters),
         NextStep::BeginAnew { event } => format!(
             "This can go neither on nor back, as volumes and snapshots that either way needs are gone. Restore \
@@ -27,16 +27,27 @@ pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Ve
             resume_by_hand(region, groups).join("\n")
         ),
         NextStep::StopMasters(instances) => stop(region, instances),
-        NextStep::StartStopped(instances) => format!(
-            "Start those again that were stopped, when the others come back:\n\
-             aws ec2 start-instances --region {region} --instance-ids {}",
-            spaced(instances)
+        NextStep::RestoreAgain { event } => format!(
+            "What was put in service is gone. Restore once more, and begin with a plan; what this has taken out \
+             of service is kept until then:\n{event}"
         ),
+        NextStep::StartStopped { first, later } => start_stopped(region, first, later),
         NextStep::TerminateMasters {
             instances,
+            groups,
             later,
             first,
-        } => terminate(region, instances, later, first),
+        } => terminate(region, instances, groups, later, first),
+        NextStep::LetOthersCome { groups, first } => format!(
+            "{} are there. When their volumes have been attached for {FIRST_MINUTES} minutes, let the others \
+             come:\n{}",
+            if first.is_empty() {
+                "The first masters".to_owned()
+            } else {
+                format!("The first masters, with {},", list(first))
+            },
+            launches(region, "resume", groups)
+        ),
         NextStep::StartMasters { first } if first.is_empty() => {
             "No master runs: let the autoscaling groups start them.".to_owned()
         }
@@ -69,19 +80,21 @@ pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Ve
     texts.collect()
 }
 
-fn send(event: &str, masters: MastersOption) -> String {
+fn send(event: &str, direction: Direction, masters: MastersOption) -> String {
     let does = match masters {
-        MastersOption::Leave => {
-            "It makes the new volumes where there are to be any, and exchanges the tags"
-        }
+        MastersOption::Leave => "exchanges the tags",
         MastersOption::Replace => {
-            "It makes the new volumes where there are to be any, suspends launches, terminates the masters, \
-             waits until the old volumes are free, exchanges the tags, and resumes launches"
+            "suspends launches, terminates the masters, waits until the volumes that leave are free, exchanges \
+             the tags, and resumes launches"
         }
+    };
+    let makes = match direction {
+        Direction::Restore => "makes the new volumes, ",
+        Direction::Undo | Direction::Redo => "",
     };
     format!(
         "Send this event to have just this plan carried out; it is refused (PlanChanged) where the plan would \
-         be another one by then. {does}. What it takes out of service is kept, untagged:\n{event}"
+         be another one by then. It {makes}{does}. What it takes out of service is kept, untagged:\n{event}"
     )
 }
 
@@ -100,7 +113,7 @@ fn stop(region: &str, instances: &[InstanceId]) -> String {
     let ids: Vec<&str> = instances.iter().map(InstanceId::as_str).collect();
     let instances = spaced(instances);
     format!(
-        "These masters are in no autoscaling group. Stop them all, and detach the volumes that are out of \
+        "These masters are in no autoscaling group. Stop all that run, and detach the volumes that are out of \
          service, as a start would keep them attached:\n\
          aws ec2 stop-instances --region {region} --instance-ids {instances}\n\
          aws ec2 wait instance-stopped --region {region} --instance-ids {instances}\n\
@@ -111,38 +124,71 @@ fn stop(region: &str, instances: &[InstanceId]) -> String {
     )
 }
 
+fn start_stopped(region: &str, first: &[InstanceId], later: &[InstanceId]) -> String {
+    let start = |instances: &[InstanceId]| {
+        format!(
+            "aws ec2 start-instances --region {region} --instance-ids {}",
+            spaced(instances)
+        )
+    };
+    if first.is_empty() || later.is_empty() {
+        let all = [first, later].concat();
+        return format!(
+            "Start those again that were stopped, when the others come back:\n{}",
+            start(&all)
+        );
+    }
+    format!(
+        "Start those again that were stopped, when the others come back, those of the first members first:\n\
+         {}\n\
+         and the others when the volumes of these have been attached for {FIRST_MINUTES} minutes:\n{}",
+        start(first),
+        start(later)
+    )
+}
+
+fn launches(region: &str, verb: &str, groups: &[GroupName]) -> String {
+    let commands = groups.iter().map(|group| {
+        format!(
+            "aws autoscaling {verb}-processes --region {region} --scaling-processes Launch \
+             --auto-scaling-group-name {group}"
+        )
+    });
+    commands.collect::<Vec<_>>().join("\n")
+}
+
+/// No master comes back before all are gone: a restored member must not meet a live, newer peer.
 fn terminate(
     region: &str,
     instances: &[InstanceId],
+    groups: &[GroupName],
     later: &[GroupName],
     first: &[MemberKey],
 ) -> String {
     let instances = spaced(instances);
-    let all = format!("aws ec2 terminate-instances --region {region} --instance-ids {instances}");
-    if later.is_empty() {
-        return format!(
-            "Terminate all masters at once, never one after the other; their autoscaling groups bring new \
-             ones, which find the right volumes:\n{all}"
-        );
-    }
-    let launches = |verb: &str| -> String {
-        let commands = later.iter().map(|group| {
+    let (order, rest) = if later.is_empty() {
+        (String::new(), String::new())
+    } else {
+        (
             format!(
-                "aws autoscaling {verb}-processes --region {region} --scaling-processes Launch \
-                 --auto-scaling-group-name {group}"
-            )
-        });
-        commands.collect::<Vec<_>>().join("\n")
+                " Those of {} come first: the newest member must be among the first quorum, or it may never \
+                 serve.",
+                list(first)
+            ),
+            format!(
+                "\nWhen the volumes of the first ones have been attached for {FIRST_MINUTES} minutes, let the \
+                 others come:\n{}",
+                launches(region, "resume", later)
+            ),
+        )
     };
     format!(
-        "Terminate all masters at once, never one after the other, and let those of {} come first: the \
-         newest member must be among the first quorum, or it may never serve. The autoscaling groups bring \
-         new masters, which find the right volumes:\n{}\n{all}\n\
-         When the volumes of the first ones have been attached for {FIRST_MINUTES} minutes, let the others \
-         come:\n{}",
-        list(first),
-        launches("suspend"),
-        launches("resume")
+        "Terminate all masters at once, never one after the other, and let none come back before all are gone. \
+         Their autoscaling groups bring new masters then, which find the right volumes.{order}\n{}\n\
+         aws ec2 terminate-instances --region {region} --instance-ids {instances}\n\
+         aws ec2 wait instance-terminated --region {region} --instance-ids {instances}\n{}{rest}",
+        launches(region, "suspend", &[groups, later].concat()),
+        launches(region, "resume", groups),
     )
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreStage};
+use etcd_backup_core::restore_tags::is_made_by;
 
 use super::answer::{MemberAnswer, RestoreAnswer};
 use crate::collect::inventory::Inventory;
@@ -65,12 +66,16 @@ fn headline(answer: &RestoreAnswer, subject: Subject) -> String {
 /// How far it is, in a sentence.
 pub fn progress(subject: Subject, inventory: &Inventory) -> String {
     let record = subject.record;
-    let since = record
-        .turn()
-        .since()
-        .map_or(String::new(), |at| format!(" (since {at:.0})"));
-    let members = record.members.values();
-    let made = members.filter(|member| member.incoming.volume_id.is_some());
+    let since = record.turn().since().map_or(String::new(), |at| {
+        format!(" (since {})", super::seconds(at))
+    });
+    // Also those that an invocation made and could not note any more.
+    let is_there = |key| {
+        let mut volumes = inventory.volumes.values();
+        volumes.any(|volume| is_made_by(&volume.tags, &record.id, key))
+    };
+    let members = record.members.iter();
+    let made = members.filter(|(key, member)| member.incoming.volume_id.is_some() || is_there(key));
     match subject.phase {
         RestoreStage::Planned => "Nothing was begun.".to_owned(),
         RestoreStage::Creating => format!(
@@ -113,7 +118,10 @@ fn restore_point(answer: &RestoreAnswer) -> String {
     let verified = point.verified.map_or(String::new(), |verdict| {
         format!(", verified: {}", verdict.name())
     });
-    format!("{name} point: {run}, taken {earliest} (skew {skew} s){verified}.\n")
+    format!(
+        "{name} point: {run}, taken {} (skew {skew} s){verified}.\n",
+        super::seconds(earliest)
+    )
 }
 
 fn render_member(answer: &RestoreAnswer, member: &MemberAnswer) -> String {

@@ -398,7 +398,7 @@ fn fail(error: &ReadError, advice: &str, report: &mut MemberReport) {
     let what = capitalized(&error.to_string());
     let problem = match error {
         ReadError::Damaged(_) => format!("{what}. {advice}"),
-        ReadError::Unsupported(_) => format!("{what}: this can't be verified."),
+        ReadError::Unsupported(_) => format!("{what}. This can't be verified."),
         ReadError::Unreadable(_) => {
             format!("It couldn't be read to its end, so nothing is said of it: {error}.")
         }

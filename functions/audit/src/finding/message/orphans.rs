@@ -18,9 +18,10 @@ pub(super) fn message(orphans: &Orphans, root_volumes: &Orphans) -> String {
     });
     let of_root_volumes = (!root_volumes.is_empty()).then(|| {
         format!(
-            "{} of masters' root volumes will be deleted by nobody either; no restore needs them, and commands \
-             of their own delete them.",
-            how_many(root_volumes)
+            "{} of masters' root volumes will be deleted by nobody{}; no restore needs them, and commands of \
+             their own delete them.",
+            how_many(root_volumes),
+            if orphans.is_empty() { "" } else { " either" }
         )
     });
     let sentences: Vec<String> = of_etcd.into_iter().chain(of_root_volumes).collect();

@@ -35,14 +35,8 @@ pub(super) fn unfinished(
         several => format!(": {} are not tagged for masters to find", join(several)),
     };
     let what = what(restore_id, direction);
-    let way_on = match direction {
-        Direction::Restore => "Send its event again to go on with it, or undo it.".to_owned(),
-        Direction::Undo | Direction::Redo => format!(
-            "Send {{\"action\":\"{}\",\"restore_id\":\"{restore_id}\"}} with the cluster's name again to go on \
-             with it.",
-            direction.name()
-        ),
-    };
+    let way_on = "Ask restore for this cluster's status: its next steps have the event that goes on, and the \
+                  one that turns back.";
     format!("{what}, begun {began:.0}, is unfinished{untagged}.{suspended} {way_on}")
 }
 
