@@ -26,6 +26,7 @@ use crate::act::execution::{Execution, MARGIN, Seen, World};
 use crate::act::lease::{Lease, LeaseKey, LeasedWork, RecordSlot, Taking};
 use crate::collect::inventory::{self, Inventory};
 use crate::collect::records::{Records, unreachable_table};
+use crate::decide::aim::Aim;
 use crate::decide::follow_up::Subject;
 use crate::decide::intent;
 use crate::decide::masters_find::MastersFind;
@@ -171,8 +172,9 @@ impl<Aws: World> Function<'_, Aws> {
     /// that comes later.
     async fn carry_out(&self) -> Result<Value, Diagnostic> {
         let mut lost_before: Option<Diagnostic> = None;
+        let mut aim: Option<Aim> = None;
         loop {
-            let before = match (self.decided().await, lost_before) {
+            let before = match (self.decided(&mut aim).await, lost_before) {
                 (Ok(before), _) => before,
                 (Err(failure), None) => return Err(failure),
                 // Something may have been done before.
@@ -186,7 +188,7 @@ impl<Aws: World> Function<'_, Aws> {
                 return self.over(before);
             };
             let lease = self.take_lease(&work.record.id).await?;
-            let outcome = self.under(&lease, *work).await;
+            let outcome = self.under(&lease, *work, &mut aim).await;
             match outcome {
                 Ok(outcome) => {
                     lease.release().await;
@@ -223,13 +225,18 @@ impl<Aws: World> Function<'_, Aws> {
         self.answer(subject, &work.inventory, &work.records)
     }
 
-    /// Reads all that the event is about, and decides what is to be done.
-    async fn decided(&self) -> Result<Decided, Diagnostic> {
+    /// Reads all that the event is about, and decides what is to be done: what the invocation's first decision
+    /// was about, or nothing.
+    async fn decided(&self, aim: &mut Option<Aim>) -> Result<Decided, Diagnostic> {
         let records = self.records().await?;
         let read = inventory::read(self.aws, self.settings, self.request, &records).await;
         let inventory = read.map_err(|error| tell_named(error, &records))?;
         let decision = decide::decide(self.request, &records, &inventory, self.context())
             .map_err(|refusal| tell_held(refusal, &records, &inventory))?;
+        match aim {
+            Some(aim) => aim.refuse_other(&decision, &records, self.request)?,
+            None => *aim = Some(Aim::of(&decision, &records)),
+        }
         let is_over = matches!(decision, Decision::Repeat(_));
         let gives_up = match (&decision, intent::given_up(&records)) {
             (Decision::Begin(_), Some(known)) => {
@@ -304,11 +311,16 @@ impl<Aws: World> Function<'_, Aws> {
 
     /// Under the lease the records are read once more: where somebody else has worked meanwhile, everything
     /// is read and decided anew.
-    async fn under(&self, lease: &Lease, before: Work) -> Result<Decided, Stop> {
+    async fn under(
+        &self,
+        lease: &Lease,
+        before: Work,
+        aim: &mut Option<Aim>,
+    ) -> Result<Decided, Stop> {
         let work = if self.records().await?.are_as(&before.records) {
             before
         } else {
-            match self.decided().await? {
+            match self.decided(aim).await? {
                 Decided::Work(work) => *work,
                 over @ Decided::Over(_) => return Ok(over),
             }

@@ -52,10 +52,11 @@ impl Origin {
     /// Reads back what [`made_by`] gives; `None` for a volume that no restore made, or whose tags were
     /// taken away.
     pub fn of(tags: &Tags) -> Option<Self> {
+        let (cluster, member) = member_of(tags)?;
         Some(Self {
             restore_id: tags.get(RESTORE_ID)?.as_str().into(),
-            cluster: tags.get(CLUSTER)?.as_str().into(),
-            member: tags.get(MEMBER)?.parse().ok()?,
+            cluster,
+            member,
         })
     }
 }
@@ -76,6 +77,12 @@ pub fn made_by(restore_id: &RestoreId, cluster: &ClusterName, member: &MemberKey
 pub fn is_made_by(tags: &Tags, restore_id: &RestoreId, member: &MemberKey) -> bool {
     let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
     is(RESTORE_ID, restore_id.as_str()) && is(MEMBER, &member.to_string())
+}
+
+/// Whose volume it is, or was, by what a restore wrote on it when it made or retired it.
+pub fn member_of(tags: &Tags) -> Option<(ClusterName, MemberKey)> {
+    let cluster = tags.get(CLUSTER)?.as_str().into();
+    Some((cluster, tags.get(MEMBER)?.parse().ok()?))
 }
 
 /// Whether EC2 counts a tag among the [`TAGS_MAX`].

@@ -42,6 +42,8 @@ pub struct Inventory {
     pub misfits: Vec<Misfit>,
     /// The snapshots that the event names by hand, and those of an unfinished restore, as far as they exist.
     pub named_snapshots: BTreeMap<SnapshotId, Snapshot>,
+    /// The volumes that the snapshots named by hand are of, as far as they are none of the above.
+    pub named_volumes: BTreeMap<VolumeId, Volume>,
     /// Its masters and their groups.
     pub control_plane: ControlPlane,
     /// What tells zones; empty where nothing needs it.
@@ -83,6 +85,13 @@ pub async fn read(
     )?;
     let volumes = volumes(aws, request, records).await?;
     let of_volumes = where_needed(chooses, snapshots_of(aws, volumes.keys())).await?;
+    let named_volumes = named.iter().map(|snapshot| &snapshot.volume_id);
+    let named_volumes = named_volumes.filter(|id| !volumes.contains_key(*id));
+    let named_volumes = where_needed(
+        request.snapshots.is_some(),
+        volumes_by_id(aws, named_volumes),
+    )
+    .await?;
     let snapshots: BTreeMap<SnapshotId, Snapshot> = tagged
         .into_iter()
         .chain(of_volumes)
@@ -97,6 +106,7 @@ pub async fn read(
             .remove(&Some(cluster.clone()))
             .unwrap_or_default(),
         volumes,
+        named_volumes,
         named_snapshots: named
             .into_iter()
             .map(|snapshot| (snapshot.id.clone(), snapshot))

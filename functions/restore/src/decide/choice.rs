@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{Identity, cluster_of};
 use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::{EtcdClusterName, MemberKey, SnapshotId};
+use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, SnapshotId};
 use etcd_backup_core::restore_point::{History, RunSnapshots, skew_seconds};
+use etcd_backup_core::restore_tags;
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -100,7 +101,7 @@ pub fn choose(
     settings: &Settings,
 ) -> Result<Choice, Diagnostic> {
     let mut choice = match &request.snapshots {
-        Some(named) => by_hand(request, inventory, named)?,
+        Some(named) => by_hand(request, inventory, history, named)?,
         None => by_run(request, inventory, history, settings)?,
     };
     refuse_members_left_out(request, &inventory.cluster, &choice)?;
@@ -150,13 +151,15 @@ fn by_run(
         )
     });
     Ok(Choice {
-        warnings: incomplete.chain(before_blank(later.keys())).collect(),
+        warnings: incomplete
+            .chain(before_blank(later.keys().copied()))
+            .collect(),
         ..Choice::new(Some(chosen.run), wanted.collect())
     })
 }
 
 /// What was written since a member's volume was made blank is not in what was there before.
-fn before_blank<'a>(members: impl Iterator<Item = &'a &'a MemberKey>) -> Option<String> {
+fn before_blank<'a>(members: impl Iterator<Item = &'a MemberKey>) -> Option<String> {
     let members: Vec<_> = members.collect();
     (!members.is_empty()).then(|| {
         format!(
@@ -209,7 +212,7 @@ fn no_restore_point(
             "no run of {cluster} fits; the oldest left anything at {}",
             oldest
                 .earliest()
-                .map_or("an unknown time".to_owned(), |at| at.to_string())
+                .map_or("an unknown time".to_owned(), |at| format!("{at:.0}"))
         ),
         (None, None) => {
             format!("{cluster} has no managed snapshot; \"snapshots\" names others by hand")
@@ -221,10 +224,10 @@ fn no_restore_point(
 fn by_hand(
     request: &Request,
     inventory: &Inventory,
+    history: &History,
     named: &BTreeMap<MemberKey, SnapshotId>,
 ) -> Result<Choice, Diagnostic> {
     let mut snapshots = BTreeMap::new();
-    let known = inventory.cluster.etcd_clusters();
     for (key, id) in named {
         let found = inventory.named_snapshots.get(id);
         let snapshot = found.ok_or_else(|| {
@@ -232,15 +235,8 @@ fn by_hand(
                 "{id}, named for {key}, is not a snapshot of this account and Region"
             ))
         })?;
-        refuse_foreign(request, key, snapshot)?;
-        let says_itself = || matches!(Identity::of(&snapshot.tags), Some(Ok(_)));
-        if !known.is_empty() && !known.contains(&key.etcd_cluster) && !says_itself() {
-            return Err(Diagnostic::invalid_event(format!(
-                "\"snapshots\" names {key}, and nothing knows an etcd cluster {}; there is {}",
-                key.etcd_cluster,
-                list(&known)
-            )));
-        }
+        refuse_foreign(request, key, snapshot, inventory)?;
+        refuse_unknown(key, snapshot, inventory)?;
         let mut chosen = snapshots.iter();
         if let Some((other, _)) =
             chosen.find(|(_, other): &(&MemberKey, &Snapshot)| other.id == *id)
@@ -251,29 +247,69 @@ fn by_hand(
         }
         snapshots.insert(key.clone(), snapshot.clone());
     }
-    Ok(Choice::new(None, snapshots))
+    let before = snapshots
+        .iter()
+        .filter(|(key, snapshot)| history.is_before_live(key, snapshot));
+    let warning = before_blank(before.map(|(key, _)| key));
+    Ok(Choice {
+        warnings: warning.into_iter().collect(),
+        ..Choice::new(None, snapshots)
+    })
 }
 
-/// A snapshot without tags, as a copy has none, may be anybody's; one that says whose it is, is taken
+/// A typing error would make a volume that masters find beside another member's.
+fn refuse_unknown(
+    key: &MemberKey,
+    snapshot: &Snapshot,
+    inventory: &Inventory,
+) -> Result<(), Diagnostic> {
+    let members = &inventory.cluster.members;
+    let says_itself = || matches!(Identity::of(&snapshot.tags), Some(Ok(_)));
+    if members.is_empty() || members.contains_key(key) || says_itself() {
+        return Ok(());
+    }
+    Err(Diagnostic::invalid_event(format!(
+        "\"snapshots\" names {key}, which nothing knows; there is {}",
+        list(members.keys())
+    )))
+}
+
+/// Whose data a snapshot holds, as far as its tags tell; where they don't, its volume's.
+fn whose(snapshot: &Snapshot, inventory: &Inventory) -> (Option<ClusterName>, Option<MemberKey>) {
+    let volume = inventory.volumes.get(&snapshot.volume_id);
+    let volume = volume.or_else(|| inventory.named_volumes.get(&snapshot.volume_id));
+    let all_tags = std::iter::once(&snapshot.tags).chain(volume.map(|volume| &volume.tags));
+    let told = all_tags.map(|tags| {
+        let identity = Identity::of(tags).and_then(Result::ok);
+        let member = identity.map(|identity| identity.member_key());
+        match (cluster_of(tags), member, restore_tags::member_of(tags)) {
+            (None, None, Some((cluster, member))) => (Some(cluster), Some(member)),
+            (cluster, member, _) => (cluster, member),
+        }
+    });
+    let mut told = told.filter(|(cluster, member)| cluster.is_some() || member.is_some());
+    told.next().unwrap_or_default()
+}
+
+/// A snapshot of which nothing tells, as a copy, may be anybody's; one that says whose it is, is taken
 /// at its word: peers' names hold the cluster's name, so that no other cluster could use it.
 fn refuse_foreign(
     request: &Request,
     key: &MemberKey,
     snapshot: &Snapshot,
+    inventory: &Inventory,
 ) -> Result<(), Diagnostic> {
     let id = &snapshot.id;
-    if let Some(owner) = cluster_of(&snapshot.tags).filter(|owner| *owner != request.cluster) {
+    let (owner, member) = whose(snapshot, inventory);
+    if let Some(owner) = owner.filter(|owner| *owner != request.cluster) {
         return Err(Diagnostic::invalid_event(format!(
             "{id}, named for {key}, belongs to {owner}: a restore into another cluster can't work, as \
              etcd's peers are known by the cluster's name"
         )));
     }
-    if let Some(Ok(identity)) = Identity::of(&snapshot.tags)
-        && identity.member_key() != *key
-    {
+    if let Some(member) = member.filter(|member| member != key) {
         return Err(Diagnostic::invalid_event(format!(
-            "{id}, named for {key}, is of {}",
-            identity.member_key()
+            "{id}, named for {key}, is of {member}"
         )));
     }
     if request

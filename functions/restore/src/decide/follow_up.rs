@@ -220,10 +220,12 @@ fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
     if can_turn {
         steps.push(NextStep::WayBack(events::of_turn(record, back, masters)));
     }
-    let left: Vec<VolumeId> = exchange
-        .leaving(volumes)
-        .map(|(_, volume)| volume.id.clone())
-        .collect();
+    let members = record.members.values();
+    let failed = members
+        .flat_map(|member| &member.incoming.failed)
+        .filter(|id| volumes.contains_key(*id));
+    let leaving = exchange.leaving(volumes).map(|(_, volume)| &volume.id);
+    let left: Vec<VolumeId> = leaving.chain(failed).cloned().collect();
     if !left.is_empty() && !is_gone {
         steps.push(NextStep::Delete(left));
     }

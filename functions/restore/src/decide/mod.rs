@@ -15,6 +15,7 @@
 //! - [`sightings`]: whether a volume that doesn't show is gone;
 //! - [`way_out`]: whether masters may come back after a failure.
 
+pub mod aim;
 pub mod choice;
 pub mod events;
 pub mod exchange;
@@ -74,6 +75,16 @@ pub enum Decision<'a> {
     Repeat(&'a KnownRecord),
 }
 
+impl Decision<'_> {
+    /// The record that it is about, as it is to be.
+    pub fn record(&self) -> &RestoreRecord {
+        match self {
+            Self::Begin(record) | Self::Turn(_, record) | Self::GoOn(_, record) => record,
+            Self::Repeat(known) => &known.record,
+        }
+    }
+}
+
 /// Decides what is to be done about an event that asks for a restore, an undo or a redo, or for a plan of
 /// one.
 ///
@@ -97,6 +108,7 @@ pub fn decide<'a>(
         }
         Intent::GoOn(known) => {
             let mut record = known.record.clone();
+            record.again |= request.again;
             let turn = record.turn_mut();
             turn.mounted_by = request.mounted_by.or(turn.mounted_by);
             Decision::GoOn(known, Box::new(record))

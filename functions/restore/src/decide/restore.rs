@@ -9,7 +9,7 @@ use etcd_backup_core::ids::{EtcdClusterName, GroupName, MemberKey, RestoreId, Zo
 use etcd_backup_core::restore_record::{
     Direction, MemberRecord, RestoreRecord, RestoreStage, Turn,
 };
-use etcd_backup_core::restore_tags;
+use etcd_backup_core::restore_tags::{self, Retirement};
 use etcd_backup_core::volume::Volume;
 use sha2::{Digest, Sha256};
 
@@ -159,25 +159,41 @@ pub fn refuse_duplicated(request: &Request, inventory: &Inventory) -> Result<(),
     };
     let members = inventory.cluster.members.iter();
     for (key, member) in members.filter(|(key, _)| is_asked_for(key)) {
-        if let [_, .., last] = &member.volumes[..] {
-            return Err(duplicated(key, &member.volumes, last));
+        if member.volumes.len() > 1 {
+            return Err(duplicated(key, &member.volumes));
         }
     }
     Ok(())
 }
 
-fn duplicated(key: &MemberKey, live: &[Volume], last: &Volume) -> Diagnostic {
-    let keys = etcd_keys(&last.tags);
-    let keys = keys.iter().map(|key| format!("Key={key}"));
+fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
+    let those = |is_out: fn(&Volume) -> bool| {
+        let out: Vec<&Volume> = live.iter().filter(|volume| is_out(volume)).collect();
+        (!out.is_empty() && out.len() < live.len()).then_some(out)
+    };
+    let is_free = |volume: &Volume| volume.attachments.is_empty();
+    let is_retired = |volume: &Volume| Retirement::is_on(&volume.tags);
+    let (which, spare) = match those(is_free).or_else(|| those(is_retired)) {
+        Some(spare) => ("what was not: most likely", spare),
+        None => ("all others: by one of", live.iter().collect()),
+    };
+    let commands = spare.iter().map(|volume| {
+        let keys = etcd_keys(&volume.tags);
+        let keys = keys.iter().map(|key| format!("Key={key}"));
+        format!(
+            "aws ec2 delete-tags --resources {} --tags {}",
+            volume.id,
+            spaced(keys)
+        )
+    });
     Diagnostic::new(
         ErrorType::MemberDuplicated,
         format!(
             "{key} has {} volumes, and masters may use either: {}. Find out which one was in use, and take \
-             the other out of sight, as with: aws ec2 delete-tags --resources {} --tags {}",
+             out of sight {which}: {}",
             live.len(),
             list(live.iter().map(described)),
-            last.id,
-            spaced(keys)
+            commands.collect::<Vec<_>>().join("; ")
         ),
     )
 }

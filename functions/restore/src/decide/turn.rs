@@ -35,6 +35,9 @@ pub fn begin(
 ) -> Result<RestoreRecord, Diagnostic> {
     let direction = request.direction();
     refuse_superseded(record, records)?;
+    if direction == Direction::Redo {
+        refuse_without_former(record, records)?;
+    }
     for key in record.members.keys() {
         let way = match direction {
             Direction::Undo => way_back(record, key, &inventory.volumes),
@@ -76,6 +79,29 @@ fn refuse_superseded(record: &RestoreRecord, records: &Records) -> Result<(), Di
         Some(later) => Err(impossible(format!(
             "restore {} has replaced volumes of {} since: undo that one first, with \"restore_id\": \"{}\"",
             later.id, record.id, later.id
+        ))),
+    }
+}
+
+/// What a restore replaced, another one may have brought: where that one is undone, it is redone first.
+fn refuse_without_former(record: &RestoreRecord, records: &Records) -> Result<(), Diagnostic> {
+    let replaced = record.members.values().flat_map(|member| &member.outgoing);
+    let replaced: Vec<&VolumeId> = replaced.map(|volume| &volume.id).collect();
+    let older = records.all().skip_while(|other| other.id != record.id);
+    let brought_it = |other: &&RestoreRecord| {
+        let mut members = other.members.values();
+        let brought = |member: &MemberRecord| {
+            let brought = member.incoming.volume_id.as_ref();
+            brought.is_some_and(|id| replaced.contains(&id))
+        };
+        other.id != record.id && other.is_undone() && members.any(brought)
+    };
+    match older.into_iter().find(brought_it) {
+        None => Ok(()),
+        Some(former) => Err(impossible(format!(
+            "restore {} replaced volumes of restore {}, which is undone: redo that one first, with \
+             \"restore_id\": \"{}\"",
+            record.id, former.id, former.id
         ))),
     }
 }

@@ -191,6 +191,7 @@ impl World {
             .filter(|snapshot| named.contains(&snapshot.id));
         Inventory {
             volumes: self.volumes.clone(),
+            named_volumes: BTreeMap::new(),
             cluster: fleet.clusters.remove(&cluster).unwrap_or_default(),
             misfits: fleet.misfits.remove(&Some(cluster)).unwrap_or_default(),
             named_snapshots: named_snapshots

@@ -13,6 +13,7 @@ use super::{History, RunSnapshots};
 use crate::generation::Generation;
 use crate::ids::{MemberKey, VolumeId};
 use crate::schedule::Run;
+use crate::snapshot::Snapshot;
 
 /// How many generations a refusal offers.
 const WAYS_MAX: usize = 5;
@@ -106,6 +107,15 @@ impl<'a> History<'a> {
             }
         }
         later
+    }
+
+    /// Whether a live volume of the member is of a later generation than a snapshot of it.
+    pub fn is_before_live(&self, key: &MemberKey, snapshot: &Snapshot) -> bool {
+        let Some(of_member) = self.generations.get(key) else {
+            return false;
+        };
+        let own = of_member.of_snapshot(snapshot);
+        own.is_some_and(|own| of_member.live().any(|live| live.number > own.number))
     }
 
     fn generation(&self, run: &RunSnapshots<'a>, key: &MemberKey) -> Option<&Generation<'a>> {
