@@ -142,12 +142,14 @@ fn which(
     }
 }
 
-/// The snapshot that was completed. Its ARN is documented in two shapes, which end alike.
+/// The snapshot that was completed. Its ARN is documented in two shapes, which end alike, with the id; the
+/// id by itself names it as well.
 ///
 /// Source: Amazon EBS user guide, "EventBridge events for Amazon EBS", snapshot events.
 fn completed(detail: &Value) -> Option<SnapshotId> {
     let is_completed = detail["event"] == "createSnapshot" && detail["result"] == "succeeded";
-    let (_, id) = detail["snapshot_id"].as_str()?.rsplit_once('/')?;
+    let named = detail["snapshot_id"].as_str()?;
+    let id = named.rsplit_once('/').map_or(named, |(_, id)| id);
     (is_completed && id.starts_with("snap-")).then(|| id.into())
 }
 
@@ -201,13 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_named_by_either_shape_of_its_arn() {
-        for arn in [
+    fn a_snapshot_is_named_by_either_shape_of_its_arn_or_its_id() {
+        for named in [
             "arn:aws:ec2::eu-west-2:snapshot/snap-0a",
             "arn:aws:ec2:eu-west-2::snapshot/snap-0a",
+            "snap-0a",
         ] {
             let event = json!({"source": "aws.ec2", "detail-type": "EBS Snapshot Notification", "x": 1,
-                               "detail": {"event": "createSnapshot", "result": "succeeded", "snapshot_id": arn}});
+                               "detail": {"event": "createSnapshot", "result": "succeeded", "snapshot_id": named}});
             assert_eq!(
                 Event::decode(&event).unwrap(),
                 Event::Completed(Some("snap-0a".into()))
@@ -215,6 +218,11 @@ mod tests {
             for (field, value) in [("event", "copySnapshot"), ("result", "failed")] {
                 let mut other = event.clone();
                 other["detail"][field] = value.into();
+                assert_eq!(Event::decode(&other).unwrap(), Event::Completed(None));
+            }
+            for strange in [json!("vol-0a"), json!(7), json!("")] {
+                let mut other = event.clone();
+                other["detail"]["snapshot_id"] = strange;
                 assert_eq!(Event::decode(&other).unwrap(), Event::Completed(None));
             }
         }
