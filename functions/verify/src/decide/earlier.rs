@@ -85,10 +85,14 @@ impl Earlier {
         {
             warnings.push(format!("The revision has fallen {since}, from {before} to {now}: the volume was restored, or is another one than it should be."));
         }
-        let falls = report.objects.iter().flatten().filter_map(|(kind, now)| {
-            let before = *self.objects.get(*kind)?;
-            let is_sharp = before >= SHARP_FALL_FROM_MIN && *now < before / 2;
-            is_sharp.then(|| format!("{kind} from {before} to {now}"))
+        // A kind of which nothing is left isn't counted at all, and is the sharpest fall.
+        let falls = report.objects.iter().flat_map(|objects| {
+            KINDS.iter().filter_map(move |kind| {
+                let before = *self.objects.get(*kind)?;
+                let now = objects.get(kind).copied().unwrap_or(0);
+                let is_sharp = before >= SHARP_FALL_FROM_MIN && now < before / 2;
+                is_sharp.then(|| format!("{kind} from {before} to {now}"))
+            })
         });
         let falls: Vec<_> = falls.collect();
         if !falls.is_empty() {
@@ -137,5 +141,46 @@ mod tests {
             .collect();
         assert_eq!(read, Vec::from_iter(objects));
         assert_eq!(write_objects(&BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn a_sharp_fall_is_told_also_where_nothing_is_left() {
+        type Counts = [(&'static str, u64)];
+        let (nothing, hundred, half): (&Counts, &Counts, &Counts) =
+            (&[], &[("pods", 100)], &[("pods", 206)]);
+        let fallen = |before: &str, now: Option<&Counts>| {
+            let earlier = Earlier {
+                snapshot_id: "snap-0a".into(),
+                started: "2026-11-22T06:04:00Z".parse().unwrap(),
+                revision: None,
+                cluster_id: None,
+                objects: read_objects(&Tags::from([(OBJECTS.to_owned(), before.to_owned())])),
+            };
+            let report = MemberReport {
+                objects: now.map(|now| now.iter().copied().collect()),
+                ..MemberReport::default()
+            };
+            earlier.warnings(None, &report).join(" ")
+        };
+        let since = "Much fewer objects than before, since snap-0a of 2026-11-22T06:04:00Z:";
+        assert_eq!(
+            fallen("nodes=3 pods=412 secrets=96", Some(hundred)),
+            format!("{since} pods from 412 to 100, secrets from 96 to 0.")
+        );
+        // A cluster that was begun anew, with nothing of a core kind in it.
+        assert_eq!(
+            fallen("pods=412", Some(nothing)),
+            format!("{since} pods from 412 to 0.")
+        );
+        for (before, now) in [
+            ("pods=412", Some(half)),
+            ("pods=19", Some(nothing)),
+            // Not counted, or not by this program.
+            ("pods=412", None),
+            ("widgets=412", Some(nothing)),
+            ("", Some(nothing)),
+        ] {
+            assert_eq!(fallen(before, now), "", "{before:?} {now:?}");
+        }
     }
 }
