@@ -79,7 +79,7 @@ struct Function<'a, A> {
 
 impl<A: World> Function<'_, A> {
     fn mode(&self) -> VerifyMode {
-        self.settings.verify.unwrap_or(VerifyMode::Daily)
+        choice::mode(self.settings)
     }
 
     /// When reading ends.

@@ -145,7 +145,8 @@ pub struct Settings {
     pub volume_initialization_rate_mibps: Option<i32>,
     /// `EXPECT_CLUSTERS`: which clusters must have etcd volumes.
     pub expect_clusters: ExpectClusters,
-    /// `VERIFY`: which restore points are verified; `None` where nobody says, as without the template.
+    /// `VERIFY`: which restore points are verified; `None` where nobody says, as without the template: then
+    /// verify reads each one it is invoked for, and the audit misses no verdict.
     pub verify: Option<VerifyMode>,
 }
 

@@ -165,9 +165,10 @@ async fn off_and_daily_hold_back_what_is_not_asked_for_by_hand() {
         assert_eq!(invoke(&off, event).await["reason"], "VERIFY is off");
     }
     assert_eq!(blocks_read(&bed).await, 0);
-    let twice_a_day = [("INTERVAL_HOURS", "12")];
-    let daily = bed.verify_with(&twice_a_day).await;
-    let all = bed.verify_with(&[twice_a_day[0], ("VERIFY", "all")]).await;
+    let twice_a_day = ("INTERVAL_HOURS", "12");
+    let daily = bed.verify_with(&[twice_a_day, ("VERIFY", "daily")]).await;
+    // Where nobody says, it is all of them.
+    let all = bed.verify_with(&[twice_a_day]).await;
     assert_eq!(
         invoke(&daily, completed(&last)).await["verdict"],
         "restorable"

@@ -44,6 +44,12 @@ pub enum Asked {
     Nothing(String),
 }
 
+/// Which restore points are read without a person's asking: each one, unless a setting says otherwise. Who
+/// runs verify without the template wants verdicts, and has said nothing of fewer.
+pub fn mode(settings: &Settings) -> VerifyMode {
+    settings.verify.unwrap_or(VerifyMode::All)
+}
+
 /// The latest restore point, or the latest at or before a moment.
 ///
 /// # Errors

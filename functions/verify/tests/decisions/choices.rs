@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::ids::EtcdClusterName;
-use etcd_backup_core::settings::VerifyMode;
+use etcd_backup_core::settings::{Settings, VerifyMode};
 use etcd_backup_core::snapshot::Snapshot;
-use verify::decide::choice::{alone, by_hand, left_over};
+use verify::decide::choice::{alone, by_hand, left_over, mode};
 
 use crate::world::{cluster, key, name, run, settings, snapshot};
 
@@ -73,6 +73,21 @@ fn one_snapshot_alone_is_a_restore_point_only_where_there_is_one_member() {
         .tags
         .insert("k8s.io/etcd/main".to_owned(), "a/a".to_owned());
     assert!(whole_of(&single, &[single.clone()], &identity));
+}
+
+#[test]
+fn each_restore_point_is_verified_unless_a_setting_says_otherwise() {
+    for (value, expected) in [
+        (None, VerifyMode::All),
+        (Some(""), VerifyMode::All),
+        (Some("all"), VerifyMode::All),
+        (Some("daily"), VerifyMode::Daily),
+        (Some("off"), VerifyMode::Off),
+    ] {
+        let variable = |name: &str| value.filter(|_| name == "VERIFY").map(str::to_owned);
+        let settings = Settings::from_variables(&variable).unwrap();
+        assert_eq!(mode(&settings), expected, "{value:?}");
+    }
 }
 
 #[test]
