@@ -31,6 +31,8 @@ struct Inner {
     written: Vec<u64>,
     page_size: usize,
     refused: Vec<u64>,
+    /// What is said of those that are refused.
+    refusal: Option<BlockError>,
     /// Blocks that were handed out, to see which are still held.
     handed_out: Mutex<BTreeMap<u64, Vec<Weak<[u8]>>>>,
     under_way: AtomicUsize,
@@ -83,19 +85,24 @@ impl SnapshotBlocks for Blocks {
         sleep(CALL).await;
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
         if self.0.refused.contains(&block.index) {
-            return Err(BlockError::Aws(AwsError {
-                operation: "ebs:GetSnapshotBlock",
-                code: Some("ValidationException".to_owned()),
-                message: "no".to_owned(),
-                request_id: None,
-                certainly_refused: true,
-            }));
+            let invalid = || BlockError::Aws(refusal("ValidationException"));
+            return Err(self.0.refusal.clone().unwrap_or_else(invalid));
         }
         let content: Arc<[u8]> = vec![block.index as u8; BLOCK_BYTES].into();
         let mut handed_out = self.0.handed_out.lock().unwrap();
         let of_block = handed_out.entry(block.index).or_default();
         of_block.push(Arc::downgrade(&content));
         Ok(content)
+    }
+}
+
+fn refusal(code: &str) -> AwsError {
+    AwsError {
+        operation: "ebs:GetSnapshotBlock",
+        code: Some(code.to_owned()),
+        message: "no".to_owned(),
+        request_id: None,
+        certainly_refused: true,
     }
 }
 
@@ -213,6 +220,62 @@ async fn a_failure_is_told_where_the_block_is_asked_for_and_then_always() {
     assert!(why.contains(said), "{why}");
     assert_eq!(read[3], read[2]);
     assert_eq!(volume.outcome().1, Some(GaveUp::ForGood));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_is_said_of_the_snapshot_itself_is_for_good() {
+    let lost = AwsError {
+        code: None,
+        certainly_refused: false,
+        ..refusal("")
+    };
+    for (refusal, expected, said) in [
+        (
+            BlockError::Aws(refusal("ValidationException")),
+            GaveUp::ForGood,
+            "snap-0 can't be read",
+        ),
+        (
+            BlockError::Aws(refusal("AccessDeniedException")),
+            GaveUp::ThisTime,
+            "Let verify's role have ebs:GetSnapshotBlock",
+        ),
+        (
+            BlockError::Aws(refusal("ExpiredTokenException")),
+            GaveUp::ThisTime,
+            "ExpiredTokenException",
+        ),
+        (
+            BlockError::Aws(refusal("ThrottlingException")),
+            GaveUp::ThisTime,
+            "ThrottlingException",
+        ),
+        (
+            BlockError::Key(refusal("AccessDeniedException")),
+            GaveUp::ThisTime,
+            "KmsKeyArns",
+        ),
+        (
+            BlockError::Key(refusal("ValidationException")),
+            GaveUp::ThisTime,
+            "the account's default key",
+        ),
+        (BlockError::Aws(lost), GaveUp::ThisTime, "got no answer"),
+    ] {
+        let blocks = Blocks(Arc::new(Inner {
+            written: vec![0],
+            page_size: 1,
+            refused: vec![0],
+            refusal: Some(refusal),
+            ..Inner::default()
+        }));
+        let (volume, read) = read(open(&blocks, LONG), vec![0]).await;
+        let Err(ReadError::Unreadable(why)) = &read[0] else {
+            panic!("{said}: {:?}", read[0]);
+        };
+        assert!(why.contains(said), "{why}");
+        assert_eq!(volume.outcome().1, Some(expected), "{why}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

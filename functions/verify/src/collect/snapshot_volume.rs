@@ -30,6 +30,14 @@ const BLOCKS_PER_GIB: u64 = (1 << 30) / BLOCK_BYTES as u64;
 /// etcd's own limit is 8 GiB.
 const LISTED_MAX: usize = 1 << 17;
 
+/// The one code by which AWS says something of the snapshot itself. All others are of who asks, of how often, or
+/// of AWS itself, and may be gone another time.
+///
+/// Source: EBS direct APIs reference, errors of `ListSnapshotBlocks` and `GetSnapshotBlock`.
+const INVALID: &str = "ValidationException";
+/// How codes begin that say that a permission is missing.
+const DENIED: &str = "AccessDenied";
+
 /// The snapshot to be read.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -66,9 +74,10 @@ pub struct Traffic {
 /// Why reading ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GaveUp {
-    /// It would again: access is denied, or AWS doesn't give this snapshot's blocks.
+    /// It would again: AWS doesn't give this snapshot's blocks, whoever asks.
     ForGood,
-    /// Another time it may not: the time was up, or AWS didn't answer.
+    /// Another time it may not: the time was up, AWS didn't answer, or a permission or a key was refused,
+    /// which somebody may grant.
     ThisTime,
 }
 
@@ -338,23 +347,30 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
                 let why = format!(
                     "The KMS key that {id} is encrypted with, {key}, can't be used by verify: {error}. Name it in the stack's parameter KmsKeyArns, and let the key's policy allow the account's roles"
                 );
-                (GaveUp::ForGood, why)
+                (GaveUp::ThisTime, why)
             }
             BlockError::Aws(error) => {
-                let gave_up = if error.certainly_refused && !is_throttled(error.code.as_deref()) {
+                let gave_up = if error.certainly_refused && error.is(INVALID) {
                     GaveUp::ForGood
                 } else {
                     GaveUp::ThisTime
                 };
-                (gave_up, format!("{id} can't be read: {error}"))
+                let advice = if error
+                    .code
+                    .as_deref()
+                    .is_some_and(|code| code.starts_with(DENIED))
+                {
+                    format!(
+                        ". Let verify's role have {}: no policy, permissions boundary or service control policy may refuse it",
+                        error.operation
+                    )
+                } else {
+                    String::new()
+                };
+                (gave_up, format!("{id} can't be read: {error}{advice}"))
             }
         }
     }
-}
-
-/// Throttling is HTTP 400, as are refusals for good.
-fn is_throttled(code: Option<&str>) -> bool {
-    code.is_some_and(|code| code.contains("Throttl") || code.contains("TooManyRequests"))
 }
 
 async fn fetch<A: SnapshotBlocks + Clone + 'static>(shared: Arc<Shared<A>>, block: ListedBlock) {

@@ -39,7 +39,8 @@ pub struct EtcdClusterAssessment {
     pub stands: bool,
     /// Whether the verdict was written on all of its snapshots.
     pub is_tagged: bool,
-    /// Whether another time more may be told: the time was up, or AWS didn't answer.
+    /// Whether another time more may be told: the time was up, AWS didn't answer, or a permission or a key
+    /// was refused.
     pub is_unfinished: bool,
 }
 
