@@ -16,7 +16,7 @@ use crate::collect::snapshot_volume::{GaveUp, Traffic};
 pub struct Assessment {
     /// The cluster; `None` where nothing tells.
     pub cluster: Option<ClusterName>,
-    /// The run that left the snapshots; `None` where they are of several.
+    /// The run that left the snapshots; `None` where they are not all of one.
     pub run: Option<Run>,
     /// The worst of its etcd clusters'.
     pub verdict: Verdict,

@@ -22,7 +22,7 @@ use crate::collect::members::Target;
 pub struct Chosen {
     /// The cluster; `None` where nothing tells.
     pub cluster: Option<ClusterName>,
-    /// The run that left them; `None` where they are of several, or of none that is known.
+    /// The run that left them; `None` where they are not all of one, or not those that restore takes of it.
     pub run: Option<Run>,
     /// By member.
     pub targets: Vec<Target>,
@@ -112,14 +112,11 @@ pub fn by_hand(
             snapshot: snapshot.clone(),
         });
     }
-    let runs: BTreeSet<Run> = targets
-        .iter()
-        .map(|target| schedule.run_of(target.snapshot.started))
-        .collect();
+    let history = History::new(cluster, Vec::new(), schedule);
     Ok(Chosen {
         cluster: Some(name.clone()),
-        run: runs.first().copied().filter(|_| runs.len() == 1),
-        whole: whole(cluster, &targets, schedule),
+        run: run(&history, &targets),
+        whole: whole(&history, &targets),
         earlier: earlier(cluster, &targets),
         targets,
     })
@@ -132,15 +129,15 @@ pub fn alone(
     cluster: &Cluster,
     schedule: &Schedule,
 ) -> Chosen {
-    let run = schedule.run_of(snapshot.started);
     let targets = vec![Target {
         key: identity.map(Identity::member_key),
         snapshot,
     }];
+    let history = History::new(cluster, Vec::new(), schedule);
     Chosen {
         cluster: identity.map(|identity| identity.cluster.clone()),
-        run: Some(run),
-        whole: whole(cluster, &targets, schedule),
+        run: run(&history, &targets),
+        whole: whole(&history, &targets),
         earlier: BTreeMap::new(),
         targets,
     }
@@ -251,10 +248,25 @@ fn earlier(cluster: &Cluster, targets: &[Target]) -> BTreeMap<MemberKey, Earlier
     of_target.collect()
 }
 
+/// The run whose restore point all of the snapshots are of. The hour of their start isn't enough: a snapshot
+/// that a person took belongs to no run, and of two that one run left of a member restore takes one.
+fn run(history: &History, targets: &[Target]) -> Option<Run> {
+    let keys = targets.iter().filter_map(|target| target.key.as_ref());
+    let runs = history.runs(&keys.map(|key| key.etcd_cluster.clone()).collect());
+    let is_of = |run: &RunSnapshots, target: &Target| {
+        let key = target.key.as_ref();
+        let taken = key.and_then(|key| run.snapshots.get(key));
+        taken.is_some_and(|taken| taken.id == target.snapshot.id)
+    };
+    let mut runs = runs.iter();
+    let run = runs.find(|run| targets.iter().all(|target| is_of(run, target)));
+    run.map(|run| run.run)
+}
+
 /// The etcd clusters of which the snapshots are a restore point: all that one run left of its members, as
 /// restore would take them, and no other. What the snapshots say of themselves isn't enough: their tags
 /// may be lost, and one may be of another hour.
-fn whole(cluster: &Cluster, targets: &[Target], schedule: &Schedule) -> BTreeSet<EtcdClusterName> {
+fn whole(history: &History, targets: &[Target]) -> BTreeSet<EtcdClusterName> {
     let mut chosen: BTreeMap<&EtcdClusterName, BTreeMap<&MemberKey, &SnapshotId>> = BTreeMap::new();
     for target in targets {
         if let Some(key) = &target.key {
@@ -262,7 +274,6 @@ fn whole(cluster: &Cluster, targets: &[Target], schedule: &Schedule) -> BTreeSet
             of_etcd_cluster.insert(key, &target.snapshot.id);
         }
     }
-    let history = History::new(cluster, Vec::new(), schedule);
     let is_whole = |name: &EtcdClusterName, chosen: &BTreeMap<&MemberKey, &SnapshotId>| {
         let runs = history.runs(&[name.clone()].into());
         runs.iter().any(|run| {

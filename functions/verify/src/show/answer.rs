@@ -15,7 +15,7 @@ use crate::decide::assessment::{Assessment, EtcdClusterAssessment, Source};
 pub struct Answer {
     /// The cluster; absent where nothing tells.
     pub cluster: Option<ClusterName>,
-    /// The run that left the snapshots; absent where they are of several.
+    /// The run that left the snapshots; absent where they are not all of one.
     pub restore_point: Option<Run>,
     /// The worst of the etcd clusters'.
     pub verdict: Verdict,

@@ -6,19 +6,25 @@ use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::ids::EtcdClusterName;
 use etcd_backup_core::settings::{Settings, VerifyMode};
 use etcd_backup_core::snapshot::Snapshot;
-use verify::decide::choice::{alone, by_hand, left_over, mode};
+use verify::decide::choice::{Chosen, alone, by_hand, left_over, mode};
 
-use crate::world::{cluster, key, name, run, settings, snapshot};
+use crate::world::{RUN, cluster, key, name, run, settings, snapshot};
 
-/// Whether a verdict on these, named by hand, is one on a restore point.
-fn is_whole(there: &[Snapshot], named: &[(&str, &Snapshot)]) -> bool {
-    let found: BTreeMap<_, _> = there.iter().map(|of| (of.id.clone(), of.clone())).collect();
+/// These of those that are there, named by hand.
+fn named_by_hand(there: &[Snapshot], named: &[(&str, &Snapshot)]) -> Chosen {
+    let found = named.iter().map(|(_, of)| *of).chain(there);
+    let found: BTreeMap<_, _> = found.map(|of| (of.id.clone(), of.clone())).collect();
     let named = named
         .iter()
         .map(|(member, of)| (key(member), of.id.clone()))
         .collect();
     let schedule = &settings().schedule;
-    let chosen = by_hand(&name(), &cluster(there), schedule, &found, &named).unwrap();
+    by_hand(&name(), &cluster(there), schedule, &found, &named).unwrap()
+}
+
+/// Whether a verdict on these, named by hand, is one on a restore point.
+fn is_whole(there: &[Snapshot], named: &[(&str, &Snapshot)]) -> bool {
+    let chosen = named_by_hand(there, named);
     chosen.whole.contains(&EtcdClusterName::from("main"))
 }
 
@@ -87,6 +93,47 @@ fn each_restore_point_is_verified_unless_a_setting_says_otherwise() {
         let variable = |name: &str| value.filter(|_| name == "VERIFY").map(str::to_owned);
         let settings = Settings::from_variables(&variable).unwrap();
         assert_eq!(mode(&settings), expected, "{value:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_no_run_left_is_of_no_restore_point() {
+    let mut there = run();
+    there.push(Snapshot {
+        id: "snap-later".into(),
+        ..snapshot("c", "2026-11-22T15:00:00Z")
+    });
+    // As a person makes it: it lacks the tag of the schedule's snapshots.
+    let mut taken_by_hand = Snapshot {
+        id: "snap-hand".into(),
+        ..snapshot("a", "2026-11-22T07:00:00Z")
+    };
+    taken_by_hand.tags.remove("SnapshotCreator");
+    let [a, b, c, later] = &there[..] else {
+        unreachable!()
+    };
+    let all: Vec<_> = there.iter().chain([&taken_by_hand]).cloned().collect();
+    let of_run = Some(settings().schedule.run_of(RUN.parse().unwrap()));
+    for (snapshot, expected) in [
+        (a, of_run),
+        (c, of_run),
+        (later, None),
+        (&taken_by_hand, None),
+    ] {
+        let identity = Identity::of(&snapshot.tags).unwrap().unwrap();
+        let schedule = &settings().schedule;
+        let chosen = alone(snapshot.clone(), Some(&identity), &cluster(&all), schedule);
+        assert_eq!(chosen.run, expected, "{}", snapshot.id);
+        let chosen = alone(snapshot.clone(), None, &cluster(&all), schedule);
+        assert_eq!(chosen.run, None, "{}", snapshot.id);
+    }
+    for (named, expected) in [
+        (vec![("a", a), ("b", b), ("c", c)], of_run),
+        (vec![("a", a), ("b", b)], of_run),
+        (vec![("a", a), ("c", later)], None),
+        (vec![("a", &taken_by_hand), ("b", b)], None),
+    ] {
+        assert_eq!(named_by_hand(&all, &named).run, expected, "{named:?}");
     }
 }
 
