@@ -31,7 +31,8 @@ use tokio::time::{Instant, sleep};
 use crate::collect::{inventory, members};
 use crate::decide::assessment::Assessment;
 use crate::decide::choice::{self, Asked, Chosen};
-use crate::decide::{sweep, tags};
+use crate::decide::sweep::{self, Outcome};
+use crate::decide::tags;
 use crate::event::{Event, Which};
 use crate::show::answer::{Answer, NothingAnswer, SweepAnswer};
 use crate::show::metrics;
@@ -172,7 +173,8 @@ impl<A: World> Function<'_, A> {
         ))
     }
 
-    /// Cluster by cluster, as long as there is time; members of one cluster are read at the same time.
+    /// Cluster by cluster, as long as there is time; members of one cluster are read at the same time. What
+    /// fails of one keeps none of the others from its verdict, nor from being told.
     async fn sweep(&self) -> Result<Value, Diagnostic> {
         if self.mode() == VerifyMode::Off {
             return nothing("VERIFY is off");
@@ -184,44 +186,27 @@ impl<A: World> Function<'_, A> {
         let left = fleet.clusters.iter().filter(is_left);
         let left: Vec<&ClusterName> = left.map(|(name, _)| name).collect();
         let left = sweep::in_turn(left, self.invocation.now);
-        let mut answer = SweepAnswer::default();
-        let mut failure = None;
+        let mut outcomes = Vec::new();
         let mut longest = Duration::ZERO;
         for (done, name) in left.iter().enumerate() {
             let began = Instant::now();
-            if began + longest >= self.deadline() {
-                answer.left.push((*name).clone());
-                continue;
-            }
-            let share = sweep::share(self.deadline() - began, left.len() - done);
-            match self.left_over(name, began + share).await {
-                // Meanwhile an event has had it verified.
-                Ok(None) => {}
-                Ok(Some(assessment)) => {
-                    let names = if assessment.is_unfinished() {
-                        &mut answer.left
-                    } else {
-                        &mut answer.verified
-                    };
-                    names.push((*name).clone());
-                    answer.restore_points.push(Answer::new(assessment));
+            let outcome = if began + longest >= self.deadline() {
+                Outcome::NotReached
+            } else {
+                let share = sweep::share(self.deadline() - began, left.len() - done);
+                match self.left_over(name, began + share).await {
+                    Ok(None) => Outcome::Settled,
+                    Ok(Some(assessment)) => Outcome::Read(assessment),
+                    Err(error) => {
+                        tracing::warn!(cluster = name.as_str(), "{error}");
+                        Outcome::Failed(error)
+                    }
                 }
-                Err(error) => {
-                    tracing::error!(cluster = name.as_str(), "{error}");
-                    answer.left.push((*name).clone());
-                    failure =
-                        Some(error.with(&format!("the restore point of {name} has no verdict")));
-                }
-            }
+            };
             longest = longest.max(began.elapsed());
+            outcomes.push(((*name).clone(), outcome));
         }
-        answer.verified.sort();
-        answer.left.sort();
-        match failure {
-            // Told when all others were verified.
-            Some(failure) => Err(failure),
-            None => json(&answer.with_text()),
-        }
+        json(&SweepAnswer::new(sweep::sum_up(outcomes)?))
     }
 
     /// Verifies a cluster's latest restore point where it still has no verdict: those before it took minutes.

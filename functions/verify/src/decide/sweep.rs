@@ -1,12 +1,81 @@
-//! Who comes when in a sweep, and how long each may take.
+//! Who comes when in a sweep, how long each may take, and what is made of what became of them.
 
 use std::time::Duration;
 
+use etcd_backup_core::diagnostic::Diagnostic;
+use etcd_backup_core::ids::ClusterName;
 use jiff::Timestamp;
+
+use super::assessment::Assessment;
 
 /// The least that one cluster gets, where there is so much: less is enough for few.
 const SHARE_MIN: Duration = Duration::from_secs(180);
 const HOUR_SECONDS: i64 = 3600;
+
+/// What became of one cluster.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Meanwhile an event has had it verified.
+    Settled,
+    /// Its restore point was read.
+    Read(Assessment),
+    /// No time was left for it.
+    NotReached,
+    /// It couldn't be looked at, or its verdict couldn't be written down.
+    Failed(Diagnostic),
+}
+
+/// What became of all.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The clusters that have their verdict, by name.
+    pub verified: Vec<ClusterName>,
+    /// The clusters that have none, by name.
+    pub left: Vec<ClusterName>,
+    /// What was found, also where it is no verdict yet.
+    pub assessments: Vec<Assessment>,
+    /// What failed.
+    pub failures: Vec<(ClusterName, Diagnostic)>,
+}
+
+/// Sums up what became of each cluster.
+///
+/// # Errors
+///
+/// The first failure, where every cluster that was tried failed: then there is nothing else to be told.
+pub fn sum_up(outcomes: Vec<(ClusterName, Outcome)>) -> Result<Swept, Diagnostic> {
+    let mut swept = Swept::default();
+    let mut all_failed = true;
+    for (name, outcome) in outcomes {
+        all_failed &= matches!(outcome, Outcome::Failed(_) | Outcome::NotReached);
+        match outcome {
+            Outcome::Settled => {}
+            Outcome::Read(assessment) => {
+                let names = if assessment.is_unfinished() {
+                    &mut swept.left
+                } else {
+                    &mut swept.verified
+                };
+                names.push(name);
+                swept.assessments.push(assessment);
+            }
+            Outcome::NotReached => swept.left.push(name),
+            Outcome::Failed(error) => {
+                swept.left.push(name.clone());
+                swept.failures.push((name, error));
+            }
+        }
+    }
+    swept.verified.sort();
+    swept.left.sort();
+    if all_failed && !swept.failures.is_empty() {
+        let left: Vec<_> = swept.left.iter().map(ClusterName::as_str).collect();
+        let more = format!("no verdict could be given on {}", left.join(", "));
+        let (_, error) = swept.failures.swap_remove(0);
+        return Err(error.with(&more));
+    }
+    Ok(swept)
+}
 
 /// Another one first each hour, so that those that take all the time leave some to the others.
 pub fn in_turn<T>(mut clusters: Vec<T>, now: Timestamp) -> Vec<T> {
@@ -25,7 +94,70 @@ pub fn share(left: Duration, clusters: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use etcd_backup_core::diagnostic::ErrorType;
+    use etcd_backup_core::verdict::Verdict;
+
     use super::*;
+
+    fn failed(message: &str) -> Outcome {
+        Outcome::Failed(Diagnostic::new(ErrorType::AwsError, message))
+    }
+
+    fn read() -> Outcome {
+        Outcome::Read(Assessment {
+            cluster: None,
+            run: None,
+            verdict: Verdict::Restorable,
+            etcd_clusters: Vec::new(),
+        })
+    }
+
+    fn summed_up(outcomes: Vec<Outcome>) -> Result<Swept, Diagnostic> {
+        let names = ["c", "a", "b"].map(ClusterName::from);
+        sum_up(names.into_iter().zip(outcomes).collect())
+    }
+
+    #[test]
+    fn one_that_fails_is_left_and_hides_none_of_the_others() {
+        let names =
+            |names: &[ClusterName]| names.iter().map(ClusterName::as_str).collect::<String>();
+        for (outcomes, verified, left, failures) in [
+            (vec![read(), read()], "ac", "", 0),
+            (vec![failed("no"), read()], "a", "c", 1),
+            (vec![read(), failed("no")], "c", "a", 1),
+            (vec![failed("no"), read(), failed("no")], "a", "bc", 2),
+            (vec![failed("no"), Outcome::Settled], "", "c", 1),
+            (
+                vec![read(), failed("no"), Outcome::NotReached],
+                "c",
+                "ab",
+                1,
+            ),
+            (vec![Outcome::NotReached], "", "c", 0),
+            (vec![], "", "", 0),
+        ] {
+            let what = format!("{outcomes:?}");
+            let swept = summed_up(outcomes).unwrap();
+            assert_eq!(names(&swept.verified), verified, "{what}");
+            assert_eq!(names(&swept.left), left, "{what}");
+            assert_eq!(swept.failures.len(), failures, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_fails_where_every_cluster_that_it_tried_does() {
+        for (outcomes, left) in [
+            (vec![failed("no")], "c"),
+            (vec![failed("no"), failed("neither")], "a, c"),
+            (vec![failed("no"), Outcome::NotReached], "a, c"),
+        ] {
+            let error = summed_up(outcomes).unwrap_err();
+            assert_eq!(
+                error.message,
+                format!("no; no verdict could be given on {left}")
+            );
+        }
+    }
 
     #[test]
     fn each_cluster_comes_first_in_one_of_as_many_hours() {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::text;
 use crate::decide::assessment::{Assessment, EtcdClusterAssessment, Source};
+use crate::decide::sweep::Swept;
 
 /// The answer about snapshots that were judged together.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
@@ -65,14 +66,16 @@ pub struct MemberAnswer {
 }
 
 /// The answer of the sweep.
-#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct SweepAnswer {
     /// The clusters whose latest restore point was verified now.
     pub verified: Vec<ClusterName>,
-    /// The clusters of which no verdict could be given in the time there was.
+    /// The clusters of which no verdict could be given.
     pub left: Vec<ClusterName>,
     /// What was found of each.
     pub restore_points: Vec<Answer>,
+    /// What failed, of which cluster.
+    pub warnings: Vec<String>,
     /// The same for a terminal.
     pub text: String,
 }
@@ -139,10 +142,20 @@ impl MemberAnswer {
 }
 
 impl SweepAnswer {
-    /// With its text.
-    pub fn with_text(mut self) -> Self {
-        self.text = text::of_sweep(&self);
-        self
+    /// The answer about what became of all clusters.
+    pub fn new(swept: Swept) -> Self {
+        let failures = swept.failures.into_iter();
+        let mut answer = Self {
+            verified: swept.verified,
+            left: swept.left,
+            restore_points: swept.assessments.into_iter().map(Answer::new).collect(),
+            warnings: failures
+                .map(|(name, error)| format!("{name} could not be verified: {}", error.message))
+                .collect(),
+            text: String::new(),
+        };
+        answer.text = text::of_sweep(&answer);
+        answer
     }
 }
 

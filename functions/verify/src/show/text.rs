@@ -128,10 +128,11 @@ pub fn of_sweep(answer: &SweepAnswer) -> String {
     if !answer.left.is_empty() {
         let _ = writeln!(
             text,
-            "No verdict could be given in the time there was on {}: the next sweep goes on, or {{\"cluster\":\"…\"}} by hand.",
+            "No verdict could be given on {}: the next sweep goes on, or {{\"cluster\":\"…\"}} by hand.",
             names(&answer.left)
         );
     }
+    said(&mut text, "", &[], &answer.warnings);
     for point in &answer.restore_points {
         let _ = write!(text, "\n{}", point.text);
     }
