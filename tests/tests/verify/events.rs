@@ -236,6 +236,9 @@ async fn a_person_chooses_by_time_by_snapshots_or_one_alone() {
         (&alone["cluster"], &alone["verdict"]),
         (&json!(CLUSTER), &json!("restorable"))
     );
+    assert_eq!(alone["restore_point"], earlier["restore_point"]);
+    let text = alone["text"].as_str().unwrap();
+    assert!(text.contains("This member by itself is sound"), "{text}");
     let main = &alone["etcd_clusters"][0];
     assert_eq!(main["members"][0]["member"], key.member.as_str());
     assert_eq!(
@@ -252,6 +255,15 @@ async fn a_person_chooses_by_time_by_snapshots_or_one_alone() {
     let mixed = invoke(&verify, json!({"cluster": CLUSTER, "snapshots": of_two})).await;
     assert_eq!(mixed["restore_point"], Value::Null);
     assert_eq!(mixed["etcd_clusters"][0]["tagged"], false);
+    // As what etcd would be started from, one of three is no quorum.
+    let of_one = json!({"main/a": bed.newest("main/a").await});
+    let lone = invoke(&verify, json!({"cluster": CLUSTER, "snapshots": of_one})).await;
+    assert_eq!(lone["verdict"], "damaged", "{lone:#}");
+    let main = &lone["etcd_clusters"][0];
+    assert_eq!(
+        (&main["quorum"], &main["voting_members"]),
+        (&json!(2), &json!(3))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

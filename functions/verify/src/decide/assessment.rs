@@ -18,6 +18,8 @@ pub struct Assessment {
     pub cluster: Option<ClusterName>,
     /// The run that left the snapshots; `None` where they are not all of one.
     pub run: Option<Run>,
+    /// Whether it is about one member by itself.
+    pub is_alone: bool,
     /// The worst of its etcd clusters'.
     pub verdict: Verdict,
     /// By name.
@@ -69,6 +71,7 @@ impl Assessment {
         Self {
             cluster: chosen.cluster.clone(),
             run: chosen.run,
+            is_alone: chosen.is_alone,
             verdict: verdicts.max().unwrap_or(Verdict::Unsupported),
             etcd_clusters,
         }
@@ -110,7 +113,7 @@ impl EtcdClusterAssessment {
         let keys: Vec<_> = members.iter().map(|member| member.key.clone()).collect();
         let members: Vec<_> = members.into_iter().map(|member| member.member).collect();
         let mut report = match &members[..] {
-            [member] if !is_whole => alone(judge_member(member)),
+            [member] if chosen.is_alone => alone(judge_member(member)),
             members => judge_set(members),
         };
         warn_of_changes(chosen, &keys, &mut report);
@@ -140,6 +143,7 @@ fn alone(report: judge::MemberReport) -> SetReport {
         cluster_id: None,
         revision: None,
         quorum: None,
+        voting_members: None,
         start_first: Vec::new(),
         members: vec![report],
         problems: Vec::new(),

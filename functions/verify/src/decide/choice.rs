@@ -31,6 +31,9 @@ pub struct Chosen {
     /// The etcd clusters of which all members are there, of one run: only of these a verdict is one on a
     /// restore point, and written down.
     pub whole: BTreeSet<EtcdClusterName>,
+    /// Whether one member is judged by itself, as its snapshot alone was asked for and isn't all that there is
+    /// of its etcd cluster. Others are judged as the set that etcd would be started from.
+    pub is_alone: bool,
 }
 
 /// What is to be done about a snapshot that was completed.
@@ -117,6 +120,7 @@ pub fn by_hand(
         cluster: Some(name.clone()),
         run: run(&history, &targets),
         whole: whole(&history, &targets),
+        is_alone: false,
         earlier: earlier(cluster, &targets),
         targets,
     })
@@ -134,10 +138,12 @@ pub fn alone(
         snapshot,
     }];
     let history = History::new(cluster, Vec::new(), schedule);
+    let whole = whole(&history, &targets);
     Chosen {
         cluster: identity.map(|identity| identity.cluster.clone()),
         run: run(&history, &targets),
-        whole: whole(&history, &targets),
+        is_alone: whole.is_empty(),
+        whole,
         earlier: BTreeMap::new(),
         targets,
     }
@@ -230,6 +236,7 @@ fn of_run(name: &ClusterName, cluster: &Cluster, run: &RunSnapshots) -> Chosen {
             .keys()
             .map(|key| key.etcd_cluster.clone())
             .collect(),
+        is_alone: false,
         earlier: earlier(cluster, &targets),
         targets,
     }

@@ -107,6 +107,7 @@ mod tests {
         Outcome::Read(Assessment {
             cluster: None,
             run: None,
+            is_alone: false,
             verdict: Verdict::Restorable,
             etcd_clusters: Vec::new(),
         })

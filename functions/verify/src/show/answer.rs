@@ -41,6 +41,8 @@ pub struct EtcdClusterAnswer {
     pub revision: Option<RevisionRange>,
     /// Members that must start for the cluster to serve.
     pub quorum: Option<usize>,
+    /// Members that vote, as the data names them: those whose snapshots weren't read among them.
+    pub voting_members: Option<usize>,
     /// Members that must start before the others.
     pub start_first: Vec<String>,
     /// Each member.
@@ -96,6 +98,7 @@ pub struct NothingAnswer {
 impl Answer {
     /// The answer about an assessment.
     pub fn new(assessment: Assessment) -> Self {
+        let is_alone = assessment.is_alone;
         let mut answer = Self {
             cluster: assessment.cluster,
             restore_point: assessment.run,
@@ -107,7 +110,7 @@ impl Answer {
                 .collect(),
             text: String::new(),
         };
-        answer.text = text::of_point(&answer);
+        answer.text = text::of_point(&answer, is_alone);
         answer
     }
 }
@@ -122,6 +125,7 @@ impl EtcdClusterAnswer {
             cluster_id: of.report.cluster_id,
             revision: of.report.revision,
             quorum: of.report.quorum,
+            voting_members: of.report.voting_members,
             start_first: of.report.start_first,
             members: members.map(MemberAnswer::new).collect(),
             problems: of.report.problems,

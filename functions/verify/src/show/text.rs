@@ -7,8 +7,8 @@ use etcd_backup_core::verdict::Verdict;
 
 use super::answer::{Answer, EtcdClusterAnswer, MemberAnswer, SweepAnswer};
 
-/// Snapshots that were judged together.
-pub fn of_point(answer: &Answer) -> String {
+/// Snapshots that were judged together, or one member's by itself.
+pub fn of_point(answer: &Answer, is_alone: bool) -> String {
     let cluster = answer
         .cluster
         .as_ref()
@@ -16,11 +16,17 @@ pub fn of_point(answer: &Answer) -> String {
     let point = answer
         .restore_point
         .map_or(String::new(), |run| format!(", run of {run}"));
+    let alone = if is_alone { ", one member alone" } else { "" };
     let mut text = format!(
-        "{cluster}{point}: {}.\n",
+        "{cluster}{point}{alone}: {}.\n",
         answer.verdict.name().to_uppercase()
     );
-    let _ = writeln!(text, "{}", meaning(answer.verdict));
+    let meaning = if is_alone {
+        meaning_alone(answer.verdict)
+    } else {
+        meaning(answer.verdict)
+    };
+    let _ = writeln!(text, "{meaning}");
     for of in &answer.etcd_clusters {
         text += &of_etcd_cluster(of);
     }
@@ -35,6 +41,22 @@ fn meaning(verdict: Verdict) -> &'static str {
         }
         Verdict::Unsupported => "Whether etcd would start from these snapshots can't be told.",
         Verdict::Damaged => "etcd would not start from these snapshots.",
+    }
+}
+
+/// Neither whether there is a quorum, nor whether members go together, can be seen from one of them.
+fn meaning_alone(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Restorable => {
+            "This member by itself is sound. Whether its etcd cluster would start and serve takes a quorum of members that go together: {\"cluster\":\"…\"} reads them all."
+        }
+        Verdict::Degraded => {
+            "This member by itself would start, but serve badly, or needs a hand. Whether its etcd cluster would start takes a quorum of members that go together: {\"cluster\":\"…\"} reads them all."
+        }
+        Verdict::Unsupported => "Whether this member by itself is sound can't be told.",
+        Verdict::Damaged => {
+            "This member would not start from this snapshot. Its etcd cluster may without it: {\"cluster\":\"…\"} reads all members."
+        }
     }
 }
 
@@ -55,8 +77,8 @@ fn of_etcd_cluster(of: &EtcdClusterAnswer) -> String {
             );
         }
     }
-    if let Some(quorum) = of.quorum {
-        let _ = write!(text, ", quorum {quorum} of {}", of.members.len());
+    if let (Some(quorum), Some(voting)) = (of.quorum, of.voting_members) {
+        let _ = write!(text, ", quorum {quorum} of {voting}");
     }
     text += "\n";
     for member in &of.members {
@@ -137,4 +159,97 @@ pub fn of_sweep(answer: &SweepAnswer) -> String {
         let _ = write!(text, "\n{}", point.text);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_reader::judge::{self, MemberReport, SetReport};
+
+    use super::*;
+    use crate::collect::snapshot_volume::Traffic;
+    use crate::decide::assessment::{self, Assessment, EtcdClusterAssessment, Source};
+
+    /// What is said of these members of an etcd cluster of three.
+    fn text(members: &[&str], verdict: judge::Verdict, is_alone: bool) -> String {
+        let reports = members.iter().map(|member| MemberReport {
+            member: (*member).to_owned(),
+            verdict,
+            ..MemberReport::default()
+        });
+        let sources = members.iter().map(|member| Source {
+            snapshot_id: format!("snap-{member}").as_str().into(),
+            traffic: Traffic::default(),
+        });
+        let report = SetReport {
+            etcd_cluster: "main".to_owned(),
+            verdict,
+            cluster_id: None,
+            revision: None,
+            quorum: (!is_alone).then_some(2),
+            voting_members: (!is_alone).then_some(3),
+            start_first: Vec::new(),
+            members: reports.collect(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let verdict = assessment::verdict(verdict);
+        let main = EtcdClusterAssessment {
+            name: Some("main".into()),
+            verdict,
+            report,
+            sources: sources.collect(),
+            stands: false,
+            is_tagged: true,
+            is_unfinished: false,
+        };
+        let assessment = Assessment {
+            cluster: Some("k8s.mycompany.tld".into()),
+            run: None,
+            is_alone,
+            verdict,
+            etcd_clusters: vec![main],
+        };
+        Answer::new(assessment).text
+    }
+
+    #[test]
+    fn a_quorum_is_one_of_the_members_that_the_data_names() {
+        let text = text(&["a", "b"], judge::Verdict::Degraded, false);
+        assert_eq!(
+            text,
+            "k8s.mycompany.tld: DEGRADED.\n\
+             etcd would start from these snapshots, but without a member, or serving badly.\n\
+             \n\
+             main: degraded, quorum 2 of 3\n  \
+               a    snap-a degraded\n  \
+               b    snap-b degraded\n"
+        );
+    }
+
+    #[test]
+    fn of_a_member_alone_nothing_is_said_of_its_etcd_cluster() {
+        for (verdict, said) in [
+            (
+                judge::Verdict::Restorable,
+                "This member by itself is sound. ",
+            ),
+            (
+                judge::Verdict::Degraded,
+                "This member by itself would start, ",
+            ),
+            (judge::Verdict::Unsupported, "can't be told."),
+            (judge::Verdict::Damaged, "This member would not start "),
+        ] {
+            let text = text(&["a"], verdict, true);
+            assert!(
+                text.starts_with("k8s.mycompany.tld, one member alone: "),
+                "{text}"
+            );
+            assert!(text.contains(said), "{text}");
+            assert!(
+                !text.contains("these snapshots") && !text.contains("quorum 2"),
+                "{text}"
+            );
+        }
+    }
 }

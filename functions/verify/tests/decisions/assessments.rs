@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_backup_core::aws::AwsError;
+use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
 use verify::collect::members::{ReadMember, Target};
 use verify::collect::snapshot_volume::{GaveUp, Traffic};
 use verify::decide::assessment::Assessment;
-use verify::decide::choice::Chosen;
+use verify::decide::choice::{Chosen, alone, by_hand};
 use verify::decide::tags;
 use verify::show::metrics;
 
-use crate::world::{RUN, Volume, id, key, name, run, settings};
+use crate::world::{RUN, Volume, cluster, id, key, name, run, settings};
 
 fn chosen(snapshots: &[Snapshot]) -> Chosen {
     let members = snapshots.iter().zip(["a", "b", "c"]);
@@ -29,6 +30,7 @@ fn chosen(snapshots: &[Snapshot]) -> Chosen {
             .collect(),
         earlier: BTreeMap::new(),
         whole: ["main".into()].into(),
+        is_alone: false,
     }
 }
 
@@ -71,6 +73,27 @@ fn damage_is_final_only_where_no_quorum_is_left_whatever_the_others_are() {
         let line = line.unwrap().to_string();
         assert_eq!(line.contains("RestorePointsVerified"), stands, "{line}");
         assert!(line.contains("BlocksRead"), "{line}");
+    }
+}
+
+#[test]
+fn a_member_is_judged_by_itself_only_where_its_snapshot_alone_is_asked_for() {
+    let snapshots = run();
+    let (first, there) = (&snapshots[0], cluster(&snapshots));
+    let schedule = settings().schedule;
+    let found = BTreeMap::from([(first.id.clone(), first.clone())]);
+    let named = BTreeMap::from([(key("a"), first.id.clone())]);
+    let named = by_hand(&name(), &there, &schedule, &found, &named).unwrap();
+    let identity = Identity::of(&first.tags).unwrap().unwrap();
+    let by_itself = alone(first.clone(), Some(&identity), &there, &schedule);
+    for (chosen, is_alone) in [(named, false), (by_itself, true)] {
+        let members = read(&["a"], GaveUp::ThisTime).into_iter().take(1);
+        let assessment = Assessment::new(&chosen, members.collect());
+        assert_eq!(assessment.is_alone, is_alone);
+        // A set has problems of its own, such as that there is no quorum; a member alone has none but its own.
+        let main = &assessment.etcd_clusters[0].report;
+        assert_eq!(main.problems.is_empty(), is_alone, "{main:#?}");
+        assert!(!main.members[0].problems.is_empty(), "{main:#?}");
     }
 }
 

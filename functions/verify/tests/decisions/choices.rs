@@ -66,6 +66,7 @@ fn one_snapshot_alone_is_a_restore_point_only_where_there_is_one_member() {
     let whole_of = |snapshot: &Snapshot, there: &[Snapshot], identity: &Identity| {
         let schedule = &settings().schedule;
         let chosen = alone(snapshot.clone(), Some(identity), &cluster(there), schedule);
+        assert_eq!(chosen.is_alone, chosen.whole.is_empty());
         !chosen.whole.is_empty()
     };
     let there = run();

@@ -64,6 +64,7 @@ impl<'a> Field<'a> {
             cluster_id: None,
             revision: None,
             quorum: None,
+            voting_members: None,
             start_first: Vec::new(),
             members: members.iter().map(examine).collect(),
             problems: Vec::new(),

@@ -120,6 +120,8 @@ pub struct SetReport {
     pub revision: Option<RevisionRange>,
     /// Members that must start for the cluster to serve.
     pub quorum: Option<usize>,
+    /// Members that vote, as the newest member's data names them: those that weren't given among them.
+    pub voting_members: Option<usize>,
     /// Members that must start before the others; empty where the order doesn't matter.
     pub start_first: Vec<String>,
     /// Each member, in the order given.

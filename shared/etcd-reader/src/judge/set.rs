@@ -65,6 +65,8 @@ fn decide(field: &mut Field, conf_state: &ConfState) {
         conf_state.voters.len()
     );
     report.quorum = Some(quorum);
+    report.voting_members = Some(conf_state.voters.len());
+    let absent = not_given(conf_state.voters.len(), report.members.len());
     if voters.len() < quorum {
         report.verdict = if voters.len() + possible >= quorum {
             Verdict::Unsupported
@@ -77,7 +79,7 @@ fn decide(field: &mut Field, conf_state: &ConfState) {
             "are sound"
         };
         report.problems.push(format!(
-            "{count} {verb}, and {quorum} are needed.{}",
+            "{count} {verb}, and {quorum} are needed.{absent}{}",
             advice(&voters)
         ));
         return;
@@ -87,7 +89,7 @@ fn decide(field: &mut Field, conf_state: &ConfState) {
     report.start_first = order.start_first();
     if voters.len() < conf_state.voters.len() {
         report.verdict = Verdict::Degraded;
-        report.problems.push(format!("{count} are sound: the cluster serves, and stands no further loss until the others have rejoined."));
+        report.problems.push(format!("{count} are sound: the cluster serves, and stands no further loss until the others have rejoined.{absent}"));
     }
     if report
         .members
@@ -95,6 +97,15 @@ fn decide(field: &mut Field, conf_state: &ConfState) {
         .any(|member| member.verdict != Verdict::Restorable)
     {
         report.verdict = report.verdict.max(Verdict::Degraded);
+    }
+}
+
+/// How many of those that vote nobody looked at, at least: they may be sound as well.
+fn not_given(voters: usize, given: usize) -> String {
+    match voters.saturating_sub(given) {
+        0 => String::new(),
+        1 => format!(" 1 of the {voters} was not given."),
+        count => format!(" {count} of the {voters} were not given."),
     }
 }
 

@@ -386,12 +386,24 @@ fn two_members_of_three_are_a_quorum_and_one_is_not() {
     for set in sets().values() {
         let two = judge_set(&set.members[..2]);
         assert_eq!(
-            (two.verdict, two.quorum),
-            (Verdict::Degraded, Some(2)),
+            (two.verdict, two.quorum, two.voting_members),
+            (Verdict::Degraded, Some(2), Some(3)),
+            "{two:#?}"
+        );
+        assert!(
+            two.problems[0].ends_with(" 1 of the 3 was not given."),
             "{two:#?}"
         );
         let one = judge_set(&set.members[..1]);
-        assert_eq!(one.verdict, Verdict::Damaged);
+        assert_eq!(
+            (one.verdict, one.quorum, one.voting_members),
+            (Verdict::Damaged, Some(2), Some(3)),
+            "{one:#?}"
+        );
+        assert!(
+            one.problems[0].contains(" 2 of the 3 were not given."),
+            "{one:#?}"
+        );
         let saved = format!(
             "member a is sound at revision {}",
             one.members[0].revision.unwrap()
