@@ -1,7 +1,9 @@
 //! What EC2 takes of a volume's type and performance, checked before anything is made: one refused
 //! volume among five made ones helps nobody.
 //!
-//! Source: Amazon EBS user guide, "Amazon EBS volume types"; EC2 API reference, `CreateVolume`.
+//! Source: Amazon EBS user guide, "Amazon EBS volume types" and "Provisioned IOPS SSD volumes"; EC2 API
+//! reference, `CreateVolume`. Since April 2025 every io2 volume is a Block Express one, with 1,000 IOPS a
+//! GiB.
 
 use std::ops::RangeInclusive;
 
@@ -12,9 +14,10 @@ use etcd_backup_core::volume::Performance;
 /// What a volume type takes.
 struct Limits {
     volume_type: &'static str,
-    /// `None` where the type takes none.
+    /// `None` where the type takes none. The least is taken at any size.
     iops: Option<RangeInclusive<i32>>,
     iops_required: bool,
+    /// What a volume takes beyond the least, for each GiB that it has.
     iops_per_gib: i32,
     throughput: Option<RangeInclusive<i32>>,
 }
@@ -27,7 +30,7 @@ const TYPES: [Limits; 5] = [
     limits("io2", Some(100..=256_000), true, 1_000, None),
     limits("standard", None, false, 0, None),
 ];
-/// gp3's baseline, which needs no minimum size.
+/// What a gp3 volume has that asks for none.
 const GP3_IOPS_BASE: i32 = 3_000;
 /// Of gp3: IOPS needed for each MiB/s.
 const IOPS_PER_THROUGHPUT: i32 = 4;
@@ -93,14 +96,11 @@ fn iops_wrong(limits: &Limits, performance: &Performance, size_gib: i32) -> Opti
     let Some(iops) = performance.iops else {
         return limits.iops_required.then(|| "needs \"iops\"".to_owned());
     };
-    let most = limits
-        .iops_per_gib
-        .saturating_mul(size_gib)
-        .max(GP3_IOPS_BASE);
-    out_of("iops", Some(iops), limits.iops.as_ref()).or_else(|| {
-        let too_many = limits.iops_per_gib > 0 && iops > most;
-        too_many.then(|| format!("takes at most {most} iops, not {iops}"))
-    })
+    let range = limits.iops.as_ref().map(|range| {
+        let of_size = limits.iops_per_gib.saturating_mul(size_gib);
+        *range.start()..=of_size.clamp(*range.start(), *range.end())
+    });
+    out_of("iops", Some(iops), range.as_ref())
 }
 
 fn out_of(what: &str, figure: Option<i32>, range: Option<&RangeInclusive<i32>>) -> Option<String> {
@@ -148,7 +148,10 @@ mod tests {
             ("gp3", Some(3_000), Some(125)),
             ("gp3", Some(10_000), Some(1_000)),
             ("gp2", None, None),
+            ("gp3", Some(10_000), None),
+            ("io1", Some(100), None),
             ("io1", Some(1_000), None),
+            ("io2", Some(3_000), None),
             ("io2", Some(20_000), None),
         ] {
             assert_eq!(
@@ -166,10 +169,45 @@ mod tests {
         insta::assert_snapshot!(refusal("banana", None, None), @r#""volume" asks for type banana for main/a; etcd's are gp3, gp2, io1, io2, standard"#);
         insta::assert_snapshot!(refusal("io2", None, None), @r#"a io2 volume of 20 GiB for main/a needs "iops": correct it with "volume""#);
         insta::assert_snapshot!(refusal("gp2", Some(3_000), None), @r#"a gp2 volume of 20 GiB for main/a takes no iops: correct it with "volume""#);
-        insta::assert_snapshot!(refusal("gp3", Some(1), None), @r#"a gp3 volume of 20 GiB for main/a takes 3000 to 80000 of iops, not 1: correct it with "volume""#);
-        insta::assert_snapshot!(refusal("gp3", Some(16_000), None), @r#"a gp3 volume of 20 GiB for main/a takes at most 10000 iops, not 16000: correct it with "volume""#);
+        insta::assert_snapshot!(refusal("gp3", Some(1), None), @r#"a gp3 volume of 20 GiB for main/a takes 3000 to 10000 of iops, not 1: correct it with "volume""#);
+        insta::assert_snapshot!(refusal("gp3", Some(16_000), None), @r#"a gp3 volume of 20 GiB for main/a takes 3000 to 10000 of iops, not 16000: correct it with "volume""#);
+        insta::assert_snapshot!(refusal("io1", Some(3_000), None), @r#"a io1 volume of 20 GiB for main/a takes 100 to 1000 of iops, not 3000: correct it with "volume""#);
+        insta::assert_snapshot!(refusal("io1", Some(100_000), None), @r#"a io1 volume of 20 GiB for main/a takes 100 to 1000 of iops, not 100000: correct it with "volume""#);
+        insta::assert_snapshot!(refusal("io2", Some(20_001), None), @r#"a io2 volume of 20 GiB for main/a takes 100 to 20000 of iops, not 20001: correct it with "volume""#);
         insta::assert_snapshot!(refusal("gp3", Some(3_000), Some(1_000)), @r#"a gp3 volume of 20 GiB for main/a needs at least 4000 iops for a throughput of 1000: correct it with "volume""#);
         insta::assert_snapshot!(refusal("io1", Some(1_000), Some(125)), @r#"a io1 volume of 20 GiB for main/a takes no throughput: correct it with "volume""#);
+    }
+
+    /// What is accepted grows with the size up to what the type takes at all, and a tiny gp3 volume still
+    /// has its baseline.
+    #[test]
+    fn a_size_takes_as_much_as_its_type_gives_it() {
+        for (volume_type, size_gib, least, most) in [
+            ("gp3", 1, 3_000, 3_000),
+            ("gp3", 6, 3_000, 3_000),
+            ("gp3", 7, 3_000, 3_500),
+            ("gp3", 1_000, 3_000, 80_000),
+            ("io1", 4, 100, 200),
+            ("io1", 60, 100, 3_000),
+            ("io1", 16_384, 100, 64_000),
+            ("io2", 4, 100, 4_000),
+            ("io2", 65_536, 100, 256_000),
+        ] {
+            let is_taken = |iops: i32| {
+                let performance = Performance {
+                    volume_type: volume_type.to_owned(),
+                    iops: Some(iops),
+                    throughput: None,
+                };
+                check(&"main/a".parse().unwrap(), &performance, size_gib, None).is_ok()
+            };
+            let taken = [least - 1, least, most, most + 1].map(is_taken);
+            assert_eq!(
+                taken,
+                [false, true, true, false],
+                "{volume_type} {size_gib}"
+            );
+        }
     }
 
     #[test]
