@@ -253,7 +253,8 @@ fn zones(
         }
     }
     let evidence = &inventory.zone_evidence;
-    let told = zone::zones_of_vanished(&vanished, &inventory.cluster, context.region, evidence)?;
+    let cluster = &inventory.cluster;
+    let told = zone::zones_of_vanished(&vanished, &zones, cluster, context.region, evidence)?;
     zones.extend(told);
     Ok(zones)
 }

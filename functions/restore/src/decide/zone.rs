@@ -12,13 +12,15 @@ use etcd_backup_core::ids::{MemberKey, MemberName, ZoneName};
 use super::list::list;
 use crate::collect::control_plane::ZoneEvidence;
 
-/// The zones of members whose volumes are gone.
+/// The zones of members whose volumes are gone, given those that are `known`: as the event says them, or
+/// the other members' volumes.
 ///
 /// # Errors
 ///
 /// `ZoneUnknown` for all of which nothing tells it, saying what to pass.
 pub fn zones_of_vanished(
     vanished: &[MemberKey],
+    known: &BTreeMap<MemberKey, ZoneName>,
     cluster: &Cluster,
     region: &str,
     evidence: &ZoneEvidence,
@@ -36,7 +38,7 @@ pub fn zones_of_vanished(
     for key in unknown.clone() {
         let is_of_same = |other: &&MemberKey| other.etcd_cluster == key.etcd_cluster;
         if unknown.iter().copied().filter(is_of_same).count() == 1
-            && let Some(zone) = only_one_open(key, cluster, &zones, evidence)
+            && let Some(zone) = only_one_open(key, cluster, &[known, &zones], evidence)
         {
             zones.insert(key.clone(), zone);
         }
@@ -86,11 +88,12 @@ fn only_one(evidence: &ZoneEvidence) -> Option<ZoneName> {
     places.all(|place| place == first).then(|| first.clone())
 }
 
-/// The only zone that has a master, or room in a group for one, more than its peers need.
+/// The only zone that has a master, or room in a group for one, more than its peers need. Where a peer is
+/// to be restored, the zone that it comes into counts, whatever that of its volume now.
 fn only_one_open(
     key: &MemberKey,
     cluster: &Cluster,
-    told: &BTreeMap<MemberKey, ZoneName>,
+    told: &[&BTreeMap<MemberKey, ZoneName>],
     evidence: &ZoneEvidence,
 ) -> Option<ZoneName> {
     let mut open: BTreeMap<&ZoneName, usize> = BTreeMap::new();
@@ -102,13 +105,13 @@ fn only_one_open(
             *most = count.max(*most);
         }
     }
-    let live = cluster
-        .members_of(&key.etcd_cluster)
-        .filter_map(|(_, peer)| Some(&peer.volumes.first()?.zone));
-    let told = told
-        .iter()
-        .filter(|(other, _)| other.etcd_cluster == key.etcd_cluster);
-    for zone in live.chain(told.map(|(_, zone)| zone)) {
+    let live = cluster.members_of(&key.etcd_cluster);
+    let live = live.filter_map(|(peer, state)| Some((peer, &state.volumes.first()?.zone)));
+    let told = told.iter().flat_map(|told| told.iter());
+    let told = told.filter(|(peer, _)| peer.etcd_cluster == key.etcd_cluster);
+    // What is told comes later, and replaces where the volume is.
+    let taken: BTreeMap<&MemberKey, &ZoneName> = live.chain(told).collect();
+    for zone in taken.into_values() {
         if let Some(count) = open.get_mut(zone) {
             *count = count.saturating_sub(1);
         }
@@ -161,6 +164,7 @@ mod tests {
         let evidence = evidence(of_masters);
         zones_of_vanished(
             std::slice::from_ref(&key),
+            &BTreeMap::new(),
             &Cluster::default(),
             "eu-west-2",
             &evidence,
@@ -185,14 +189,27 @@ mod tests {
     }
 
     fn zones(members: &[&str], of_masters: &[&str]) -> Result<String, String> {
+        zones_beside(&[], members, of_masters)
+    }
+
+    /// With members of which the event says the zone.
+    fn zones_beside(
+        known: &[(&str, &str)],
+        members: &[&str],
+        of_masters: &[&str],
+    ) -> Result<String, String> {
+        let of_both = |member: &str| {
+            ["main", "events"].map(|name| MemberKey::new(&name.into(), &member.into()))
+        };
         let keys = members.iter();
-        let keys: Vec<MemberKey> = keys
-            .flat_map(|member| {
-                ["main", "events"].map(|name| MemberKey::new(&name.into(), &(*member).into()))
-            })
-            .collect();
+        let keys: Vec<MemberKey> = keys.flat_map(|member| of_both(member)).collect();
+        let known = known.iter().flat_map(|(member, zone)| {
+            let keys = of_both(member).into_iter();
+            keys.map(move |key| (key, ZoneName::from(*zone)))
+        });
         let zones = zones_of_vanished(
             &keys,
+            &known.collect(),
             &Cluster::default(),
             "eu-west-2",
             &evidence(of_masters),
@@ -230,6 +247,18 @@ mod tests {
         let end = message.find('}').unwrap();
         let pasted: BTreeMap<String, String> = serde_json::from_str(&message[start..=end]).unwrap();
         assert_eq!(pasted.len(), 2);
+    }
+
+    #[test]
+    fn zones_that_the_event_says_are_taken() {
+        let one_each = ["eu-west-2a", "eu-west-2b", "eu-west-2c"];
+        let known = [("1", "eu-west-2a"), ("2", "eu-west-2b")];
+        let told = zones_beside(&known, &["3"], &one_each);
+        assert_eq!(told.unwrap(), "3 eu-west-2c");
+        assert!(zones_beside(&known[..1], &["2", "3"], &one_each).is_err());
+        assert!(zones_beside(&known[..1], &["3"], &one_each).is_err());
+        let both_in_a = [("1", "eu-west-2a"), ("2", "eu-west-2a")];
+        assert!(zones_beside(&both_in_a, &["3"], &one_each).is_err());
     }
 
     #[test]

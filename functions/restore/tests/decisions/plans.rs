@@ -1,11 +1,11 @@
 //! What a new restore's record says.
 
-use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::ids::{MemberKey, ZoneName};
 use etcd_backup_core::restore_record::RestoreRecord;
 use restore::decide::plan_id::{self, plan_id};
 use serde_json::json;
 
-use crate::world::{Decided, MEMBERS, World, request, volume_id};
+use crate::world::{Decided, MEMBERS, REGION, World, request, volume_id};
 
 fn told(record: &RestoreRecord) -> String {
     let members = record.members.iter().map(|(key, member)| {
@@ -171,6 +171,29 @@ fn a_lost_member_has_nothing_to_replace() {
     let member = &record.members[&"main/c".parse().unwrap()];
     assert!(member.outgoing.is_empty());
     assert_eq!(member.incoming.zone.as_str(), "eu-west-2c");
+}
+
+/// Of members whose names tell nothing, two are put into zones by the event, which leave one for the third.
+#[test]
+fn zones_in_the_event_leave_the_others_less_to_choose_from() {
+    let mut world = World::new();
+    world.terminate_masters();
+    world.volumes.clear();
+    world.zones = ["d", "e", "f"].map(zone).into();
+    for (group, letter) in world.control_plane.groups.iter_mut().zip(["d", "e", "f"]) {
+        group.zones = vec![zone(letter)];
+    }
+    let refusal = world.refusal(json!({"zones": {"a": zone("d")}}));
+    assert!(refusal.starts_with("ZoneUnknown: "), "{refusal}");
+    let record = world.begin(json!({"zones": {"a": zone("d"), "b": zone("e")}}));
+    for key in ["main/c", "events/c"] {
+        let incoming = &record.members[&key.parse().unwrap()].incoming;
+        assert_eq!(incoming.zone, zone("f"), "{key}");
+    }
+}
+
+fn zone(letter: &str) -> ZoneName {
+    format!("{REGION}{letter}").as_str().into()
 }
 
 #[test]
