@@ -174,7 +174,19 @@ pub fn etcd_keys(tags: &Tags) -> Vec<String> {
         .collect()
 }
 
-/// Whether masters or `kops update cluster` find a volume by this tag.
+/// The key of the tag by which etcd-manager finds a cluster's volumes.
+pub fn owner_key(cluster: &ClusterName) -> String {
+    format!("{CLUSTER_OWNED_PREFIX}{cluster}")
+}
+
+/// Whether masters or `kops update cluster` find a volume by this tag. A cluster that merely shares a
+/// resource (`kubernetes.io/cluster/<name>` = `shared`) looks for none by that.
+pub fn is_discovery_tag(key: &str, value: &str) -> bool {
+    let is_shared = key.starts_with(CLUSTER_OWNED_PREFIX) && value != CLUSTER_OWNED;
+    is_discovery_key(key) && !is_shared
+}
+
+/// Whether masters or `kops update cluster` find a volume by a tag with this key, given its right value.
 pub fn is_discovery_key(key: &str) -> bool {
     [CLUSTER, NAME, ROLE_MASTER, ROLE_CONTROL_PLANE].contains(&key)
         || key.starts_with(CLUSTER_OWNED_PREFIX)
@@ -218,6 +230,23 @@ mod tests {
         insta::assert_snapshot!(problem("a/a,,b"), @"k8s.io/etcd/main=a/a,,b: a member's name is empty; expected <member>/<all members>, like a/a,b,c");
         insta::assert_snapshot!(problem("a/a,a"), @"k8s.io/etcd/main=a/a,a: a member is named twice; expected <member>/<all members>, like a/a,b,c");
         insta::assert_snapshot!(problem("a/a/b"), @r#"k8s.io/etcd/main=a/a/b: not exactly one "/"; expected <member>/<all members>, like a/a,b,c"#);
+    }
+
+    #[test]
+    fn a_cluster_finds_what_it_owns_and_not_what_it_shares() {
+        let owner = owner_key(&"k8s.mycompany.tld".into());
+        for (key, value, is_one) in [
+            (owner.as_str(), "owned", true),
+            ("kubernetes.io/cluster/other.tld", "owned", true),
+            ("kubernetes.io/cluster/other.tld", "shared", false),
+            (CLUSTER, "k8s.mycompany.tld", true),
+            ("k8s.io/etcd/main", "a/a", true),
+            (ROLE_MASTER, "0", true),
+            (NAME, "restored-by-hand", true),
+            ("owner", "owned", false),
+        ] {
+            assert_eq!(is_discovery_tag(key, value), is_one, "{key}={value}");
+        }
     }
 
     #[test]

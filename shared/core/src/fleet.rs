@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::aws::Filter;
 use crate::discovery::{
     CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, ETCD_PREFIX, EtcdTag, Identity, TagProblem,
-    cluster_of, is_discovery_key,
+    cluster_of, is_discovery_tag,
 };
 use crate::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, VolumeId};
 use crate::listing::{Listed, Listing};
@@ -203,9 +203,10 @@ impl Fleet {
 
     /// A volume that masters overlook: retired by a restore, or made by one that isn't done.
     fn add_untagged_volume(&mut self, volume: Volume) -> Option<Owner> {
+        let is_discovery = |(key, value): (&String, &String)| is_discovery_tag(key, value);
         if let Some(retirement) = Retirement::of(&volume.tags) {
             self.add_retired_volume(retirement, volume)
-        } else if volume.tags.keys().any(|key| is_discovery_key(key)) {
+        } else if volume.tags.iter().any(is_discovery) {
             // All discovery tags come at once: a restored volume that has some was finished, and
             // somebody took its etcd tag off since.
             None

@@ -9,7 +9,7 @@
 use jiff::Timestamp;
 
 use crate::Tags;
-use crate::discovery::{ETCD_PREFIX, is_discovery_key};
+use crate::discovery::{ETCD_PREFIX, is_discovery_tag};
 use crate::ids::{ClusterName, MemberKey, RestoreId, VolumeId};
 use crate::settings::Settings;
 
@@ -190,7 +190,7 @@ impl Retirement {
 pub fn tags_to_retire(tags: &Tags, settings: &Settings) -> Tags {
     let is_target = |key: &str| settings.target_tags.iter().any(|tag| tag.key == key);
     tags.iter()
-        .filter(|(key, _)| is_discovery_key(key) || is_target(key))
+        .filter(|(key, value)| is_discovery_tag(key, value) || is_target(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }

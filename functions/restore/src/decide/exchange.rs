@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::Tags;
-use etcd_backup_core::discovery::{CLUSTER, etcd_keys, is_discovery_key};
+use etcd_backup_core::discovery::{CLUSTER, etcd_keys, is_discovery_tag};
 use etcd_backup_core::ids::{MemberKey, VolumeId, ZoneName};
 use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage, Turn};
 use etcd_backup_core::restore_tags::{
@@ -180,14 +180,16 @@ impl<'a> Exchange<'a> {
     /// its discovery tags alone: `kops update cluster` leaves those, whatever else it takes.
     pub fn tags_to_write(&self, volumes: &Volumes) -> Vec<(VolumeId, Tags)> {
         let untagged = self.coming(volumes).filter(|(_, volume, tags)| {
-            let mut discovery = tags.iter().filter(|(key, _)| is_discovery_key(key));
+            let mut discovery = tags
+                .iter()
+                .filter(|(key, value)| is_discovery_tag(key, value));
             discovery.any(|(key, value)| volume.tags.get(key) != Some(value))
         });
         let missing = untagged.map(|(_, volume, tags)| {
             // By the cluster's name the function is allowed to write the others.
             let missing = tags.iter().filter(|(key, value)| {
                 let found = volume.tags.get(key);
-                let is_wrong = is_discovery_key(key) && found != Some(*value);
+                let is_wrong = is_discovery_tag(key, value) && found != Some(*value);
                 found.is_none() || is_wrong || *key == CLUSTER
             });
             let missing = missing.map(|(key, value)| (key.clone(), value.clone()));

@@ -9,9 +9,8 @@ use std::collections::BTreeSet;
 use etcd_backup_core::Tags;
 use etcd_backup_core::discovery::{
     CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
-    is_discovery_key,
+    cluster_of, is_discovery_key, is_discovery_tag, owner_key,
 };
-use etcd_backup_core::ids::ClusterName;
 use etcd_backup_core::restore_tags::PREFIX;
 use etcd_backup_core::settings::Settings;
 
@@ -33,7 +32,14 @@ impl TagStyle {
         live: impl Iterator<Item = &'a Tags>,
         snapshots: impl Iterator<Item = &'a Tags>,
     ) -> Self {
-        let keys = |tags: &'a Tags| tags.keys().map(String::as_str);
+        // Of the clusters that a volume names, its own alone tells how kops tags it.
+        let keys = |tags: &'a Tags| {
+            let own = cluster_of(tags).map(|cluster| owner_key(&cluster));
+            let is_of_it = move |key: &&str| {
+                !key.starts_with(CLUSTER_OWNED_PREFIX) || own.as_deref() == Some(*key)
+            };
+            tags.keys().map(String::as_str).filter(is_of_it)
+        };
         let of_live: BTreeSet<&str> = live.flat_map(keys).collect();
         let of_snapshots = snapshots.flat_map(keys).collect();
         let is_silent =
@@ -60,9 +66,11 @@ pub fn complete(
     of_old_volume: Option<&Tags>,
     settings: &Settings,
 ) -> Tags {
+    let owner = owner_key(&identity.cluster);
+    let is_written_anew = |key: &str, value: &str| key == owner || is_discovery_tag(key, value);
     let own = |tags: &Tags, is_added: &dyn Fn(&str, &str) -> bool| -> Tags {
         let own = tags.iter().filter(|(key, value)| {
-            is_a_volumes_own(key) && !is_discovery_key(key) && !is_added(key, value)
+            is_a_volumes_own(key) && !is_written_anew(key, value) && !is_added(key, value)
         });
         own.map(|(key, value)| (key.clone(), value.clone()))
             .collect()
@@ -82,7 +90,9 @@ pub fn complete(
 fn discovery_tags(identity: &Identity, style: TagStyle) -> Tags {
     let Identity { cluster, etcd } = identity;
     let flag = |is_on: bool, key: &str| is_on.then(|| (key.to_owned(), "1".to_owned()));
-    let owner = style.owner.then(|| owner_tag(cluster));
+    let owner = style
+        .owner
+        .then(|| (owner_key(cluster), CLUSTER_OWNED.to_owned()));
     let tags = [
         Some((CLUSTER.to_owned(), cluster.to_string())),
         Some((NAME.to_owned(), identity.volume_name())),
@@ -92,13 +102,6 @@ fn discovery_tags(identity: &Identity, style: TagStyle) -> Tags {
         flag(style.control_plane, ROLE_CONTROL_PLANE),
     ];
     tags.into_iter().flatten().collect()
-}
-
-fn owner_tag(cluster: &ClusterName) -> (String, String) {
-    (
-        format!("{CLUSTER_OWNED_PREFIX}{cluster}"),
-        CLUSTER_OWNED.to_owned(),
-    )
 }
 
 /// Whether a tag can stand on a volume, and isn't this project's own.
@@ -119,7 +122,9 @@ pub fn without_aws(tags: &Tags) -> Tags {
 
 /// What a volume carries from the moment it is made: all but that by which masters and kops find it.
 pub fn at_creation(tags: &Tags) -> Tags {
-    let harmless = tags.iter().filter(|(key, _)| !is_discovery_key(key));
+    let harmless = tags
+        .iter()
+        .filter(|(key, value)| !is_discovery_tag(key, value));
     harmless
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
@@ -223,6 +228,33 @@ mod tests {
         for of_old_volume in [None, Some(&old_style[..])] {
             assert!(!completed(&old_style, of_old_volume).contains("kubernetes.io/cluster/"));
         }
+    }
+
+    /// No master looks for what a cluster merely shares; what another owns, its masters would find.
+    #[test]
+    fn that_another_cluster_shares_a_volume_is_no_discovery_tag() {
+        let of_old_volume = [
+            ("KubernetesCluster", "k8s.mycompany.tld"),
+            ("k8s.io/role/master", "1"),
+            ("kubernetes.io/cluster/other", "shared"),
+            ("kubernetes.io/cluster/wrong", "owned"),
+        ];
+        insta::assert_snapshot!(completed(&[], Some(&of_old_volume)), @r"
+        KubernetesCluster=k8s.mycompany.tld
+        Name=a.etcd-main.k8s.mycompany.tld
+        k8s.io/etcd/main=a/a,b,c
+        k8s.io/role/master=1
+        kubernetes.io/cluster/other=shared
+        ");
+        let shared = tags(&[("kubernetes.io/cluster/other", "shared")]);
+        assert_eq!(at_creation(&tags(&of_old_volume)), shared);
+        let wrong = [("kubernetes.io/cluster/k8s.mycompany.tld", "shared")];
+        assert!(completed(&wrong, None).contains("kubernetes.io/cluster/k8s.mycompany.tld=owned"));
+        let completed = completed(&wrong, Some(&of_old_volume));
+        assert!(
+            !completed.contains("kubernetes.io/cluster/k8s"),
+            "{completed}"
+        );
     }
 
     #[test]

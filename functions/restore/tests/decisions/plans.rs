@@ -3,6 +3,7 @@
 use etcd_backup_core::ids::{MemberKey, ZoneName};
 use etcd_backup_core::restore_record::RestoreRecord;
 use restore::decide::plan_id::{self, plan_id};
+use restore::decide::restore::tags_at_creation;
 use serde_json::json;
 
 use crate::world::{Decided, MEMBERS, REGION, World, request, volume_id};
@@ -194,6 +195,29 @@ fn zones_in_the_event_leave_the_others_less_to_choose_from() {
 
 fn zone(letter: &str) -> ZoneName {
     format!("{REGION}{letter}").as_str().into()
+}
+
+/// From the moment it is made, as no master looks for what another cluster shares; for the same reason it
+/// stays on the old volume.
+#[test]
+fn that_another_cluster_shares_a_volume_is_carried_along() {
+    let mut world = World::new();
+    world.terminate_masters();
+    let share = "kubernetes.io/cluster/other.tld";
+    let old = world.volume("main/a");
+    old.tags.insert(share.to_owned(), "shared".to_owned());
+    let before = old.tags.clone();
+    let mut record = world.begin(json!({}));
+    let key: MemberKey = "main/a".parse().unwrap();
+    assert_eq!(tags_at_creation(&record, &key)[share], "shared");
+    world.carry_out(&mut record);
+    let made = record.members[&key].incoming.volume_id.clone().unwrap();
+    for id in [volume_id("main/a"), made] {
+        assert_eq!(world.volumes[&id].tags[share], "shared", "{id}");
+    }
+    let mut undo = world.begin(json!({"action": "undo"}));
+    world.carry_out(&mut undo);
+    assert_eq!(world.volume("main/a").tags, before);
 }
 
 #[test]
