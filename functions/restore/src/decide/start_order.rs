@@ -7,10 +7,12 @@
 //! a while.
 //!
 //! A master takes a volume in its zone, and nobody can say which one where there are several: so it is
-//! zones, with all groups that launch in them, that start first or later.
+//! zones, with all groups that launch in them, that start first or later. What waits for a member whose
+//! master never comes waits for ever: only zones that get as many masters as they need come first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use etcd_backup_core::aws::MasterGroup;
 use etcd_backup_core::ids::{EtcdClusterName, GroupName, MemberKey, ZoneName};
 use etcd_backup_core::restore_record::{MemberRecord, StartOrder};
 use jiff::Timestamp;
@@ -30,8 +32,10 @@ struct Place {
     zones: BTreeSet<ZoneName>,
     groups: BTreeSet<GroupName>,
     members: BTreeSet<MemberKey>,
-    /// Whether any of the groups brings no master: it keeps none, or somebody has suspended it.
-    is_idle: bool,
+    /// The masters that its groups are sure to bring to each zone.
+    masters: BTreeMap<ZoneName, usize>,
+    /// Whether these are enough for all members.
+    is_able: bool,
 }
 
 /// The order, and what the operator should know of it.
@@ -87,7 +91,8 @@ pub fn order(
             (order, wanted.warnings(&first_members))
         }
         None => together(
-            "as one autoscaling group or zone holds masters of both halves, or brings none at the moment",
+            "as one autoscaling group or zone holds masters of both halves, or the groups of a zone don't bring \
+             as many at the moment as it has members",
         ),
     }
 }
@@ -108,21 +113,20 @@ fn members_of<'a>(
         .filter(move |(key, _)| key.etcd_cluster == *name)
 }
 
-/// Zones that a group spans are one place, and so are groups that launch in one zone.
+/// Zones that a group spans are one place, and so are groups that launch in one zone. Where there is no
+/// group at all people start the masters, and nobody waits for them.
 fn places(members: &BTreeMap<MemberKey, MemberRecord>, control_plane: &ControlPlane) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     let of_groups = control_plane.groups.iter().map(|group| Place {
         zones: group.zones.iter().cloned().collect(),
         groups: BTreeSet::from([group.name.clone()]),
-        members: BTreeSet::new(),
-        is_idle: group.desired_size == 0
-            || (group.launches_suspended && group.suspended_by.is_none()),
+        masters: masters_of(group),
+        ..Place::default()
     });
     let of_members = members.iter().map(|(key, member)| Place {
         zones: BTreeSet::from([member.incoming.zone.clone()]),
-        groups: BTreeSet::new(),
         members: BTreeSet::from([key.clone()]),
-        is_idle: false,
+        ..Place::default()
     });
     for mut place in of_groups.chain(of_members) {
         let (same, others): (Vec<Place>, Vec<Place>) = places
@@ -132,13 +136,49 @@ fn places(members: &BTreeMap<MemberKey, MemberRecord>, control_plane: &ControlPl
             place.zones.extend(other.zones);
             place.groups.extend(other.groups);
             place.members.extend(other.members);
-            place.is_idle |= other.is_idle;
+            for (zone, masters) in other.masters {
+                *place.masters.entry(zone).or_default() += masters;
+            }
         }
         places = others;
         places.push(place);
     }
     places.retain(|place| !place.members.is_empty());
+    for place in &mut places {
+        place.is_able = control_plane.groups.is_empty() || place.brings_enough(members);
+    }
     places
+}
+
+/// A group that keeps none, or that somebody has suspended, brings none; one that spans zones may put what
+/// is over in any of them.
+fn masters_of(group: &MasterGroup) -> BTreeMap<ZoneName, usize> {
+    let is_suspended = group.launches_suspended && group.suspended_by.is_none();
+    let size = usize::try_from(group.desired_size).unwrap_or(0);
+    let size = if is_suspended { 0 } else { size };
+    let zones: BTreeSet<&ZoneName> = group.zones.iter().collect();
+    let in_each = size / zones.len().max(1);
+    zones
+        .into_iter()
+        .map(|zone| (zone.clone(), in_each))
+        .collect()
+}
+
+impl Place {
+    /// A master takes one member of each etcd cluster.
+    fn brings_enough(&self, members: &BTreeMap<MemberKey, MemberRecord>) -> bool {
+        let mut needed: BTreeMap<(&EtcdClusterName, &ZoneName), usize> = BTreeMap::new();
+        let own = members
+            .iter()
+            .filter(|(key, _)| self.members.contains(*key));
+        for (key, member) in own {
+            let needed = needed.entry((&key.etcd_cluster, &member.incoming.zone));
+            *needed.or_default() += 1;
+        }
+        let masters_in = |zone: &ZoneName| self.masters.get(zone).copied().unwrap_or(0);
+        let mut needed = needed.into_iter();
+        needed.all(|((_, zone), count)| masters_in(zone) >= count)
+    }
 }
 
 /// What the first masters are to be.
@@ -201,7 +241,7 @@ impl<'a> Wanted<'a> {
 
     /// The best places that hold exactly a quorum, the newest member among it; `None` where none do.
     fn choose(&self, places: &[Place]) -> Option<BTreeSet<MemberKey>> {
-        let places: Vec<&Place> = places.iter().filter(|place| !place.is_idle).collect();
+        let places: Vec<&Place> = places.iter().filter(|place| place.is_able).collect();
         if places.len() > PLACES_MAX {
             return None;
         }
@@ -279,7 +319,6 @@ impl<'a> Wanted<'a> {
 #[cfg(test)]
 mod tests {
     use etcd_backup_core::Tags;
-    use etcd_backup_core::aws::MasterGroup;
     use etcd_backup_core::restore_record::{IncomingVolume, SnapshotRecord};
     use etcd_backup_core::volume::Performance;
     use proptest::prelude::*;
@@ -476,6 +515,66 @@ mod tests {
             ("nothing".to_owned(), "nothing".to_owned(), 1)
         );
         assert_eq!(told(&taken, &[("all", "abc")]).2, 1, "one group brings all");
+    }
+
+    /// A wave that waits for a master that nothing brings would never end.
+    #[test]
+    fn only_zones_that_get_as_many_masters_as_members_come_first() {
+        let taken = members(&[("main/a", 20), ("main/b", 10), ("main/c", 30)]);
+        let together = || ("nothing".to_owned(), "nothing".to_owned(), 1);
+        // The group of the newest is gone, or that of the next.
+        assert_eq!(told(&taken, &THREE[..2]), together());
+        let (first, groups, _) = told(&taken, &THREE[1..]);
+        assert_eq!(
+            (first.as_str(), groups.as_str()),
+            ("main/c, main/b", "gb, gc")
+        );
+        // A group of one for two zones.
+        assert_eq!(told(&taken, &[("ga", "a"), ("gbc", "bc")]), together());
+        // Two in a zone with one master, of the first etcd cluster or of another.
+        for moved in ["main/b", "events/b"] {
+            let mut taken = taken.clone();
+            let events = members(&[("events/a", 1), ("events/b", 2), ("events/c", 3)]);
+            taken.extend(events);
+            let zone = "eu-west-2c".into();
+            taken
+                .get_mut(&moved.parse().unwrap())
+                .unwrap()
+                .incoming
+                .zone = zone;
+            assert_eq!(told(&taken, &THREE), together(), "{moved}");
+        }
+        // No group at all: people start the masters.
+        assert_eq!(told(&taken, &[]).0, "main/c, main/a");
+    }
+
+    #[test]
+    fn a_group_is_as_many_masters_as_it_keeps() {
+        let taken = members(&[("main/a", 20), ("main/b", 10), ("main/c", 30)]);
+        let first = |size: i32, suspended: bool, second_group: bool| {
+            let groups = [("gbc", "bc"), ("ga", "a"), ("gc", "c")];
+            let count = if second_group { 3 } else { 2 };
+            let mut control_plane = control_plane(&groups[..count]);
+            control_plane.groups[0].desired_size = size;
+            control_plane.groups[0].launches_suspended = suspended;
+            let (order, _) = order(&taken, &control_plane, StartOption::Ordered, false);
+            list(&order.first_groups)
+        };
+        assert_eq!(first(2, false, false), "gbc");
+        assert_eq!(first(2, true, false), "nothing");
+        assert_eq!(first(1, false, true), "nothing", "b may stay without");
+        assert_eq!(first(-1, false, false), "nothing");
+    }
+
+    #[test]
+    fn an_empty_group_beside_one_that_brings_enough_is_in_nobodys_way() {
+        let taken = members(&[("main/a", 20), ("main/b", 10), ("main/c", 30)]);
+        let groups = [("ga", "a"), ("gb", "b"), ("gc", "c"), ("old", "c")];
+        let mut control_plane = control_plane(&groups);
+        control_plane.groups[3].desired_size = 0;
+        let (order, warnings) = order(&taken, &control_plane, StartOption::Ordered, false);
+        assert_eq!(list(&order.first_groups), "ga, gc, old");
+        assert_eq!(warnings.len(), 0);
     }
 
     #[test]

@@ -237,6 +237,27 @@ fn the_first_masters_have_their_volumes_for_three_minutes() {
     );
 }
 
+/// The group of one member is gone: no restore waits for its volume to be attached.
+#[test]
+fn nobody_waits_for_a_master_that_no_group_brings() {
+    for index in 0..3 {
+        let mut world = World::new();
+        let group = world.control_plane.groups.remove(index);
+        let master = world.control_plane.masters.remove(index);
+        for volume in world.volumes.values_mut() {
+            if volume.zone == master.zone {
+                volume.attachments.clear();
+            }
+        }
+        let (_, steps) = carried_out(&mut world, json!({"masters": "replace"}));
+        assert!(
+            steps.ends_with("resume two, finish"),
+            "without {}: {steps}",
+            group.name
+        );
+    }
+}
+
 #[test]
 fn stages_follow_the_steps() {
     use RestoreStage::{Creating, Done, Exchanging, Starting, Undone, WaitingForMasters};
