@@ -216,6 +216,24 @@ impl Function {
         self.process.kill().await;
     }
 
+    /// Stops the process where it is, as a machine does that has no time for it.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Has the process go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
     /// A fresh execution environment of the same function; the old one ends.
     pub async fn restart(&mut self) {
         self.process.kill().await;

@@ -74,6 +74,18 @@ impl Process {
         self.exited().await;
     }
 
+    /// Stops it where it is, or has it go on.
+    pub(super) fn signal(&self, signal: &str) {
+        let id = self.id.expect("it was started").to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", signal, &id])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "kill -s {signal}"
+        );
+    }
+
     /// The most memory that it has had at any time, in KiB, while it runs. As the kernel tells.
     pub(super) fn memory_peak_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id?)).ok()?;

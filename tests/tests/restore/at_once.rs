@@ -251,3 +251,37 @@ async fn clusters_are_restored_side_by_side() {
     assert_eq!(exchange, Some(12));
     bed.assert_never_two_candidates().await;
 }
+
+/// An invocation that stood still for longer than its lease lives must not take up what was turned meanwhile:
+/// the person who undid it has the last word.
+#[tokio::test]
+async fn what_was_frozen_begins_nothing_after_an_undo() {
+    let seeded = RestoreBed::small().await;
+    for stopped_after in ["CreateVolume", "DeleteTags"] {
+        let bed = seeded.fork().await;
+        let frozen = restore_function(&bed.aws).await;
+        let at_work = sent(&frozen, bed.event(json!({})));
+        let meanwhile = async {
+            let is_called = async || {
+                let calls = bed.writes().await;
+                calls.iter().any(|call| call.operation == stopped_after)
+            };
+            while !is_called().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            frozen.freeze();
+            let undone = bed.undone(json!({})).await;
+            let before = bed.volumes().await;
+            frozen.thaw();
+            (undone, before)
+        };
+        let (refused, (undone, before)) = tokio::join!(at_work, meanwhile);
+        let refused = refused.expect_err(stopped_after);
+        assert_eq!(refused.error_type, "RestoreInProgress", "{refused}");
+        assert_eq!(bed.volumes().await, before, "{stopped_after}");
+        let history = bed.ask(json!({"action": "history"})).await;
+        assert_eq!(history["restores"].as_array().unwrap().len(), 1);
+        bed.assert_masters_find(&answered_volumes(&undone)).await;
+        bed.assert_never_two_candidates().await;
+    }
+}

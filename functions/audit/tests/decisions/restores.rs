@@ -265,7 +265,7 @@ fn an_undo_or_redo_left_in_the_middle_awaits_its_own_volumes() {
             .unwrap()
             .contains(&json!("vol-0-main-a"))
     );
-    insta::assert_snapshot!(undo["message"].as_str().unwrap().replace("vol-0-", ""), @r#"The undo of r-1f2e3d4c5b6a, begun 2026-11-22T07:00:00Z, is unfinished: events-a, events-b, events-c, main-a, main-b, main-c are not tagged for masters to find. Send {"action":"undo","restore_id":"r-1f2e3d4c5b6a"} with the cluster's name again to go on with it."#);
+    insta::assert_snapshot!(undo["message"].as_str().unwrap().replace("vol-0-", ""), @r#"The undo of r-1f2e3d4c5b6a, begun 2026-11-22T07:00:00Z, is unfinished: events-a, events-b, events-c, main-a, main-b, main-c are not tagged for masters to find. Ask restore for this cluster's status: its next steps have the event that goes on, and the one that turns back."#);
 
     let redoing = [
         turn("restore", &DONE),
@@ -276,7 +276,7 @@ fn an_undo_or_redo_left_in_the_middle_awaits_its_own_volumes() {
     set_records(&mut inventory, vec![record(RESTORE, &redoing)]);
     let redo = found(inventory, "restore_unfinished");
     assert_eq!(redo["evidence"]["volume_ids"], json!([]));
-    insta::assert_snapshot!(redo["message"].as_str().unwrap(), @r#"The redo of r-1f2e3d4c5b6a, begun 2026-11-22T07:00:00Z, is unfinished. Send {"action":"redo","restore_id":"r-1f2e3d4c5b6a"} with the cluster's name again to go on with it."#);
+    insta::assert_snapshot!(redo["message"].as_str().unwrap(), @r#"The redo of r-1f2e3d4c5b6a, begun 2026-11-22T07:00:00Z, is unfinished. Ask restore for this cluster's status: its next steps have the event that goes on, and the one that turns back."#);
 }
 
 #[test]

@@ -90,9 +90,9 @@ fn the_alert_says_what_is_wrong_where_and_what_to_do() {
 
     Cluster k8s.mycompany.tld
     -------------------------
-    It can be restored: the latest of 13 restore points is of 2026-11-21T06:04:11Z.
+    The latest of 13 restore points is of 2026-11-21T06:04:11Z.
     To list its restore points:
-    AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // .errorMessage' restore-points.json
+    AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // "\(.errorType): \(.errorMessage)"' restore-points.json
 
     CRITICAL snapshot_missing
     The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now, with the volume's own tags and those of TAGS_TO_ADD.
@@ -153,7 +153,7 @@ fn a_chat_channel_reads_the_gravest_findings_and_where_to_go() {
 
     • CRITICAL snapshot_missing in k8s.mycompany.tld: The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now, with the volume's own tags and those of TAGS_TO_ADD. More: docs/reference/findings.md#snapshot_missing
 
-    k8s.mycompany.tld: It can be restored: the latest of 13 restore points is of 2026-11-21T06:04:11Z.
+    k8s.mycompany.tld: The latest of 13 restore points is of 2026-11-21T06:04:11Z.
     ");
     insta::assert_snapshot!(format!("{:#}", shown["content"]["nextSteps"]), @r#"
     [

@@ -174,8 +174,8 @@ fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
     let is_free = |volume: &Volume| volume.attachments.is_empty();
     let is_retired = |volume: &Volume| Retirement::is_on(&volume.tags);
     let (which, spare) = match those(is_free).or_else(|| those(is_retired)) {
-        Some(spare) => ("what was not: most likely", spare),
-        None => ("all others: by one of", live.iter().collect()),
+        Some(spare) => ("what was not, most likely by", spare),
+        None => ("what was not, by one of", live.iter().collect()),
     };
     let commands = spare.iter().map(|volume| {
         let keys = etcd_keys(&volume.tags);
@@ -190,7 +190,7 @@ fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
         ErrorType::MemberDuplicated,
         format!(
             "{key} has {} volumes, and masters may use either: {}. Find out which one was in use, and take \
-             out of sight {which}: {}",
+             out of their sight {which}: {}",
             live.len(),
             list(live.iter().map(described)),
             commands.collect::<Vec<_>>().join("; ")

@@ -1,7 +1,11 @@
 //! What is refused, before anything is written.
 
+use std::collections::BTreeMap;
+
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::InstanceState;
+use etcd_backup_core::ids::SnapshotId;
+use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::verdict::VERIFIED;
 use restore::decide::exchange::{Side, masters_find, wrong_members};
 use restore::decide::refusal::candidates_wrong;
@@ -19,7 +23,7 @@ fn stranger(world: &mut World, tags: Tags) {
 fn a_member_with_two_volumes_is_for_a_person_to_decide() {
     let mut world = World::new();
     stranger(&mut world, tags(&"main/a".parse().unwrap()));
-    insta::assert_snapshot!(world.refusal(json!({})), @"MemberDuplicated: main/a has 2 volumes, and masters may use either: vol-main-a (created 2025-01-01T00:00:00Z, attached to i-a), vol-stranger (created 2025-01-01T00:00:00Z, not attached). Find out which one was in use, and take the other out of sight, as with: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
+    insta::assert_snapshot!(world.refusal(json!({})), @"MemberDuplicated: main/a has 2 volumes, and masters may use either: vol-main-a (created 2025-01-01T00:00:00Z, attached to i-a), vol-stranger (created 2025-01-01T00:00:00Z, not attached). Find out which one was in use, and take out of their sight what was not, most likely by: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
 }
 
 #[test]
@@ -132,7 +136,7 @@ fn masters_that_cannot_be_replaced_are_not_begun_with() {
 
     let mut alone = World::new();
     alone.control_plane.groups[2].instances.clear();
-    insta::assert_snapshot!(alone.refusal(replace.clone()), @"MasterWithoutGroup: i-c is in no control-plane autoscaling group of the cluster, so that nothing would bring it back; no master was terminated. Stop it and detach its etcd volumes, or terminate it yourself, and send the event again; start it when the answer is done");
+    insta::assert_snapshot!(alone.refusal(replace.clone()), @"MasterWithoutGroup: in no control-plane autoscaling group of the cluster, so that nothing would bring them back: i-c; no master was terminated. Stop them and detach their etcd volumes, or terminate them yourself, and send the event again; start them when the answer is done");
 
     let mut held = World::new();
     held.volume("main/a").attachments = vec![attachment("i-rescue")];
@@ -194,4 +198,90 @@ fn what_masters_find_wrongly_is_told_apart_none_too_many_or_another() {
     let keys: Vec<_> = wrong.iter().map(|member| member.key.to_string()).collect();
     assert_eq!(keys, ["main/a", "main/b", "main/c"]);
     insta::assert_snapshot!(candidates_wrong(&wrong), @"CandidatesWrong: masters would not find exactly the right one for each member: main/a: none is found, vol-r-8ee654b2d2df-main-a should be; main/b: too many are found (vol-main-b, vol-r-8ee654b2d2df-main-b), vol-r-8ee654b2d2df-main-b alone should be; main/c: vol-main-c is found in the place of vol-r-8ee654b2d2df-main-c. Before any master starts, put the discovery tags back that somebody takes off the right ones, and take the k8s.io/etcd/… tag off what should not be found; then send the same event again");
+}
+
+/// What is named by hand is somebody's: by its tags, or by its volume's.
+#[test]
+fn a_snapshot_named_by_hand_is_its_volumes_also_without_tags() {
+    let mut world = World::new();
+    let ids: BTreeMap<String, SnapshotId> = MEMBERS
+        .iter()
+        .map(|key| {
+            let of_volume = |of: &&Snapshot| of.volume_id == volume_id(key);
+            let newest = world.snapshots.iter().rfind(of_volume).unwrap();
+            ((*key).to_owned(), newest.id.clone())
+        })
+        .collect();
+    for snapshot in &mut world.snapshots {
+        snapshot.tags.clear();
+    }
+    assert!(world.decide(json!({"snapshots": ids})).is_ok());
+    let mut crossed = ids.clone();
+    crossed.insert("main/a".to_owned(), ids["main/b"].clone());
+    crossed.insert("main/b".to_owned(), ids["main/a"].clone());
+    let refusal = world.refusal(json!({"snapshots": crossed}));
+    assert!(
+        refusal.ends_with("named for main/a, is of main/b"),
+        "{refusal}"
+    );
+
+    // Another cluster's, known by its volume alone.
+    let foreign = world.snapshots.iter_mut().find(|of| of.id == ids["main/c"]);
+    foreign.unwrap().volume_id = "vol-foreign".into();
+    let mut volume = world.volumes[&volume_id("main/c")].clone();
+    volume.id = "vol-foreign".into();
+    volume.tags.insert(
+        "KubernetesCluster".to_owned(),
+        "dev.mycompany.tld".to_owned(),
+    );
+    volume
+        .tags
+        .remove("kubernetes.io/cluster/k8s.mycompany.tld");
+    world.volumes.insert(volume.id.clone(), volume);
+    let refusal = world.refusal(json!({"snapshots": ids}));
+    assert!(
+        refusal.contains("belongs to dev.mycompany.tld"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_member_named_by_hand_is_one_that_something_knows() {
+    let mut world = World::new();
+    let id = world.snapshots.last().unwrap().id.clone();
+    for snapshot in &mut world.snapshots {
+        snapshot.tags.clear();
+        snapshot.volume_id = "vol-unknown".into();
+    }
+    let event = json!({"snapshots": {"main/z": id}, "partial": true, "zones": {"z": "eu-west-2a"}});
+    insta::assert_snapshot!(world.refusal(event), @r#"InvalidEvent: "snapshots" names main/z, which nothing knows; there is events/a, events/b, events/c, main/a, main/b, main/c"#);
+}
+
+/// The command takes what is not in use out of sight, whichever has the later id; where nothing tells, it
+/// doesn't choose.
+#[test]
+fn of_two_volumes_the_one_in_use_is_not_untagged() {
+    for (other, attached) in [
+        ("vol-0", "main/a"),
+        ("vol-z", "main/a"),
+        ("vol-0", ""),
+        ("vol-z", ""),
+    ] {
+        let mut world = World::new();
+        let mut twin = world.volume("main/a").clone();
+        twin.id = other.into();
+        twin.attachments.clear();
+        world.volumes.insert(twin.id.clone(), twin);
+        if attached.is_empty() {
+            world.volume("main/a").attachments.clear();
+        }
+        let refusal = world.refusal(json!({}));
+        let untags = |id: &str| refusal.contains(&format!("delete-tags --resources {id} "));
+        assert!(untags(other), "{refusal}");
+        assert_eq!(
+            untags(volume_id("main/a").as_str()),
+            attached.is_empty(),
+            "{refusal}"
+        );
+    }
 }

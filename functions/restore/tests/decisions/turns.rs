@@ -1,14 +1,15 @@
 //! Undo and redo.
 
 use etcd_backup_core::aws::{InstanceState, Master};
-use etcd_backup_core::ids::MemberKey;
+use etcd_backup_core::ids::{MemberKey, RestoreId};
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord, RestoreStage};
-use restore::decide::events;
+use restore::decide::aim::Aim;
 use restore::decide::exchange::{Side, masters_find};
 use restore::decide::masters::refuse_resuming;
 use restore::decide::stage::Step;
 use restore::decide::turn::{can_make_anew, is_stuck};
 use restore::decide::way_out;
+use restore::decide::{decide, events};
 use serde_json::{Value, json};
 
 use crate::world::{Decided, MEMBERS, World, attachment, request, volume_id, zone};
@@ -522,5 +523,93 @@ fn what_mounts_the_volumes_needs_saying_once() {
         world.carry_out(&mut undoing.clone());
         attach_found(&mut world);
         assert!(world.decide(json!({"action": "redo"})).is_ok());
+    }
+}
+
+/// The second restore replaced what the first one brought. With both undone, the first is redone first.
+#[test]
+fn a_redo_waits_for_the_restore_that_it_built_on() {
+    let (mut world, first) = World::restored();
+    carry_out(&mut world, json!({"again": true}));
+    let second = world.records.0[0].record.clone();
+    assert_ne!(first.id, second.id);
+    carry_out(&mut world, json!({"action": "undo"}));
+    carry_out(
+        &mut world,
+        json!({"action": "undo", "restore_id": first.id}),
+    );
+    let redo = |id: &RestoreId| json!({"action": "redo", "restore_id": id});
+    let refusal = world.refusal(redo(&second.id));
+    assert!(refusal.starts_with("UndoImpossible: "), "{refusal}");
+    assert!(refusal.contains(&format!("\"{}\"", first.id)), "{refusal}");
+    carry_out(&mut world, redo(&first.id));
+    carry_out(&mut world, redo(&second.id));
+}
+
+/// Also where it was said to a restore that was unfinished then.
+#[test]
+fn again_counts_as_said_once() {
+    let (mut world, _) = World::restored();
+    let begun = world.begin(json!({"skew_minutes_max": 59}));
+    world.record(begun.clone());
+    let again = json!({"skew_minutes_max": 59, "again": true});
+    let Ok(Decided::GoOn(mut going_on)) = world.decide(again.clone()) else {
+        panic!("it is unfinished");
+    };
+    world.carry_out(&mut going_on);
+    assert!(matches!(world.decide(again), Ok(Decided::Repeat)));
+}
+
+/// An event that waited does what it was sent for, or nothing.
+#[test]
+fn a_later_decision_of_one_invocation_is_about_the_same_turn() {
+    let unfinished = || {
+        let mut world = World::new();
+        let record = world.begin(json!({}));
+        world.record(record);
+        world
+    };
+    let after = |mut world: World, event: Value| {
+        let mut record = match world.decide(event) {
+            Ok(Decided::GoOn(record) | Decided::Turn(record) | Decided::Begin(record)) => record,
+            other => panic!("{other:?}"),
+        };
+        world.carry_out(&mut record);
+        world
+    };
+    let (restore, undo, redo) = (
+        json!({}),
+        json!({"action": "undo"}),
+        json!({"action": "redo"}),
+    );
+    let undone = after(unfinished(), undo.clone());
+    let done = after(unfinished(), restore.clone());
+    let turned_back = after(done.clone(), undo.clone());
+    for (event, first, second, may) in [
+        // Another invocation of the same event did it meanwhile, or began it.
+        (&restore, unfinished(), done.clone(), true),
+        (&restore, World::new(), done.clone(), true),
+        (&restore, World::new(), unfinished(), true),
+        (&undo, done.clone(), turned_back.clone(), true),
+        // Another event turned it.
+        (&restore, unfinished(), undone.clone(), false),
+        (&restore, World::new(), undone.clone(), false),
+        (&restore, unfinished(), turned_back.clone(), false),
+        (
+            &undo,
+            done.clone(),
+            after(turned_back.clone(), redo.clone()),
+            false,
+        ),
+        // What was undone before it was sent is another restore's.
+        (&restore, undone.clone(), undone.clone(), true),
+    ] {
+        let request = request(event.clone());
+        let (before, later) = (first.inventory(&request), second.inventory(&request));
+        let decided = decide(&request, &first.records, &before, first.context()).unwrap();
+        let aim = Aim::of(&decided, &first.records);
+        let decided = decide(&request, &second.records, &later, second.context()).unwrap();
+        let refused = aim.refuse_other(&decided, &second.records, &request);
+        assert_eq!(refused.is_ok(), may, "{event}: {decided:?}");
     }
 }

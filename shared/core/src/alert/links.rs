@@ -53,7 +53,7 @@ impl Links<'_> {
             Some(function) => format!(
                 "AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region {} --function-name \
                  {function} --cli-binary-format raw-in-base64-out --payload '{event}' restore-points.json \
-                 && jq -r '.text // .errorMessage' restore-points.json",
+                 && jq -r '.text // \"\\(.errorType): \\(.errorMessage)\"' restore-points.json",
                 self.deployment.region
             ),
             None => format!("invoke restore with {event}"),
@@ -144,7 +144,7 @@ mod tests {
         insta::assert_snapshot!(links.finding("snapshot_gap"), @"https://example.org/docs/reference/findings.md#snapshot_gap");
         insta::assert_snapshot!(
             links.list_restore_points(&"k8s.mycompany.tld".into()).unwrap(),
-            @r#"AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // .errorMessage' restore-points.json"#
+            @r#"AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // "\(.errorType): \(.errorMessage)"' restore-points.json"#
         );
         for wrong in ["", "k8s'; rm -rf ~ #", "$(reboot)", "größe.tld", "k8s.*"] {
             let cluster = ClusterName::from(wrong);
