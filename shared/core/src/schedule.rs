@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 /// within it, and half an hour is left for EC2 to show what was made.
 pub const DUE_AFTER: SignedDuration = SignedDuration::from_mins(90);
 
-/// The shortest time for which a loss is told: two daily audits find it, whatever the interval.
+/// The shortest time for which a loss is told, counted from the newest snapshot, whatever the interval: at
+/// least one daily audit finds it. Two do only where the loss came soon after that snapshot.
 const LOSS_WINDOW_MIN: SignedDuration = SignedDuration::from_hours(48);
 
 /// The intervals, in hours, that DLM takes.
@@ -104,7 +105,7 @@ impl Schedule {
     }
 
     /// How long after its newest snapshot something without volumes counts as lost, and no longer as
-    /// given up: two intervals, and never less than two daily audits are apart.
+    /// given up: two intervals, and never less than two days.
     pub fn loss_window(&self) -> SignedDuration {
         LOSS_WINDOW_MIN.max(self.interval() * 2)
     }
