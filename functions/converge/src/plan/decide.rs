@@ -202,11 +202,12 @@ fn policy_update(
     }
 }
 
-/// People read the tag; fractions of a second only get in their way.
+/// People read the tag; fractions of a second only get in their way. The second is the next, as with the
+/// one before, a run that was at its beginning would be judged by a schedule that came after it.
 fn to_the_second(moment: Timestamp) -> String {
-    Timestamp::from_second(moment.as_second())
-        .unwrap_or(moment)
-        .to_string()
+    let is_whole = moment.subsec_nanosecond() == 0;
+    let second = moment.as_second() + i64::from(!is_whole);
+    Timestamp::from_second(second).unwrap_or(moment).to_string()
 }
 
 /// What DLM never lets an update change. Making another policy beside this one would double every

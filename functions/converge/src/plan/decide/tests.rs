@@ -125,6 +125,23 @@ fn what_is_missing_is_made_where_it_belongs() {
 }
 
 #[test]
+fn a_run_that_had_begun_when_the_schedule_came_is_older_than_it() {
+    let mut actual = converged();
+    actual.policies.clear();
+    for (now, since) in [
+        ("2026-11-22T06:00:00Z", "2026-11-22T06:00:00Z"),
+        ("2026-11-22T06:00:00.000000001Z", "2026-11-22T06:00:01Z"),
+        ("2026-11-22T06:00:00.999Z", "2026-11-22T06:00:01Z"),
+    ] {
+        let mut plan = decide(&desired(), &actual, now.parse().unwrap());
+        let Some(Step::CreatePolicy { tags, .. }) = plan.changes[0].steps.pop() else {
+            panic!("{:?}", plan.changes)
+        };
+        assert_eq!(tags[SCHEDULE_SINCE], since, "{now}");
+    }
+}
+
+#[test]
 fn people_are_warned_of_what_converge_leaves_alone() {
     let mut actual = converged();
     policy(&mut actual).state = PolicyState::Error;
