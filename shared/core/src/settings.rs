@@ -333,7 +333,11 @@ impl Variables<'_> {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<T, SettingError> {
         let value = (self.0)(variable).unwrap_or_else(|| default.to_owned());
-        parse(&value).ok_or_else(|| SettingError {
+        // No setting has a use for line breaks and their like: one at the end is a slip of whoever copied the
+        // value, and AWS would refuse it only when it is used.
+        let has_control = value.chars().any(char::is_control);
+        let accepted = if has_control { None } else { parse(&value) };
+        accepted.ok_or_else(|| SettingError {
             variable,
             value: value.clone(),
             expected: expected.to_owned(),

@@ -76,6 +76,10 @@ fn bad_values_name_variable_value_and_what_is_accepted() {
         ("TARGET_TAGS", "a=1,a=1"),
         ("TAGS_TO_ADD", "a=1,a=2"),
         ("ALERT_TOPIC_ARN", "my-topic"),
+        (
+            "ALERT_TOPIC_ARN",
+            "arn:aws:sns:eu-west-2:123456789012:alerts ",
+        ),
         ("ALERT_MIN_SEVERITY", "Critical"),
         ("ALERT_FORMAT", ""),
         ("ALERT_FORMAT", "Chat"),
@@ -112,6 +116,42 @@ fn bad_values_name_variable_value_and_what_is_accepted() {
         with("RETAIN_COUNT", "a\nb").unwrap_err(),
         @r#"RETAIN_COUNT="a\nb": expected a whole number from 1 to 1000"#
     );
+}
+
+#[test]
+fn a_control_character_is_refused_wherever_it_stands() {
+    for (variable, value) in [
+        ("ROLE_NAME", "dlm-lifecycle-role"),
+        ("ROLE_POLICY_NAME", "dlm-policy"),
+        ("POLICY_DESCRIPTION", "etcd data lifecycle policy"),
+        ("SCHEDULE_NAME", "Daily"),
+        ("INTERVAL_HOURS", "24"),
+        ("START_TIME", "06:00"),
+        ("RETAIN_COUNT", "14"),
+        ("TARGET_TAGS", "k8s.io/role/master=1"),
+        ("TAGS_TO_ADD", "SnapshotCreator=DLM"),
+        (
+            "ALERT_TOPIC_ARN",
+            "arn:aws:sns:eu-west-2:123456789012:alerts",
+        ),
+        ("ALERT_MIN_SEVERITY", "warning"),
+        ("ALERT_FORMAT", "chat"),
+        ("DASHBOARD_NAME", "etcd-backup"),
+        ("RESTORE_FUNCTION", "restore"),
+        ("DOCUMENTATION_URL", "https://example.org"),
+        ("RESTORES_TABLE", "restores"),
+        ("PERMISSIONS_BOUNDARY", "boundary"),
+        ("VOLUME_INITIALIZATION_RATE", "200"),
+        ("EXPECT_CLUSTERS", "k8s.mycompany.tld"),
+        ("VERIFY", "daily"),
+    ] {
+        assert!(with(variable, value).is_ok(), "{variable}");
+        for control in ['\n', '\r', '\t', '\0', '\u{7f}', '\u{85}'] {
+            for wrong in [format!("{value}{control}"), format!("{control}{value}")] {
+                assert!(with(variable, &wrong).is_err(), "{variable} {wrong:?}");
+            }
+        }
+    }
 }
 
 #[test]

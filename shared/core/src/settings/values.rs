@@ -83,7 +83,7 @@ pub(super) fn alert_topic(text: &str) -> Option<Option<String>> {
         ["arn", partition, "sns", region, account, topic]
             if [partition, region, account, topic]
                 .iter()
-                .all(|part| !part.is_empty()) =>
+                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic())) =>
         {
             Some(Some(text.to_owned()))
         }
