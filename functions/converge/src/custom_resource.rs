@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use etcd_backup_core::alert::within_json_bytes;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::schedule::{DUE_AFTER, Schedule};
 use serde::Serialize;
@@ -21,7 +22,8 @@ use crate::answer::Answer;
 const PHYSICAL_ID: &str = "etcd-backup";
 /// The id of a resource that couldn't be made: deleting it, as a rollback does, deletes nothing.
 const NEVER_MADE: &str = "etcd-backup-never-made";
-/// CloudFormation refuses a body of more than 4,096 bytes; the other fields need no more than the rest.
+/// CloudFormation refuses a body of more than 4,096 bytes, and this is counted as it stands in it; the other
+/// fields need no more than the rest.
 const REASON_BYTES_MAX: usize = 1_024;
 /// What is left of the invocation for the answer.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -175,11 +177,11 @@ fn wanted(event: &Value) -> Result<Wanted, String> {
 
 /// Cut at a character, so that the whole body stays within CloudFormation's bound.
 fn shortened(reason: &str) -> String {
-    if reason.len() <= REASON_BYTES_MAX {
+    let kept = within_json_bytes(reason, REASON_BYTES_MAX);
+    if kept.len() == reason.len() {
         return reason.to_owned();
     }
-    let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-    format!("{}… (the function's log has the rest)", &reason[..end])
+    format!("{kept}… (the function's log has the rest)")
 }
 
 #[cfg(test)]
@@ -264,12 +266,15 @@ mod tests {
 
     #[test]
     fn a_body_stays_within_the_bound() {
-        let long = Diagnostic::new(ErrorType::AwsError, "\"ü\\".repeat(4_000));
-        let body = serde_json::to_string(&request(&json!({})).failure(&long)).unwrap();
-        assert!(body.len() <= 4_096, "{} bytes", body.len());
-        assert!(
-            body.contains(r#""LogicalResourceId":"Converged""#),
-            "{body}"
-        );
+        // The last takes six bytes for each of its own.
+        for text in ["\"ü\\", "x", "\n", "\u{1}"] {
+            let long = Diagnostic::new(ErrorType::AwsError, text.repeat(4_000));
+            let body = serde_json::to_string(&request(&json!({})).failure(&long)).unwrap();
+            assert!(body.len() <= 4_096, "{} bytes of {text:?}", body.len());
+            assert!(
+                body.contains(r#""LogicalResourceId":"Converged""#),
+                "{body}"
+            );
+        }
     }
 }

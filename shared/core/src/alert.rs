@@ -103,12 +103,25 @@ pub fn subject(text: &str) -> String {
 /// How many bytes a text takes inside JSON, where quotes and line breaks take two and other control
 /// characters six.
 pub fn json_bytes(text: &str) -> usize {
-    let escaped = |c: char| match c {
+    text.chars().map(escaped_bytes).sum()
+}
+
+/// The longest beginning of a text that takes no more than so many bytes inside JSON.
+pub fn within_json_bytes(text: &str, bytes_max: usize) -> &str {
+    let mut bytes = 0;
+    let first_beyond = text.char_indices().find(|(_, c)| {
+        bytes += escaped_bytes(*c);
+        bytes > bytes_max
+    });
+    first_beyond.map_or(text, |(end, _)| &text[..end])
+}
+
+fn escaped_bytes(c: char) -> usize {
+    match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         c if c < ' ' => 6,
         c => c.len_utf8(),
-    };
-    text.chars().map(escaped).sum()
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +141,15 @@ mod tests {
         fn bytes_are_counted_as_they_are_written(text in any::<String>()) {
             let written = serde_json::Value::from(text.clone()).to_string();
             prop_assert_eq!(json_bytes(&text), written.len() - 2);
+        }
+
+        #[test]
+        fn a_text_is_cut_where_it_would_take_too_much(text in any::<String>(), bytes_max in 0..64_usize) {
+            let kept = within_json_bytes(&text, bytes_max);
+            prop_assert!(text.starts_with(kept) && json_bytes(kept) <= bytes_max);
+            let next = text[kept.len()..].chars().next();
+            let is_longest = next.is_none_or(|c| json_bytes(&format!("{kept}{c}")) > bytes_max);
+            prop_assert!(is_longest);
         }
     }
 }
