@@ -1,7 +1,9 @@
 //! Whether a policy that Lifecycle Manager gave up on is any of this project's business: one of ours, or
 //! one that snapshots an etcd volume. About other teams' policies it says nothing.
 //!
-//! Invariant: what can't be told is a concern. Only what is known to be a stranger's is passed over.
+//! Invariant: what can't be told is a concern. Only what is known to be a stranger's, or known to be gone, is
+//! passed over: a policy that was deleted made no snapshots any more before it was given up on, and whether
+//! one of ours is missing says the audit.
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{AllMasters, AwsError, Filter, Storage, TaggedMaster};
@@ -12,6 +14,14 @@ use etcd_backup_core::settings::Settings;
 use etcd_backup_core::volume::Volume;
 
 use crate::event::PolicyError;
+
+/// What an event's policy is.
+enum Found {
+    Ours,
+    /// Deleted, perhaps since; DLM is late to tell at times.
+    Gone,
+    Another(Suspect),
+}
 
 /// A policy that isn't ours, and what it might take.
 struct Suspect {
@@ -31,9 +41,10 @@ where
     let Some(id) = &error.policy_id else {
         return true;
     };
-    match suspect(aws, settings, &id.as_str().into()).await {
-        Ok(Some(suspect)) => suspect.takes_etcd(),
-        Ok(None) => true,
+    match find(aws, settings, &id.as_str().into()).await {
+        Ok(Found::Ours) => true,
+        Ok(Found::Gone) => false,
+        Ok(Found::Another(suspect)) => suspect.takes_etcd(),
         Err(error) => {
             tracing::warn!(policy_id = %id, "whether the policy takes etcd volumes is unknown: {error}");
             true
@@ -41,12 +52,8 @@ where
     }
 }
 
-/// Reads the policy and what it might take; `None` where it is ours, or is gone.
-async fn suspect<A>(
-    aws: &A,
-    settings: &Settings,
-    id: &PolicyId,
-) -> Result<Option<Suspect>, AwsError>
+/// Reads the policy and what it might take.
+async fn find<A>(aws: &A, settings: &Settings, id: &PolicyId) -> Result<Found, AwsError>
 where
     A: Policies + Storage + AllMasters,
 {
@@ -54,10 +61,13 @@ where
     let mut own = ours(&summaries, settings);
     own.extend(namesakes(&summaries, settings));
     if own.iter().any(|policy| policy.id == *id) {
-        return Ok(None);
+        return Ok(Found::Ours);
+    }
+    if summaries.iter().all(|policy| policy.id != *id) {
+        return Ok(Found::Gone);
     }
     let Some(policy) = aws.policy(id).await? else {
-        return Ok(None);
+        return Ok(Found::Gone);
     };
     let etcd = Filter::new("tag-key", [format!("{ETCD_PREFIX}*")]);
     let volumes = aws.volumes(&[etcd]).await?;
@@ -66,7 +76,7 @@ where
     } else {
         Vec::new()
     };
-    Ok(Some(Suspect {
+    Ok(Found::Another(Suspect {
         policy,
         volumes,
         masters,

@@ -89,7 +89,7 @@ where
         Some(error) => {
             tracing::info!(
                 policy_id = error.policy_id,
-                "in state ERROR, but takes no etcd volume"
+                "in state ERROR, but is gone or takes no etcd volume"
             );
             converged
         }

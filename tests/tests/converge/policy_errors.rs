@@ -162,15 +162,32 @@ async fn a_chat_channel_is_told_of_a_policy_in_error() {
 }
 
 #[tokio::test]
-async fn people_are_told_of_a_policy_in_error_even_if_it_cannot_be_repaired() {
-    let event = json!({
-        "source": "aws.dlm",
-        "detail-type": "DLM Policy State Change",
-        "detail": {"state": "ERROR", "cause": "Role not found", "policy_id": "policy-0123456789abcdef0"},
+async fn a_policy_that_is_gone_is_silence() {
+    let (aws, converge) = with_cluster().await;
+    let gone = another(&aws, |details| {
+        details.target_tags = Some(vec![tag("KubernetesCluster", "k8s.mycompany.tld")]);
     });
+    let gone = gone.await;
+    let delete = aws.dlm().delete_lifecycle_policy().policy_id(&gone);
+    delete.send().await.unwrap();
+    let answer = invoke(&converge, gave_up_on(&gone)).await;
+    assert_eq!(answer["outcome"], "unchanged");
+    assert_eq!(answer["warnings"], json!([]));
+    assert_eq!(aws.messages().await.len(), 0);
+    // Whether it is gone can't be told where the policies can't be listed.
+    let fault = Fault::error("dlm", "GetLifecyclePolicies", "AccessDeniedException", 403);
+    aws.fault(fault.forever()).await;
+    converge.invoke(gave_up_on(&gone)).await.unwrap_err();
+    assert_eq!(aws.messages().await.len(), 1);
+}
+
+#[tokio::test]
+async fn people_are_told_of_a_policy_in_error_even_if_it_cannot_be_repaired() {
     let aws = EmulatedAws::start().await;
     let topic_arn = aws.create_topic("alerts").await;
     let converge = Function::start(&aws, "converge", &[("ALERT_TOPIC_ARN", &topic_arn)]).await;
+    let made = invoke(&converge, json!({})).await;
+    let event = gave_up_on(made["policy_id"].as_str().unwrap());
     aws.fault(Fault::error("iam", "GetRole", "AccessDenied", 403).forever())
         .await;
     let error = converge.invoke(event.clone()).await.unwrap_err();
