@@ -185,8 +185,11 @@ async fn policies(aws: &impl Policies, settings: &Settings) -> Result<AllPolicie
         .into_iter()
         .map(|policy| &policy.id)
         .collect();
+    // A default policy makes snapshots of what nothing else has backed up lately: beside ours it doubles
+    // nothing.
     let is_other = |policy: &&PolicySummary| {
-        policy.kind == PolicyKind::Snapshots
+        policy.kind.snapshots_volumes()
+            && policy.kind != PolicyKind::SnapshotsByDefault
             && policy.state == PolicyState::Enabled
             && !own.contains(&policy.id)
     };

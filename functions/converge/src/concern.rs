@@ -20,7 +20,9 @@ enum Found {
     Ours,
     /// Deleted, perhaps since; DLM is late to tell at times.
     Gone,
-    Another(Suspect),
+    /// It makes images, or copies what others share.
+    OfNoVolume,
+    Another(Box<Suspect>),
 }
 
 /// A policy that isn't ours, and what it might take.
@@ -43,7 +45,7 @@ where
     };
     match find(aws, settings, &id.as_str().into()).await {
         Ok(Found::Ours) => true,
-        Ok(Found::Gone) => false,
+        Ok(Found::Gone | Found::OfNoVolume) => false,
         Ok(Found::Another(suspect)) => suspect.takes_etcd(),
         Err(error) => {
             tracing::warn!(policy_id = %id, "whether the policy takes etcd volumes is unknown: {error}");
@@ -63,8 +65,11 @@ where
     if own.iter().any(|policy| policy.id == *id) {
         return Ok(Found::Ours);
     }
-    if summaries.iter().all(|policy| policy.id != *id) {
+    let Some(summary) = summaries.iter().find(|policy| policy.id == *id) else {
         return Ok(Found::Gone);
+    };
+    if !summary.kind.snapshots_volumes() {
+        return Ok(Found::OfNoVolume);
     }
     let Some(policy) = aws.policy(id).await? else {
         return Ok(Found::Gone);
@@ -76,11 +81,11 @@ where
     } else {
         Vec::new()
     };
-    Ok(Found::Another(Suspect {
+    Ok(Found::Another(Box::new(Suspect {
         policy,
         volumes,
         masters,
-    }))
+    })))
 }
 
 impl Suspect {

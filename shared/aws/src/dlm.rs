@@ -136,20 +136,11 @@ impl PolicyWriter for Aws {
 }
 
 fn core_summary(summary: &LifecyclePolicySummary) -> Option<PolicySummary> {
-    // Policies older than the types are of the first type, and none of them is a default policy.
-    let takes_snapshots = matches!(
-        summary.policy_type(),
-        None | Some(PolicyTypeValues::EbsSnapshotManagement)
-    );
     Some(PolicySummary {
         id: summary.policy_id()?.into(),
         description: summary.description().unwrap_or_default().to_owned(),
         state: core_state(summary.state()?),
-        kind: if takes_snapshots && summary.default_policy() != Some(true) {
-            PolicyKind::Snapshots
-        } else {
-            PolicyKind::Other
-        },
+        kind: core_kind(summary.policy_type(), summary.default_policy()),
         tags: summary
             .tags()
             .cloned()
@@ -157,6 +148,20 @@ fn core_summary(summary: &LifecyclePolicySummary) -> Option<PolicySummary> {
             .into_iter()
             .collect(),
     })
+}
+
+/// Policies older than the types are of the first type, and none of them is a default policy.
+fn core_kind(policy_type: Option<&PolicyTypeValues>, is_default: Option<bool>) -> PolicyKind {
+    match policy_type {
+        None | Some(PolicyTypeValues::EbsSnapshotManagement) => {
+            if is_default == Some(true) {
+                PolicyKind::SnapshotsByDefault
+            } else {
+                PolicyKind::Snapshots
+            }
+        }
+        Some(_) => PolicyKind::Other,
+    }
 }
 
 fn core_policy(policy: &aws_sdk_dlm::types::LifecyclePolicy) -> Option<LifecyclePolicy> {
@@ -186,5 +191,38 @@ fn core_state(state: &GettablePolicyStateValues) -> PolicyState {
         GettablePolicyStateValues::Disabled => PolicyState::Disabled,
         // A state newer than this program is at least not one in which DLM is known to work.
         _ => PolicyState::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_policy_makes_says_its_type_and_whether_it_is_a_default_one() {
+        let snapshots = PolicyTypeValues::EbsSnapshotManagement;
+        for (policy_type, is_default, kind) in [
+            (None, None, PolicyKind::Snapshots),
+            (Some(&snapshots), Some(false), PolicyKind::Snapshots),
+            (Some(&snapshots), Some(true), PolicyKind::SnapshotsByDefault),
+            (
+                Some(&PolicyTypeValues::ImageManagement),
+                None,
+                PolicyKind::Other,
+            ),
+            (
+                Some(&PolicyTypeValues::ImageManagement),
+                Some(true),
+                PolicyKind::Other,
+            ),
+            (
+                Some(&PolicyTypeValues::EventBasedPolicy),
+                None,
+                PolicyKind::Other,
+            ),
+        ] {
+            let found = core_kind(policy_type, is_default);
+            assert_eq!(found, kind, "{policy_type:?} {is_default:?}");
+        }
     }
 }

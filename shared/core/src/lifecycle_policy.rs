@@ -70,8 +70,22 @@ pub enum PolicyKind {
     /// Snapshots, by schedules of its own.
     #[default]
     Snapshots,
-    /// Anything else: AMIs, copies of shared snapshots, or what a default policy makes.
+    /// Snapshots, by a default policy: of what no other has backed up lately.
+    SnapshotsByDefault,
+    /// Anything else: images, whose snapshots are the images' and no restore's, or copies of shared
+    /// snapshots.
     Other,
+}
+
+impl PolicyKind {
+    /// Whether policies of this kind make snapshots of volumes; which volumes, says
+    /// [`PolicyDefinition::takes`].
+    pub fn snapshots_volumes(self) -> bool {
+        match self {
+            Self::Snapshots | Self::SnapshotsByDefault => true,
+            Self::Other => false,
+        }
+    }
 }
 
 /// A policy, whole.
@@ -130,8 +144,8 @@ pub trait PolicyWriter {
 
 /// The policies that are ours: by the project's tag, else (where none has it) by description.
 ///
-/// A policy that makes something else than snapshots is never ours, whatever it is called: DLM
-/// doesn't let it become one that does.
+/// A policy that makes something else than snapshots by schedules is never ours, whatever it is called:
+/// DLM doesn't let it become one that does.
 pub fn ours<'a>(policies: &'a [PolicySummary], settings: &Settings) -> Vec<&'a PolicySummary> {
     let candidates = || {
         policies
@@ -159,7 +173,7 @@ pub fn namesakes<'a>(policies: &'a [PolicySummary], settings: &Settings) -> Vec<
         .collect()
 }
 
-/// The policies that look like ours but make something else: people should know why they are not
+/// The policies that look like ours but are of another kind: people should know why they are not
 /// taken.
 pub fn lookalikes<'a>(
     policies: &'a [PolicySummary],
@@ -167,7 +181,7 @@ pub fn lookalikes<'a>(
 ) -> Vec<&'a PolicySummary> {
     policies
         .iter()
-        .filter(|policy| policy.kind == PolicyKind::Other)
+        .filter(|policy| policy.kind != PolicyKind::Snapshots)
         .filter(|policy| is_tagged(policy) || policy.description == settings.policy_description)
         .collect()
 }
@@ -225,10 +239,14 @@ mod tests {
             summary("policy-stranger", "another", false, PolicyKind::Snapshots),
             summary("policy-described", same, false, PolicyKind::Snapshots),
             summary("policy-images", same, true, PolicyKind::Other),
+            summary("policy-default", same, true, PolicyKind::SnapshotsByDefault),
         ];
         assert_eq!(ids(ours(&policies, &settings)), ["policy-described"]);
         assert!(namesakes(&policies, &settings).is_empty());
-        assert_eq!(ids(lookalikes(&policies, &settings)), ["policy-images"]);
+        assert_eq!(
+            ids(lookalikes(&policies, &settings)),
+            ["policy-images", "policy-default"]
+        );
         policies.push(summary(
             "policy-renamed",
             "another",

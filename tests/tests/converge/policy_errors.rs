@@ -1,6 +1,6 @@
 //! Lifecycle Manager's word that it gave up on a policy: repaired and told, or none of our business.
 
-use aws_sdk_dlm::types::ResourceTypeValues;
+use aws_sdk_dlm::types::{PolicyTypeValues, ResourceTypeValues};
 use e2e::{Kops, Style, shown_in_chat};
 
 use super::*;
@@ -55,9 +55,15 @@ async fn another_teams_policy_that_takes_no_etcd_volume_is_silence() {
         databases(details);
         details.resource_types = Some(vec![ResourceTypeValues::Instance]);
     };
+    let images = |details: &mut PolicyDetails| {
+        details.target_tags = Some(vec![tag("KubernetesCluster", "k8s.mycompany.tld")]);
+        details.resource_types = Some(vec![ResourceTypeValues::Instance]);
+        details.policy_type = Some(PolicyTypeValues::ImageManagement);
+    };
     for stranger in [
         another(&aws, databases).await,
         another(&aws, instances).await,
+        another(&aws, images).await,
     ] {
         let answer = invoke(&converge, gave_up_on(&stranger)).await;
         assert_eq!(answer["outcome"], "unchanged");
