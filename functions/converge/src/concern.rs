@@ -92,7 +92,7 @@ impl Suspect {
     fn takes_etcd(&self) -> bool {
         self.volumes.iter().any(|volume| {
             let instance = self.instance_of(volume);
-            self.policy.definition.takes(&volume.tags, instance)
+            self.policy.definition.takes(volume, instance)
         })
     }
 

@@ -79,5 +79,5 @@ fn takes(scope: &Scope, policy: &LifecyclePolicy, volume: &Volume) -> bool {
     };
     let master = scope.inventory.masters.iter().find(is_attached_to);
     let instance = master.map(|master| &master.tags);
-    policy.definition.takes(&volume.tags, instance)
+    policy.definition.takes(volume, instance)
 }

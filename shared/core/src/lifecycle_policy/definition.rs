@@ -12,6 +12,7 @@ use super::cron;
 use crate::Tags;
 use crate::schedule::Schedule;
 use crate::settings::Tag;
+use crate::volume::Volume;
 
 /// Where resources and snapshots are that lie in the Region itself, which DLM takes for granted.
 pub const CLOUD: &str = "CLOUD";
@@ -181,16 +182,30 @@ pub struct Script {
 }
 
 impl PolicyDefinition {
-    /// Whether it snapshots a volume: by the volume's own tags or, where it is for instances, by those
-    /// of the instance that has the volume attached.
-    pub fn takes(&self, volume: &Tags, instance: Option<&Tags>) -> bool {
+    /// Whether it snapshots an etcd volume: by the volume's own tags or, where it is for instances, by those
+    /// of the instance that has the volume attached. No instance starts from an etcd volume, so that what is
+    /// said of boot volumes plays no part.
+    pub fn takes(&self, volume: &Volume, instance: Option<&Tags>) -> bool {
         let is_default = self.target_tags.is_empty() && self.schedules.is_empty();
         let targets = |tags: &Tags| is_default || has_any(tags, &self.target_tags);
+        if is_default && self.excludes(volume) {
+            return false;
+        }
         let parameters = self.parameters.as_ref();
-        let is_excluded = parameters
-            .is_some_and(|parameters| has_any(volume, &parameters.exclude_data_volume_tags));
-        (self.resource_types.contains("VOLUME") && targets(volume))
-            || (self.is_for_instances() && !is_excluded && instance.is_some_and(targets))
+        let is_left_out = parameters
+            .is_some_and(|parameters| has_any(&volume.tags, &parameters.exclude_data_volume_tags));
+        (self.resource_types.contains("VOLUME") && targets(&volume.tags))
+            || (self.is_for_instances() && !is_left_out && instance.is_some_and(targets))
+    }
+
+    /// What a default policy leaves out.
+    ///
+    /// Source: DLM API reference, `Exclusions`.
+    fn excludes(&self, volume: &Volume) -> bool {
+        self.exclusions.as_ref().is_some_and(|exclusions| {
+            let of_type = |excluded: &String| *excluded == volume.performance.volume_type;
+            exclusions.volume_types.iter().any(of_type) || has_any(&volume.tags, &exclusions.tags)
+        })
     }
 
     /// Whether it goes by the tags of instances and takes the volumes that they have attached.
@@ -322,6 +337,7 @@ impl fmt::Display for Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::{Performance, VolumeState};
 
     fn tags(pairs: &[(&str, &str)]) -> Tags {
         pairs
@@ -343,29 +359,77 @@ mod tests {
         }
     }
 
+    /// A gp3 volume with these tags.
+    fn volume(pairs: &[(&str, &str)]) -> Volume {
+        Volume {
+            id: "vol-0a".into(),
+            state: VolumeState::InUse,
+            created: "2026-10-01T12:00:00Z".parse().unwrap(),
+            zone: "eu-west-2a".into(),
+            size_gib: 20,
+            performance: Performance {
+                volume_type: "gp3".to_owned(),
+                iops: None,
+                throughput: None,
+            },
+            encrypted: true,
+            kms_key_id: None,
+            made_from: None,
+            attachments: Vec::new(),
+            tags: tags(pairs),
+        }
+    }
+
     #[test]
     fn a_policy_takes_what_has_any_of_its_tags() {
-        let (master, other) = (tags(&[("k8s.io/role/master", "1")]), tags(&[("a", "c")]));
+        let (master, other) = ([("k8s.io/role/master", "1")], [("a", "c")]);
+        let (of_master, of_other) = (tags(&master), tags(&other));
+        let (master, other) = (volume(&master), volume(&other));
         let targets = [("k8s.io/role/master", "1"), ("a", "b")];
         let volumes = policy("VOLUME", &targets);
         assert!(volumes.takes(&master, None));
-        assert!(!volumes.takes(&other, Some(&master)));
+        assert!(!volumes.takes(&other, Some(&of_master)));
         let mut instances = policy("INSTANCE", &targets);
-        assert!(instances.takes(&other, Some(&master)));
-        assert!(!instances.takes(&master, Some(&other)) && !instances.takes(&master, None));
+        assert!(instances.takes(&other, Some(&of_master)));
+        assert!(!instances.takes(&master, Some(&of_other)) && !instances.takes(&master, None));
         instances.parameters = Some(Parameters {
             exclude_data_volume_tags: policy("", &[("a", "c")]).target_tags,
             ..Parameters::default()
         });
-        assert!(!instances.takes(&other, Some(&master)));
-        assert!(instances.takes(&master, Some(&master)));
+        assert!(!instances.takes(&other, Some(&of_master)));
+        assert!(instances.takes(&master, Some(&of_master)));
     }
 
     #[test]
     fn a_default_policy_takes_all_volumes_and_an_event_based_one_none() {
         let mut default = policy("VOLUME", &[]);
         default.schedules.clear();
-        assert!(default.takes(&Tags::new(), None));
-        assert!(!PolicyDefinition::default().takes(&Tags::new(), Some(&Tags::new())));
+        assert!(default.takes(&volume(&[]), None));
+        assert!(!PolicyDefinition::default().takes(&volume(&[]), Some(&Tags::new())));
+    }
+
+    #[test]
+    fn a_default_policy_leaves_out_what_it_excludes() {
+        let of_etcd = volume(&[("k8s.io/etcd/main", "a/a"), ("team", "platform")]);
+        for (volume_types, excluded, is_taken) in [
+            (vec![], vec![], true),
+            (vec!["gp2", "io1"], vec![("team", "shop")], true),
+            (vec!["gp2", "gp3"], vec![], false),
+            (vec![], vec![("a", "b"), ("team", "platform")], false),
+        ] {
+            let mut default = policy("VOLUME", &[]);
+            default.schedules.clear();
+            default.exclusions = Some(Exclusions {
+                boot_volumes: Some(true),
+                volume_types: volume_types.iter().map(ToString::to_string).collect(),
+                tags: policy("", &excluded).target_tags,
+            });
+            let case = format!("{volume_types:?} {excluded:?}");
+            assert_eq!(default.takes(&of_etcd, None), is_taken, "{case}");
+            // A policy that isn't a default one has none.
+            let mut by_tags = default.clone();
+            by_tags.target_tags = policy("", &[("team", "platform")]).target_tags;
+            assert!(by_tags.takes(&of_etcd, None), "{case}");
+        }
     }
 }
