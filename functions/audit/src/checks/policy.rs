@@ -1,10 +1,12 @@
 //! Whether DLM has a policy for the schedule, and acts on it.
 
-use etcd_backup_core::aws::TaggedMaster;
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_backup_core::Tags;
+use etcd_backup_core::ids::{InstanceId, PolicyId};
 use etcd_backup_core::lifecycle_policy::{
     LifecyclePolicy, MANAGED_BY, MANAGED_BY_VALUE, PolicyState,
 };
-use etcd_backup_core::volume::Volume;
 
 use super::Scope;
 use crate::finding::{Finding, Kind, Subject, not_enabled};
@@ -30,7 +32,8 @@ fn check_ours(scope: &Scope) -> Vec<Finding> {
         .collect()
 }
 
-/// Enabled policies that target an etcd volume, beside the one that converge keeps.
+/// Enabled policies that take an etcd volume which another enabled one takes as well, ours among them or
+/// not: what converge keeps may be switched off, or target other volumes.
 fn check_others(scope: &Scope) -> Vec<Finding> {
     let Some(kept) = scope.policy else {
         return Vec::new();
@@ -42,16 +45,11 @@ fn check_others(scope: &Scope) -> Vec<Finding> {
             .is_some_and(|by| by == MANAGED_BY_VALUE)
             || policy.description == scope.settings.policy_description
     };
-    let inventory = scope.inventory;
-    let others: Vec<&LifecyclePolicy> = inventory
-        .policies
-        .iter()
-        .chain(&inventory.other_policies)
-        .filter(|policy| policy.id != kept.id && policy.state == PolicyState::Enabled)
-        .filter(|policy| targets_etcd(scope, policy))
+    let doubling = doubling(scope);
+    let others: Vec<&LifecyclePolicy> = enabled(scope)
+        .filter(|policy| policy.id != kept.id && doubling.contains(&policy.id))
         .collect();
-    let enabled = others.len() + usize::from(kept.state == PolicyState::Enabled);
-    if enabled < 2 {
+    if others.is_empty() {
         return Vec::new();
     }
     let kind = Kind::PolicyDuplicated {
@@ -62,22 +60,37 @@ fn check_others(scope: &Scope) -> Vec<Finding> {
     vec![Finding::new(Subject::default(), kind)]
 }
 
-fn targets_etcd(scope: &Scope, policy: &LifecyclePolicy) -> bool {
-    let clusters = scope.fleet.clusters.values();
-    let mut volumes = clusters
-        .flat_map(|cluster| cluster.members.values())
-        .flat_map(|member| &member.volumes);
-    volumes.any(|volume| takes(scope, policy, volume))
+fn enabled<'a>(scope: &Scope<'a>) -> impl Iterator<Item = &'a LifecyclePolicy> {
+    let inventory = scope.inventory;
+    let all = inventory.policies.iter().chain(&inventory.other_policies);
+    all.filter(|policy| policy.state == PolicyState::Enabled)
 }
 
-/// A policy for volumes goes by the volume's tags, one for instances by those of the instance that has
-/// it attached.
-fn takes(scope: &Scope, policy: &LifecyclePolicy, volume: &Volume) -> bool {
-    let is_attached_to = |master: &&TaggedMaster| {
+/// The enabled policies that don't take a volume alone. One for volumes goes by the volume's tags, one for
+/// instances by those of the instance that has it attached.
+fn doubling<'a>(scope: &Scope<'a>) -> BTreeSet<&'a PolicyId> {
+    let enabled: Vec<&LifecyclePolicy> = enabled(scope).collect();
+    if enabled.len() < 2 {
+        return BTreeSet::new();
+    }
+    let masters = scope.inventory.masters.iter();
+    let masters: BTreeMap<&InstanceId, &Tags> =
+        masters.map(|master| (&master.id, &master.tags)).collect();
+    let clusters = scope.fleet.clusters.values();
+    let volumes = clusters
+        .flat_map(|cluster| cluster.members.values())
+        .flat_map(|member| &member.volumes);
+    let mut doubling = BTreeSet::new();
+    for volume in volumes {
         let mut attachments = volume.attachments.iter();
-        attachments.any(|of| of.instance == master.id)
-    };
-    let master = scope.inventory.masters.iter().find(is_attached_to);
-    let instance = master.map(|master| &master.tags);
-    policy.definition.takes(volume, instance)
+        let instance = attachments.find_map(|of| masters.get(&of.instance).copied());
+        let takers = enabled
+            .iter()
+            .filter(|policy| policy.definition.takes(volume, instance));
+        let takers: Vec<&PolicyId> = takers.map(|policy| &policy.id).collect();
+        if takers.len() > 1 {
+            doubling.extend(takers);
+        }
+    }
+    doubling
 }

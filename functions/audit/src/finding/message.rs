@@ -127,8 +127,8 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
         Kind::PolicyDuplicated {
             policy_id, others, ..
         } => format!(
-            "Beside {policy_id}, {} also take snapshots of these volumes: they are paid for twice. \
-             Disable or delete what nobody needs.",
+            "More than one enabled DLM policy takes snapshots of the same volumes, {} among them (converge \
+             keeps {policy_id}): they are paid for twice. Disable or delete what nobody needs.",
             join(others)
         ),
         Kind::RestorePointSkewed { run, skew_seconds } => restore_point_skewed(*run, *skew_seconds),

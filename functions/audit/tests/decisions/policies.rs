@@ -58,6 +58,37 @@ fn what_is_wrong_with_policies_is_found() {
             &[],
         ),
         (
+            "another team's policy takes what ours no longer does",
+            |i| {
+                let policy = &mut i.policies[0];
+                policy.definition.target_tags = [tag("backup", "yes")].into();
+                add_other_policy(i, theirs());
+            },
+            &[],
+        ),
+        (
+            "two policies of other teams take what ours no longer does",
+            |i| {
+                let policy = &mut i.policies[0];
+                policy.definition.target_tags = [tag("backup", "yes")].into();
+                add_other_policy(i, theirs());
+                let mut another = theirs();
+                another.id = "policy-0fed".into();
+                add_other_policy(i, another);
+            },
+            &["info policy_duplicated"],
+        ),
+        (
+            "two policies share the volumes out",
+            |i| {
+                let policy = &mut i.policies[0];
+                policy.definition.target_tags = [tag("k8s.io/etcd/main", "a/a,b,c")].into();
+                let target = [("k8s.io/etcd/main", "b/a,b,c")];
+                add_other_policy(i, other_policy("policy-0def", "VOLUME", &target));
+            },
+            &[],
+        ),
+        (
             "a policy was made again",
             |i| {
                 i.policies[0].id = "policy-0new".into();
