@@ -106,13 +106,15 @@ fn newest_snapshot<'a>(
         .max_by_key(|snapshot| snapshot.started)
 }
 
-/// The clusters that the event asks for; without any, those that the settings expect.
-fn wanted(scope: &Scope) -> Vec<ClusterName> {
-    match (scope.asked, &scope.settings.expect_clusters) {
-        (Some(asked), _) => asked.to_vec(),
-        (None, ExpectClusters::Named(names)) => names.clone(),
-        (None, ExpectClusters::Any | ExpectClusters::None) => Vec::new(),
-    }
+/// The clusters that the event asks for; without any, those that the settings expect. Who names one twice
+/// means one.
+fn wanted(scope: &Scope) -> BTreeSet<ClusterName> {
+    let names: &[ClusterName] = match (scope.asked, &scope.settings.expect_clusters) {
+        (Some(asked), _) => asked,
+        (None, ExpectClusters::Named(names)) => names,
+        (None, ExpectClusters::Any | ExpectClusters::None) => &[],
+    };
+    names.iter().cloned().collect()
 }
 
 /// A cluster's volumes, those with a malformed etcd tag among them.

@@ -69,6 +69,19 @@ fn only_what_was_asked_for_is_judged() {
     assert_eq!(report.clusters[0].restore_points, 0);
 }
 
+#[test]
+fn a_cluster_that_is_named_twice_is_missed_once() {
+    let asked = Request {
+        clusters: Some(vec!["gone.tld".into(); 2]),
+        ..Request::default()
+    };
+    let expected = settings_with(&[("EXPECT_CLUSTERS", "gone.tld,gone.tld")]);
+    for (settings, request) in [(&settings(), &asked), (&expected, &Request::default())] {
+        let report = Report::new(clean(), settings, request, at(NOW));
+        assert_eq!(lines(&report.findings), ["critical no_etcd_volumes"]);
+    }
+}
+
 fn losses(report: &Report) -> usize {
     let found = lines(&report.findings);
     let is_loss = |line: &&String| line.starts_with("critical no_etcd_volumes ");
