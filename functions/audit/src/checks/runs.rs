@@ -92,7 +92,7 @@ fn not_judged(scope: &Scope, member: &Member) -> Option<Kind> {
         None => scope.policy?.created.max(first_known_volume(member)?),
     };
     let schedule = scope.settings.schedule;
-    let is_old = scope.now.duration_since(unbacked_since) > schedule.interval() * 2
+    let is_old = scope.now.duration_since(unbacked_since) > excused_for(scope, member)
         && unbacked_since < schedule.before(due_run).at();
     is_old.then_some(Kind::DueRunNotJudged {
         due_run,
@@ -100,6 +100,23 @@ fn not_judged(scope: &Scope, member: &Member) -> Option<Kind> {
         latest_snapshot: latest.map(|snapshot| snapshot.id.clone()),
         latest_snapshot_started: latest.map(|snapshot| snapshot.started),
     })
+}
+
+/// How old a member's newest snapshot may be while a change excuses the due run: two intervals, of the
+/// schedule as it is or, where its runs were rarer, as it was. Nothing records how it was, so it is told by
+/// how far apart the member's two newest snapshots are. Where they don't tell, as of a member that is new, or
+/// are further apart than two runs ever are, it is as long as a loss is told.
+fn excused_for(scope: &Scope, member: &Member) -> SignedDuration {
+    let schedule = scope.settings.schedule;
+    let mut newest = member.snapshots.iter().rev();
+    let (Some(latest), Some(before)) = (newest.next(), newest.next()) else {
+        return schedule.loss_window();
+    };
+    let apart = latest
+        .snapshot
+        .started
+        .duration_since(before.snapshot.started);
+    (schedule.interval().max(apart) * 2).min(schedule.loss_window())
 }
 
 /// The member's snapshots that a run left.

@@ -1,8 +1,10 @@
 //! The due run: what it left, when it is excused, and when an excuse is one too many.
 
 use audit::event::Request;
+use audit::inventory::Inventory;
 use audit::report::Report;
 use etcd_backup_core::snapshot::SnapshotState;
+use jiff::SignedDuration;
 
 use crate::world::{
     NOTHING, at, clean, each_is_found_and_nothing_else, findings, lines, lose_snapshot, report_at,
@@ -91,6 +93,51 @@ fn a_member_that_never_had_a_snapshot_is_not_excused_for_ever() {
     let next_day = at_a_time("2026-11-23T07:30:00Z");
     assert!(next_day.contains(&"critical snapshot_missing main/a".to_owned()));
     assert!(next_day.iter().all(|line| !line.contains("due_run")));
+}
+
+#[test]
+fn a_shorter_interval_is_no_reason_to_miss_what_the_longer_one_never_made() {
+    let hourly = settings_with(&[("INTERVAL_HOURS", "1")]);
+    let not_judged = |inventory: &Inventory, now: &str| {
+        let report = Report::new(inventory.clone(), &hourly, &Request::default(), at(now));
+        let found = lines(&report.findings).into_iter();
+        found.filter(|line| line.contains("due_run")).count()
+    };
+    // Daily until 10:10, and the first hourly run is due at 12:30.
+    let mut inventory = clean();
+    set_schedule_since(&mut inventory, "2026-11-22T10:10:00Z");
+    assert_eq!(not_judged(&inventory, "2026-11-22T12:29:00Z"), 0);
+    // Changed again and again, it is no excuse once a daily run would have been missed twice.
+    set_schedule_since(&mut inventory, "2026-11-24T05:10:00Z");
+    assert_eq!(not_judged(&inventory, "2026-11-24T06:04:00Z"), 0);
+    assert_eq!(not_judged(&inventory, "2026-11-24T06:05:00Z"), 6);
+
+    // Where runs were hourly, two hours are enough.
+    let day = SignedDuration::from_hours(24);
+    for snapshot in &mut inventory.snapshots {
+        let id = snapshot.id.to_string();
+        let days_ago: i32 = id.rsplit('-').next().unwrap().parse().unwrap();
+        snapshot.started += (day - SignedDuration::from_hours(1)) * days_ago;
+    }
+    set_schedule_since(&mut inventory, "2026-11-22T08:10:00Z");
+    assert_eq!(not_judged(&inventory, "2026-11-22T09:29:00Z"), 0);
+    assert_eq!(not_judged(&inventory, "2026-11-22T09:30:00Z"), 6);
+}
+
+#[test]
+fn a_member_that_is_new_has_no_runs_behind_it() {
+    let hourly = settings_with(&[("INTERVAL_HOURS", "1")]);
+    let mut inventory = clean();
+    inventory.snapshots.clear();
+    inventory.policies[0].created = at("2026-11-22T03:00:00Z");
+    set_schedule_since(&mut inventory, "2026-11-22T06:10:00Z");
+    let report = Report::new(
+        inventory,
+        &hourly,
+        &Request::default(),
+        at("2026-11-22T07:35:00Z"),
+    );
+    assert_eq!(lines(&report.findings), NOTHING);
 }
 
 #[test]
