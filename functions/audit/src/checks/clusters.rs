@@ -6,7 +6,6 @@ use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName, RestoreId};
 use etcd_backup_core::settings::ExpectClusters;
 use etcd_backup_core::snapshot::Snapshot;
-use jiff::Timestamp;
 
 use super::{Scope, restores, runs};
 use crate::finding::{Finding, Kind, Subject};
@@ -50,6 +49,18 @@ fn has_any(scope: &Scope, name: &ClusterName) -> bool {
     volume_count(scope, name) > 0 || !restores::in_exchange(scope, name).is_empty()
 }
 
+/// Whether a cluster was given up: it has no etcd volume, and its newest snapshot is older than what is told
+/// as a loss.
+pub fn is_given_up(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> bool {
+    let members = cluster.members.values();
+    let mut newest = members.filter_map(|member| member.snapshots.last());
+    !has_any(scope, name) && !newest.any(|of_member| is_recent(scope, &of_member.snapshot))
+}
+
+fn is_recent(scope: &Scope, snapshot: &Snapshot) -> bool {
+    scope.now.duration_since(snapshot.started) < scope.settings.schedule.loss_window()
+}
+
 fn nothing() -> Kind {
     Kind::NoEtcdVolumes {
         latest_snapshot: None,
@@ -59,15 +70,13 @@ fn nothing() -> Kind {
 }
 
 fn total_losses(scope: &Scope) -> Vec<Finding> {
-    let window = scope.settings.schedule.loss_window();
-    let is_recent = |started: Timestamp| scope.now.duration_since(started) < window;
     let mut findings = Vec::new();
     for (name, cluster) in &scope.fleet.clusters {
         for etcd_cluster in cluster.etcd_clusters() {
             let Some(newest) = newest_snapshot(cluster, &etcd_cluster) else {
                 continue;
             };
-            if is_recent(newest.started) && scope.is_lost(name, cluster, &etcd_cluster) {
+            if is_recent(scope, newest) && scope.is_lost(name, cluster, &etcd_cluster) {
                 findings.push(Finding::new(
                     Subject::etcd_cluster(name, &etcd_cluster),
                     Kind::NoEtcdVolumes {

@@ -1,14 +1,13 @@
 //! What verify said of the latest restore point, or didn't.
 
-use std::collections::BTreeSet;
-
-use etcd_backup_core::ids::{ClusterName, EtcdClusterName};
+use etcd_backup_core::ids::ClusterName;
 use etcd_backup_core::restore_point::{RunSnapshots, unneeded};
 use etcd_backup_core::settings::VerifyMode;
 use etcd_backup_core::verdict::Verdict;
 use jiff::SignedDuration;
 
 use super::Scope;
+use super::clusters::is_given_up;
 use crate::finding::{Finding, Kind, Subject};
 
 /// How long a verdict may take: several hourly sweeps.
@@ -18,9 +17,11 @@ const VERDICT_AFTER_MAX: SignedDuration = SignedDuration::from_hours(6);
 /// the latest's own of the day before.
 const STANDS_FOR_NEWER_MAX: SignedDuration = SignedDuration::from_hours(24);
 
-/// `restore_point_damaged` and `restore_point_unverified`, one per cluster.
+/// `restore_point_damaged` and `restore_point_unverified`, one per cluster; of a cluster that was given up
+/// nobody restores anything, and its snapshots stay for ever.
 pub fn check(scope: &Scope) -> Vec<Finding> {
     let clusters = scope.fleet.clusters.iter();
+    let clusters = clusters.filter(|(name, cluster)| !is_given_up(scope, name, cluster));
     let kinds = clusters.filter_map(|(name, cluster)| {
         let runs = scope.runs(name, cluster);
         let latest = runs.iter().find(|run| run.is_complete())?;
@@ -68,30 +69,19 @@ fn is_off(scope: &Scope) -> bool {
     scope.settings.verify.unwrap_or(VerifyMode::Off) == VerifyMode::Off
 }
 
-/// A verdict is the etcd cluster's, and one that is damaged is enough.
 fn damaged(run: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {
-    let etcd_clusters = damaged_etcd_clusters(run);
+    let etcd_clusters = run.damaged();
     if etcd_clusters.is_empty() {
         return None;
     }
-    let undamaged = runs.iter().find(|run| {
-        let verdict = run.verdict();
-        run.is_complete() && verdict.is_some_and(|verdict| verdict <= Verdict::Degraded)
-    });
+    let mut complete = runs.iter().filter(|run| run.is_complete());
+    let undamaged = complete.find(|run| run.is_known_sound());
     Some(Kind::RestorePointDamaged {
         run: run.run,
         etcd_clusters: etcd_clusters.into_iter().cloned().collect(),
         latest_undamaged: undamaged.map(|run| run.run),
         latest_undamaged_at: undamaged.and_then(RunSnapshots::latest),
     })
-}
-
-fn damaged_etcd_clusters<'a>(run: &RunSnapshots<'a>) -> BTreeSet<&'a EtcdClusterName> {
-    let snapshots = run.snapshots.iter();
-    snapshots
-        .filter(|(_, snapshot)| Verdict::of(snapshot) == Some(Verdict::Damaged))
-        .map(|(key, _)| &key.etcd_cluster)
-        .collect()
 }
 
 fn unverified(scope: &Scope, latest: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {

@@ -112,6 +112,30 @@ fn damage_is_critical_whether_verify_is_on_or_not_and_the_way_back_is_named() {
 }
 
 #[test]
+fn a_verdict_on_a_cluster_that_was_given_up_is_no_news_and_on_a_lost_one_it_is() {
+    let without_volumes = |inventory: Inventory| Inventory {
+        volumes: Vec::new(),
+        ..inventory
+    };
+    let damaged = without_volumes(verified(clean(), 0, "main", "damaged"));
+    let unread = without_volumes(clean());
+    for (now, of_damaged, of_unread) in [
+        (
+            "2026-11-24T06:03:00Z",
+            Some("restore_point_damaged"),
+            Some("restore_point_unverified"),
+        ),
+        ("2026-11-24T06:05:00Z", None, None),
+        ("2027-11-24T06:05:00Z", None, None),
+    ] {
+        let found = kinds(damaged.clone(), "all", now);
+        assert_eq!(found, Vec::from_iter(of_damaged), "{now}");
+        let found = kinds(unread.clone(), "all", now);
+        assert_eq!(found, Vec::from_iter(of_unread), "{now}");
+    }
+}
+
+#[test]
 fn one_verdict_a_day_is_enough_where_that_was_asked_for() {
     // Runs at 06:00 and 18:00; the first of the day has its verdict.
     let inventory = twice_a_day("restorable");

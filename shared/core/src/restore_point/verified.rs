@@ -1,9 +1,12 @@
 //! Which runs verify reads by itself, for verify, and for the audit, which misses their verdicts.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::RunSnapshots;
+use crate::ids::EtcdClusterName;
 use crate::schedule::Run;
 use crate::settings::VerifyMode;
 use crate::verdict::Verdict;
@@ -19,10 +22,26 @@ pub enum Unneeded {
     Off,
 }
 
-impl RunSnapshots<'_> {
+impl<'a> RunSnapshots<'a> {
     /// The worst verdict on its etcd clusters; `None` where any has none.
     pub fn verdict(&self) -> Option<Verdict> {
         Verdict::worst(self.snapshots.values().copied())
+    }
+
+    /// Whether every one of its etcd clusters was found to start.
+    pub fn is_known_sound(&self) -> bool {
+        self.verdict()
+            .is_some_and(|verdict| verdict <= Verdict::Degraded)
+    }
+
+    /// The etcd clusters that were found damaged. A verdict is the etcd cluster's, and one of a member that is
+    /// so is enough, whatever is known of others.
+    pub fn damaged(&self) -> BTreeSet<&'a EtcdClusterName> {
+        let snapshots = self.snapshots.iter();
+        snapshots
+            .filter(|(_, snapshot)| Verdict::of(snapshot) == Some(Verdict::Damaged))
+            .map(|(key, _)| &key.etcd_cluster)
+            .collect()
     }
 }
 
