@@ -255,7 +255,7 @@ pub enum Kind {
         /// Those of etcd volumes, and of volumes that may have been one.
         #[serde(flatten)]
         orphans: Orphans,
-        /// Those of masters' root volumes, which no restore ever needs.
+        /// Those of what is tagged as masters' root volumes are; of those no restore needs any.
         #[serde(skip_serializing_if = "Orphans::is_empty")]
         root_volumes: Orphans,
     },

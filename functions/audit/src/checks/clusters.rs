@@ -11,7 +11,7 @@ use super::{Scope, restores, runs};
 use crate::finding::{Finding, Kind, Subject};
 
 /// How far apart a restore point's snapshots may be started; restore's own default as well.
-const SKEW_SECONDS_MAX: i64 = 60 * 60;
+pub const SKEW_SECONDS_MAX: i64 = 60 * 60;
 
 /// `no_etcd_volumes`: a total loss per etcd cluster; else per cluster asked for or expected; else,
 /// where nothing at all is there, once for the account.

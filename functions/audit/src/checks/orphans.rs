@@ -5,8 +5,10 @@
 //! carry the target tag as well, so what they left when their masters were replaced counts too, apart.
 //!
 //! Invariant: what a restore may need is in no command. That is each etcd cluster's own latest restore
-//! point, the latest of the cluster as a whole, and the last snapshot of each member; of a snapshot whose
-//! tags don't tell whose it is, and whose volume is gone, nobody knows that it isn't a member's last.
+//! point, the latest of the cluster as a whole, the latest of each that isn't damaged or too skewed to be
+//! taken, and the last snapshot of each member; of a snapshot whose tags
+//! don't tell whose it is, and whose volume is gone, nobody knows that it isn't a member's last, not even
+//! where it looks like a root volume's: that is told by tags which people put on data volumes as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +22,7 @@ use etcd_backup_core::snapshot::{DLM_SCHEDULE_NAME, Snapshot};
 use etcd_backup_core::volume::Volume;
 
 use super::Scope;
+use super::clusters::SKEW_SECONDS_MAX;
 use crate::finding::{Finding, Kind, Orphans, Subject};
 
 /// How many ids a command holds.
@@ -64,6 +67,7 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
     let mut needed = needed_of_members(scope);
     for of_cluster in by_cluster.values() {
         needed.extend(last_of_unknown(&of_cluster.of_etcd));
+        needed.extend(last_of_unknown(&of_cluster.of_root_volumes));
     }
     by_cluster
         .into_iter()
@@ -165,7 +169,7 @@ fn finding(
     let history = name.as_ref().and_then(|name| scope.histories.get(name));
     let may_all_be_needed =
         history.is_some_and(|history| history.recreated(scope.now).next().is_some());
-    let is_deletable = |orphan: &&&Snapshot| {
+    let is_deletable = |orphan: &Snapshot| {
         !may_all_be_needed
             && is_etcds(orphan)
             && is_past_retention(scope, orphan)
@@ -176,19 +180,14 @@ fn finding(
         ..Subject::default()
     };
     let kind = Kind::SnapshotsOrphaned {
-        orphans: orphans(&found.of_etcd, found.of_etcd.iter().filter(is_deletable)),
-        root_volumes: orphans(
-            &found.of_root_volumes,
-            found
-                .of_root_volumes
-                .iter()
-                .filter(|orphan| is_etcds(orphan)),
-        ),
+        orphans: orphans(&found.of_etcd, &is_deletable),
+        root_volumes: orphans(&found.of_root_volumes, &is_deletable),
     };
     Finding::new(subject, kind)
 }
 
-fn orphans<'a>(all: &[&Snapshot], deletable: impl Iterator<Item = &'a &'a Snapshot>) -> Orphans {
+fn orphans(all: &[&Snapshot], is_deletable: impl Fn(&Snapshot) -> bool) -> Orphans {
+    let deletable = all.iter().filter(|orphan| is_deletable(orphan));
     let ids: Vec<&str> = deletable.map(|orphan| orphan.id.as_str()).collect();
     let command = |ids: &[&str]| {
         format!(
@@ -236,20 +235,47 @@ fn of_restore_points(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> Ve
         .collect()
 }
 
-/// The snapshots of the latest restore point of each generation: whether what came after a blank
+/// The snapshots of the latest restore points of each generation: whether what came after a blank
 /// beginning is what should be there, only a person knows.
 fn of_latest(history: &History, runs: &[RunSnapshots]) -> Vec<SnapshotId> {
     let generation = |(key, snapshot): (&&MemberKey, &&Snapshot)| {
         let generations = history.generations(key)?;
         Some(generations.of_snapshot(snapshot)?.number)
     };
-    let mut known: BTreeSet<Vec<Option<usize>>> = BTreeSet::new();
-    let complete = runs.iter().filter(|run| run.is_complete());
-    complete
-        .filter(|run| known.insert(run.snapshots.iter().map(generation).collect()))
+    let mut by_generation: BTreeMap<Vec<Option<usize>>, Vec<&RunSnapshots>> = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.is_complete()) {
+        let generations = run.snapshots.iter().map(generation).collect();
+        by_generation.entry(generations).or_default().push(run);
+    }
+    by_generation
+        .values()
+        .flat_map(|runs| worth_going_back_to(runs))
         .flat_map(|run| run.snapshots.values())
         .map(|snapshot| snapshot.id.clone())
         .collect()
+}
+
+/// Of complete runs, newest first, those that a restore may have to go back to: the newest, and the newest
+/// that isn't known as damaged or is even known as sound; and because restore refuses what was taken too far
+/// apart, the same of those that were not.
+fn worth_going_back_to<'a, 'b>(
+    runs: &[&'a RunSnapshots<'b>],
+) -> impl Iterator<Item = &'a RunSnapshots<'b>> {
+    let near = runs
+        .iter()
+        .filter(|run| run.skew_seconds() <= SKEW_SECONDS_MAX);
+    let near: Vec<&RunSnapshots> = near.copied().collect();
+    [newest_by_verdict(runs), newest_by_verdict(&near)]
+        .into_iter()
+        .flatten()
+        .flatten()
+}
+
+fn newest_by_verdict<'a, 'b>(runs: &[&'a RunSnapshots<'b>]) -> [Option<&'a RunSnapshots<'b>>; 3] {
+    let newest = runs.first();
+    let undamaged = runs.iter().find(|run| run.damaged().is_empty());
+    let sound = runs.iter().find(|run| run.is_known_sound());
+    [newest, undamaged, sound].map(|found| found.copied())
 }
 
 fn snapshots(member: &Member) -> impl DoubleEndedIterator<Item = &Snapshot> + Clone {

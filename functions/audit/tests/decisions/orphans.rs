@@ -8,12 +8,13 @@ use audit::report::Report;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::volume::Volume;
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::world::{
     NOTHING, at, clean, each_is_found_and_nothing_else, findings, lines, lose_volume, report,
-    report_at, root_volume, schedule, set_schedule_since, settings, snapshot, tags, volume,
-    volume_mut,
+    report_at, root_volume, schedule, set_schedule_since, settings, snapshot, snapshot_of, tags,
+    volume, volume_mut,
 };
 
 /// What one finding says.
@@ -91,7 +92,21 @@ fn what_root_volumes_left_is_counted_apart() {
     assert_eq!(of_etcd.count, 14);
     assert_eq!(of_etcd.deleted.len(), 0);
     assert_eq!(of_root.count, 20);
-    assert_eq!(of_root.deleted, ids(&root, 0..20), "no restore needs any");
+    assert_eq!(of_root.deleted, ids(&root, 14..20), "past retention");
+
+    // What looks like a root volume may hold data: the last of each stays, and the last that can be used.
+    let mut inventory = clean();
+    let mut another = root_volume("vol-another");
+    another.tags.insert("Name".to_owned(), "data".to_owned());
+    let of_both = [&root, &another].map(|of| (20..24).map(move |day| snapshot(of, day)));
+    inventory.snapshots.extend(of_both.into_iter().flatten());
+    let last = inventory.snapshots.iter_mut();
+    let mut last = last.filter(|of| of.id == snapshot(&another, 20).id);
+    last.next().unwrap().state = SnapshotState::Error;
+    let (_, of_root) = orphans_of(&report(inventory));
+    assert_eq!(of_root.count, 8);
+    let expected = &ids(&root, 21..24) | &ids(&another, 22..24);
+    assert_eq!(of_root.deleted, expected);
 }
 
 #[test]
@@ -184,6 +199,55 @@ fn an_etcd_cluster_lost_long_ago_keeps_its_own_latest_restore_point() {
         found.deleted, expected,
         "the restore point of day 21 and the last of each stay"
     );
+}
+
+/// With a verdict on what a run left of `events`.
+fn verdict(inventory: &mut Inventory, days_ago: i64, verdict: &str) {
+    for member in ["a", "b", "c"] {
+        let tags = &mut snapshot_of(inventory, &format!("vol-0-events-{member}"), days_ago).tags;
+        tags.insert("etcd-backup/verified".to_owned(), verdict.to_owned());
+    }
+}
+
+/// With an hour and a minute between what a run left of `events`.
+fn skew(inventory: &mut Inventory, days_ago: i64) {
+    snapshot_of(inventory, "vol-0-events-b", days_ago).started += SignedDuration::from_mins(61);
+}
+
+/// The days of which the commands leave the snapshots of `events/a`, which was given up 20 days ago.
+fn days_kept(change: fn(&mut Inventory)) -> Vec<i64> {
+    let mut inventory = without_events_for(20);
+    change(&mut inventory);
+    let deleted = orphans(inventory).deleted;
+    let of_a = volume("events", "a");
+    let is_kept = |day: &i64| deleted.is_disjoint(&ids(&of_a, *day..*day + 1));
+    (20..34).filter(is_kept).collect()
+}
+
+#[test]
+fn the_restore_points_that_a_restore_would_go_back_to_stay() {
+    assert_eq!(days_kept(|_| {}), [20]);
+    // What nobody read may be sound; what was found sound is.
+    let damaged = |i: &mut Inventory| {
+        verdict(i, 20, "damaged");
+        verdict(i, 21, "damaged");
+        verdict(i, 23, "degraded");
+        verdict(i, 24, "restorable");
+    };
+    assert_eq!(days_kept(damaged), [20, 22, 23]);
+    let skewed = |i: &mut Inventory| {
+        skew(i, 20);
+        skew(i, 21);
+    };
+    assert_eq!(days_kept(skewed), [20, 22]);
+    let both = |i: &mut Inventory| {
+        skew(i, 20);
+        verdict(i, 21, "damaged");
+        skew(i, 22);
+        verdict(i, 22, "restorable");
+        verdict(i, 25, "restorable");
+    };
+    assert_eq!(days_kept(both), [20, 21, 22, 23, 25]);
 }
 
 #[test]

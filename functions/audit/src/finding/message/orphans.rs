@@ -12,16 +12,20 @@ pub(super) fn message(orphans: &Orphans, root_volumes: &Orphans) -> String {
                 "Keep them for now: they are inside retention, or the cluster may have to be restored from them."
             } else {
                 "The commands in the evidence delete those that are past retention, but for each etcd \
-                 cluster's latest restore point and each member's last snapshot."
+                 cluster's latest restore points and each member's last snapshot."
             }
         )
     });
     let of_root_volumes = (!root_volumes.is_empty()).then(|| {
         format!(
-            "{} of masters' root volumes will be deleted by nobody{}; no restore needs them, and commands of \
-             their own delete them.",
+            "{} of what is tagged as masters' root volumes are will be deleted by nobody{}. {}",
             how_many(root_volumes),
-            if orphans.is_empty() { "" } else { " either" }
+            if orphans.is_empty() { "" } else { " either" },
+            if root_volumes.commands.is_empty() {
+                "Keep them for now: they are inside retention, or the last of a volume."
+            } else {
+                "Commands of their own delete those that are past retention, but for each volume's last."
+            }
         )
     });
     let sentences: Vec<String> = of_etcd.into_iter().chain(of_root_volumes).collect();
