@@ -6,7 +6,7 @@
 //!
 //! Invariant: what a restore may need is in no command. That is each etcd cluster's own latest restore
 //! point, the latest of the cluster as a whole, the latest of each that isn't damaged or too skewed to be
-//! taken, and the last snapshot of each member; of a snapshot whose tags
+//! taken, what an unfinished restore takes, and the last snapshot of each member; of a snapshot whose tags
 //! don't tell whose it is, and whose volume is gone, nobody knows that it isn't a member's last, not even
 //! where it looks like a root volume's: that is told by tags which people put on data volumes as well.
 
@@ -65,6 +65,7 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
         return Vec::new();
     }
     let mut needed = needed_of_members(scope);
+    needed.extend(of_unfinished_restores(scope));
     for of_cluster in by_cluster.values() {
         needed.extend(last_of_unknown(&of_cluster.of_etcd));
         needed.extend(last_of_unknown(&of_cluster.of_root_volumes));
@@ -276,6 +277,13 @@ fn newest_by_verdict<'a, 'b>(runs: &[&'a RunSnapshots<'b>]) -> [Option<&'a RunSn
     let undamaged = runs.iter().find(|run| run.damaged().is_empty());
     let sound = runs.iter().find(|run| run.is_known_sound());
     [newest, undamaged, sound].map(|found| found.copied())
+}
+
+/// What unfinished restores are restoring: they keep their snapshots, however many runs have come since.
+fn of_unfinished_restores(scope: &Scope) -> impl Iterator<Item = SnapshotId> {
+    let records = scope.inventory.restores.unfinished_ones();
+    let members = records.flat_map(|record| record.members.values());
+    members.map(|member| member.snapshot.id.clone())
 }
 
 fn snapshots(member: &Member) -> impl DoubleEndedIterator<Item = &Snapshot> + Clone {

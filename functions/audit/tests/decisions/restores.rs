@@ -1,5 +1,7 @@
 //! Restores that were left in the middle, and what a finished one left: by their records.
 
+use std::collections::BTreeSet;
+
 use audit::inventory::Inventory;
 use audit::recorded::{ClusterRestores, RecordedRestores};
 use etcd_backup_core::Tags;
@@ -10,8 +12,8 @@ use etcd_backup_core::volume::{Volume, VolumeState};
 use serde_json::{Value, json};
 
 use crate::world::{
-    CLUSTER, NOTHING, at, clean, findings, lose_snapshot, lose_volume, report, snapshot, tags,
-    volume, volume_mut,
+    CLUSTER, NOTHING, at, clean, findings, lose_snapshot, lose_volume, report, report_at, snapshot,
+    tags, volume, volume_mut,
 };
 
 const RESTORE: &str = "r-1f2e3d4c5b6a";
@@ -181,6 +183,26 @@ fn found(inventory: Inventory, kind: &str) -> Value {
     let mut found = report.findings.iter();
     let found = found.find(|finding| finding.kind.name() == kind);
     serde_json::to_value(found.unwrap_or_else(|| panic!("no {kind}"))).unwrap()
+}
+
+#[test]
+fn what_an_unfinished_restore_takes_is_in_no_command() {
+    let mut inventory = clean();
+    inventory.volumes.clear();
+    let deletes = |inventory: &Inventory| {
+        let report = report_at(inventory.clone(), "2027-01-22T07:35:00Z");
+        let json = serde_json::to_value(&report.findings).unwrap().to_string();
+        let words: BTreeSet<&str> = json.split([' ', ';']).collect();
+        ["snap-0-main-a-2", "snap-0-main-a-3"].map(|id| words.contains(id))
+    };
+    assert_eq!(deletes(&inventory), [true, true]);
+    let mut of_day_three = record(RESTORE, &[turn("restore", &MAKING)]);
+    for (key, member) in &mut of_day_three.members {
+        let id = format!("snap-0-{}-{}-3", key.etcd_cluster, key.member);
+        member.snapshot.id = id.into();
+    }
+    set_records(&mut inventory, vec![of_day_three]);
+    assert_eq!(deletes(&inventory), [true, false]);
 }
 
 #[test]
