@@ -113,7 +113,8 @@ fn short(scope: &Scope, member: &Member) -> Option<Kind> {
 }
 
 /// A count that was lowered takes effect with the next run. DLM counts what carries the policy's id and
-/// the name of its schedule: what a former name left is nobody's to delete, and an orphan.
+/// the name of its schedule: what a former name left is nobody's to delete, and an orphan; and what a further
+/// schedule keeps makes none of ours fewer or more.
 fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
     let policy = scope.policy?;
     if !runs::is_judged(Some(policy), scope.due_run()) {
@@ -138,23 +139,13 @@ fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
         }
     }
     let most = by_volume.into_values().max()?;
-    let others = schedules.iter().filter(|other| other.name != schedule.name);
     // One more while DLM deletes.
-    let kept_max = scope.settings.retain_count + kept_by_others(others)? + 1;
+    let kept_max = settings.retain_count + 1;
     (most > usize::try_from(kept_max).ok()?).then(|| Kind::RetentionExceeded {
         count: most,
         retain_count: scope.settings.retain_count,
         cause: retention_cause(scope, policy, schedule),
     })
-}
-
-/// Where schedules of one policy fall together there is one snapshot, kept for as long as any of them
-/// says: what further schedules keep may carry our schedule's name. `None` where one of them keeps by age,
-/// which has no number.
-///
-/// Source: Amazon EBS user guide, "Create Amazon Data Lifecycle Manager custom policy for EBS snapshots".
-fn kept_by_others<'a>(others: impl Iterator<Item = &'a PolicySchedule>) -> Option<i32> {
-    others.map(|schedule| schedule.retain.count).sum()
 }
 
 fn retention_cause(

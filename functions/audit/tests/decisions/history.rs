@@ -250,20 +250,25 @@ fn what_a_former_schedule_name_left_is_not_counted_but_orphaned() {
 }
 
 #[test]
-fn what_a_further_schedule_keeps_longer_is_not_too_many() {
-    let mut inventory = with_too_many();
+fn only_what_carries_our_schedules_name_is_counted_and_all_of_it() {
+    let mut inventory = clean();
     let schedules = &mut inventory.policies[0].definition.schedules;
     schedules.push(schedule("weekly", 4));
-    assert_eq!(exceeded(inventory.clone()), None);
-
-    inventory.policies[0].definition.schedules[1].retain.count = None;
-    assert_eq!(exceeded(inventory.clone()), None, "it keeps by age");
-
-    inventory.policies[0].definition.schedules[1].retain.count = Some(4);
-    for day in 16..20 {
-        inventory
-            .snapshots
-            .push(snapshot(&volume("main", "a"), day));
+    for day in 14..18 {
+        let mut weekly = snapshot(&volume("main", "a"), day);
+        let name = "aws:dlm:lifecycle-schedule-name".to_owned();
+        weekly.tags.insert(name, "weekly".to_owned());
+        inventory.snapshots.push(weekly);
     }
-    assert!(exceeded(inventory).is_some());
+    assert_eq!(exceeded(inventory), None, "those of the further schedule");
+
+    let mut inventory = with_too_many();
+    for retain_count in [Some(4), Some(100), None] {
+        let mut weekly = schedule("weekly", 0);
+        weekly.retain.count = retain_count;
+        inventory.policies[0].definition.schedules.truncate(1);
+        inventory.policies[0].definition.schedules.push(weekly);
+        let (evidence, _) = exceeded(inventory.clone()).expect("two too many of ours");
+        assert_eq!(evidence["count"], 16, "{retain_count:?}");
+    }
 }
