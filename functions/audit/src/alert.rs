@@ -1,4 +1,7 @@
 //! The alert: one SNS message for the whole audit.
+//!
+//! Invariant: what is grave comes first, in the subject, in the body and in what is kept of either where not
+//! all fits; people read from the top, and a pager shows the subject alone. A report's findings are sorted so.
 
 mod chat;
 
@@ -10,7 +13,7 @@ use etcd_backup_core::alert::{
 };
 use etcd_backup_core::deployment::Deployment;
 use etcd_backup_core::ids::ClusterName;
-use etcd_backup_core::settings::Settings;
+use etcd_backup_core::settings::{Settings, Severity};
 
 use crate::finding::Finding;
 use crate::report::{ClusterReport, Report, Worst};
@@ -28,7 +31,6 @@ pub fn alert(report: &Report, settings: &Settings, deployment: &Deployment) -> O
         settings,
         deployment,
     };
-    let clusters: BTreeSet<String> = clusters(report).map(ClusterName::to_string).collect();
     let kinds = kinds(report);
     let alert = Alert {
         subject: subject(report, deployment),
@@ -36,21 +38,31 @@ pub fn alert(report: &Report, settings: &Settings, deployment: &Deployment) -> O
         chat: Some(chat::notification(report, &links)),
         attributes: vec![
             ("severity", AlertAttribute::Text(worst.name().to_owned())),
-            ("clusters", AlertAttribute::List(as_many_as_fit(clusters))),
+            (
+                "clusters",
+                AlertAttribute::List(as_many_as_fit(clusters(report))),
+            ),
             ("kinds", AlertAttribute::List(kinds.into_iter().collect())),
         ],
     };
     Some(alert.in_format(settings.alert_format))
 }
 
-/// A message's attributes count among its 256 KiB.
-fn as_many_as_fit(names: BTreeSet<String>) -> Vec<String> {
-    let sizes = names.into_iter().scan(0, |sum, name| {
-        *sum += json_bytes(&name) + r#""","#.len();
-        Some((*sum, name))
-    });
-    let fitting = sizes.take_while(|(sum, _)| *sum <= CLUSTERS_BYTES_MAX);
-    fitting.map(|(_, name)| name).collect()
+/// A message's attributes count among its 256 KiB. The first are kept, and sorted by name.
+fn as_many_as_fit<'a>(names: impl Iterator<Item = &'a ClusterName>) -> Vec<String> {
+    let mut kept: BTreeSet<&ClusterName> = BTreeSet::new();
+    let mut bytes = 0;
+    for name in names {
+        if kept.contains(name) {
+            continue;
+        }
+        bytes += json_bytes(name.as_str()) + r#""","#.len();
+        if bytes > CLUSTERS_BYTES_MAX {
+            break;
+        }
+        kept.insert(name);
+    }
+    kept.into_iter().map(ClusterName::to_string).collect()
 }
 
 fn kinds(report: &Report) -> BTreeSet<String> {
@@ -65,17 +77,20 @@ fn clusters(report: &Report) -> impl Iterator<Item = &ClusterName> {
         .filter_map(|finding| finding.subject.cluster.as_ref())
 }
 
+/// How bad, and where that is: a milder finding elsewhere would only hide the place.
 fn subject(report: &Report, deployment: &Deployment) -> String {
     let Worst(worst) = report.worst;
-    let of_worst = report
-        .findings
-        .iter()
-        .filter(|finding| Some(finding.severity) == worst);
-    let what = match of_worst.collect::<Vec<_>>()[..] {
+    let of_worst = report.findings.iter();
+    let of_worst = of_worst.filter(|finding| Some(finding.severity) == worst);
+    let of_worst: Vec<&Finding> = of_worst.collect();
+    let what = match of_worst[..] {
         [only] => only.kind.name().to_owned(),
         ref several => format!("{} findings", several.len()),
     };
-    let names: BTreeSet<_> = clusters(report).collect();
+    let names = of_worst.iter();
+    let names: BTreeSet<&ClusterName> = names
+        .filter_map(|finding| finding.subject.cluster.as_ref())
+        .collect();
     let place = match names.len() {
         0 => String::new(),
         1 => format!(" in {}", names.first().map_or("", |name| name.as_str())),
@@ -105,32 +120,12 @@ fn counts(report: &Report) -> [String; 2] {
 }
 
 fn body(report: &Report, links: &Links) -> String {
-    let mut body = introduction(report, links);
-    let mut bytes = json_bytes(&body);
-    let mut by_cluster: BTreeMap<Option<&ClusterName>, Vec<&Finding>> = BTreeMap::new();
-    for finding in &report.findings {
-        by_cluster
-            .entry(finding.subject.cluster.as_ref())
-            .or_default()
-            .push(finding);
-    }
-    let mut left_out = report.findings_left_out;
+    let introduction = introduction(report, links);
     // What is left for the line that says how much is left out.
-    let bytes_max = BODY_BYTES_MAX - 128;
-    for (name, findings) in by_cluster {
-        let mut heading = heading(name, report, links);
-        for finding in findings {
-            let paragraph = format!("{heading}{}", paragraph(finding, links));
-            let size = json_bytes(&paragraph);
-            if bytes + size <= bytes_max {
-                body += &paragraph;
-                bytes += size;
-                heading.clear();
-            } else {
-                left_out += 1;
-            }
-        }
-    }
+    let bytes_max = BODY_BYTES_MAX - 128 - json_bytes(&introduction);
+    let (sections, left_out) = sections(report, links, bytes_max);
+    let mut body = introduction + &sections.concat();
+    let left_out = left_out + report.findings_left_out;
     if left_out > 0 {
         let _ = writeln!(
             body,
@@ -138,6 +133,44 @@ fn body(report: &Report, links: &Links) -> String {
         );
     }
     body
+}
+
+/// What is told of each cluster, and of the account, in the order of the gravest finding of each; and how many
+/// findings are left out. Where one finds no room, no milder one is told, of whichever cluster it is.
+fn sections(report: &Report, links: &Links, bytes_max: usize) -> (Vec<String>, usize) {
+    let mut sections: Vec<String> = Vec::new();
+    let mut places: BTreeMap<Option<&ClusterName>, usize> = BTreeMap::new();
+    let mut bytes = 0;
+    let mut left_out = 0;
+    let mut no_room_at: Option<Severity> = None;
+    for finding in &report.findings {
+        if no_room_at.is_some_and(|of| finding.severity < of) {
+            left_out += 1;
+            continue;
+        }
+        let cluster = finding.subject.cluster.as_ref();
+        let place = places.get(&cluster).copied();
+        let heading = match place {
+            Some(_) => String::new(),
+            None => heading(cluster, report, links),
+        };
+        let told = heading + &paragraph(finding, links);
+        let size = json_bytes(&told);
+        if bytes + size > bytes_max {
+            no_room_at = Some(finding.severity);
+            left_out += 1;
+            continue;
+        }
+        bytes += size;
+        match place {
+            Some(place) => sections[place] += &told,
+            None => {
+                places.insert(cluster, sections.len());
+                sections.push(told);
+            }
+        }
+    }
+    (sections, left_out)
 }
 
 fn introduction(report: &Report, links: &Links) -> String {

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::world::{clean, lose_snapshot, report, report_at, settings_with, tags, volume};
+use crate::world::{at, clean, lose_snapshot, report, report_at, settings_with, tags, volume};
 
 fn alert_of(report: &Report) -> Option<Alert> {
     alert_in(report, "text")
@@ -134,6 +134,48 @@ fn an_alert_keeps_to_the_limits_of_sns_and_counts_what_it_leaves_out() {
     );
     let (_, bytes) = shown_in_chat(&alert_in(&report, "chat").unwrap());
     assert!((150 * 1024..256 * 1024).contains(&bytes), "{bytes} bytes");
+}
+
+/// A total loss in one cluster, and much that is milder in one that comes before it by name.
+fn loss_behind_a_crowd(crowd: usize) -> Inventory {
+    let mut inventory = clean();
+    inventory.volumes.clear();
+    let volumes = (0..crowd).map(|i| {
+        let mut odd = volume("main", "a");
+        let name = format!("m{i}");
+        odd.id = format!("vol-{i}").into();
+        // After the audit's run, so that no snapshot of it is missed.
+        odd.created = at("2026-11-22T07:00:00Z");
+        odd.tags = tags(&[
+            ("KubernetesCluster", "a.tld"),
+            ("k8s.io/etcd/main", &format!("{name}/{name}")),
+            ("k8s.io/role/master", "1"),
+            ("Name", &"wrong".repeat(40)),
+        ]);
+        odd
+    });
+    inventory.volumes = volumes.collect();
+    inventory
+}
+
+#[test]
+fn what_is_grave_is_in_the_subject_and_first_in_the_body_whatever_its_cluster_is_called() {
+    let inventory = loss_behind_a_crowd(1);
+    let alert = alert_of(&report(inventory)).unwrap();
+    insta::assert_snapshot!(alert.subject, @"etcd backup CRITICAL: 2 findings in k8s.mycompany.tld (123456789012 eu-west-2)");
+    let place = |text: &str| alert.body.find(text).unwrap_or_else(|| panic!("{text}"));
+    assert!(place("\nCluster k8s.mycompany.tld\n") < place("\nCluster a.tld\n"));
+    assert!(place("\nCRITICAL no_etcd_volumes\n") < place("\nWARNING volume_tag_wrong\n"));
+
+    let alert = alert_of(&report(loss_behind_a_crowd(1_500))).unwrap();
+    assert!(alert.subject.contains(" in k8s.mycompany.tld "));
+    assert_eq!(
+        alert.body.matches("\nCRITICAL no_etcd_volumes\n").count(),
+        2
+    );
+    let told = alert.body.matches("\nWARNING volume_tag_wrong\n").count();
+    assert!((1..1_500).contains(&told), "{told}");
+    assert_eq!(alert.body.matches("\nINFO ").count(), 0, "they are milder");
 }
 
 #[test]
