@@ -140,7 +140,7 @@ fn masters_that_cannot_be_replaced_are_not_begun_with() {
 
     let mut held = World::new();
     held.volume("main/a").attachments = vec![attachment("i-rescue")];
-    insta::assert_snapshot!(held.refusal(replace), @"MasterWithoutGroup: i-rescue (which holds vol-main-a) is in no control-plane autoscaling group of the cluster, so that nothing would bring it back; no master was terminated. Stop it and detach its etcd volumes, or terminate it yourself, and send the event again; start it when the answer is done");
+    insta::assert_snapshot!(held.refusal(replace), @"MasterWithoutGroup: in no control-plane autoscaling group of the cluster, so that nothing would bring them back: i-rescue (which holds vol-main-a); no master was terminated. Stop them and detach their etcd volumes, or terminate them yourself, and send the event again; start them when the answer is done");
 }
 
 #[test]
