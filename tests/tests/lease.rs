@@ -231,7 +231,8 @@ async fn what_a_holder_does_ends_when_the_table_is_out_of_reach_and_before_anoth
     let lost = timeout(LASTS, lease.during(std::future::pending::<()>()));
     let lost = lost.await.expect("it ends with the lease").unwrap_err();
     let ended = begun.elapsed();
-    assert!(ended <= LASTS - ENDS_EARLY, "{ended:?}");
+    // A timer may fire late.
+    assert!(ended <= LASTS - ENDS_EARLY / 2, "{ended:?}");
     assert_eq!(lease.time_left(), Duration::ZERO);
     let cause = lost.cause.clone().expect("nobody else took it");
     assert!(cause.is("AccessDeniedException"));

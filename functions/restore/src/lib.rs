@@ -177,6 +177,10 @@ impl<Aws: World> Function<'_, Aws> {
             let before = match (self.decided(&mut aim).await, lost_before) {
                 (Ok(before), _) => before,
                 (Err(failure), None) => return Err(failure),
+                // Another event has taken over what this one did before.
+                (Err(failure), Some(_)) if failure.error_type == ErrorType::RestoreInProgress => {
+                    return Err(failure);
+                }
                 // Something may have been done before.
                 (Err(failure), Some(lost)) => {
                     return Err(lost.with(&format!(
