@@ -9,9 +9,12 @@
 //! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
 //! - [`refusal`]: what all that is refused for before anything is written;
 //! - [`plan_id`]: what a plan showed, in one short text;
-//! - [`follow_up`]: what the operator does next, and should know; [`events`]: what to send for that;
+//! - [`aim`]: whether a decision made again, after a wait for the lease, is still about the same turn;
+//! - [`follow_up`]: what the operator does next; [`warnings`]: what they should know; [`events`]: what to
+//!   send;
 //! - [`stage`]: the next step of a record's turn; [`exchange`], [`masters`] and [`masters_find`] are its
 //!   parts;
+//! - [`mounting`]: what mounts etcd volumes on the cluster's masters;
 //! - [`sightings`]: whether a volume that doesn't show is gone;
 //! - [`way_out`]: whether masters may come back after a failure.
 
