@@ -135,8 +135,8 @@ fn body(report: &Report, links: &Links) -> String {
     body
 }
 
-/// What is told of each cluster, and of the account, in the order of the gravest finding of each; and how many
-/// findings are left out. Where one finds no room, no milder one is told, of whichever cluster it is.
+/// The sections of the clusters, and of the account, in the order of the gravest finding of each; and how many
+/// findings are left out. Where there is no room for one finding, no milder one of any cluster is included.
 fn sections(report: &Report, links: &Links, bytes_max: usize) -> (Vec<String>, usize) {
     let mut sections: Vec<String> = Vec::new();
     let mut places: BTreeMap<Option<&ClusterName>, usize> = BTreeMap::new();

@@ -102,7 +102,7 @@ pub async fn collect(
     })
 }
 
-/// Any volume that is etcd's, a restore's or DLM's business, and not thousands of strangers'.
+/// Any volume that is etcd's, a restore's or DLM's business, and not thousands of other people's.
 fn volume_filters(settings: &Settings) -> Vec<Filter> {
     let ours = [ETCD_PREFIX, PREFIX].map(|prefix| format!("{prefix}*"));
     let targets = settings.target_tags.iter().map(|tag| tag.key.clone());

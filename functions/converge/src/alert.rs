@@ -1,4 +1,4 @@
-//! What people are told when DLM gives up on a policy.
+//! The alert when DLM gives up on a policy.
 
 use std::collections::BTreeMap;
 

@@ -83,7 +83,7 @@ async fn iam(aws: &impl Roles, desired: &Desired) -> Result<Actual, AwsError> {
 }
 
 /// The IAM policy of our name. An account has at most one. Where it isn't the `usual` one, of the path
-/// `/`, its ARN is told by an attachment or, at the cost of a listing, by all policies.
+/// `/`, its ARN is found in an attachment or, at the cost of a listing, among all policies.
 async fn role_policy(
     aws: &impl Roles,
     desired: &Desired,

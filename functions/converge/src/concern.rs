@@ -1,9 +1,9 @@
 //! Whether a policy that Lifecycle Manager gave up on is any of this project's business: one of ours, or
 //! one that snapshots an etcd volume. About other teams' policies it says nothing.
 //!
-//! Invariant: what can't be told is a concern. Only what is known to be a stranger's, or known to be gone, is
-//! passed over: a policy that was deleted made no snapshots any more before it was given up on, and whether
-//! one of ours is missing says the audit.
+//! Invariant: a policy of which this isn't known is a concern. Only one that is known to be another team's, or
+//! known to be gone, is ignored: a deleted policy makes no more snapshots, and if one of ours is missing, the
+//! audit reports it.
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::{AllMasters, AwsError, Filter, Storage, TaggedMaster};

@@ -98,7 +98,7 @@ where
     answer.map(Answered::Converge)
 }
 
-/// What CloudFormation is told. It must be told in time, also where AWS is slow.
+/// Converges for a stack, and answers CloudFormation. The answer must come in time, also where AWS is slow.
 async fn for_stack<A>(
     aws: &A,
     settings: &Settings,
@@ -178,8 +178,7 @@ where
     Ok(Answer::new(action, plan))
 }
 
-/// Tells people that DLM gave up on a policy, and what became of it. That is told too where
-/// converging failed.
+/// Alerts people that DLM gave up on a policy, and says what became of it, also where converging failed.
 async fn tell(
     aws: &impl Alerts,
     settings: &Settings,

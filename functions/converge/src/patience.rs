@@ -1,4 +1,4 @@
-//! Waiting, and for how long.
+//! How long converge waits for AWS, and how often it tries again.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const WAIT_MAX: Duration = Duration::from_secs(50);
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
-/// How long one may wait for AWS to come round.
+/// Until when a call may be tried again, for AWS to show what was written before.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     end: Instant,

@@ -101,7 +101,7 @@ impl From<Identity> for ByTags {
     }
 }
 
-/// Asks for the volumes that a [`Fleet`] is made of, and not for thousands of strangers'.
+/// Asks for the volumes that a [`Fleet`] is made of, and not for thousands of other people's.
 pub fn volume_filters() -> Vec<Filter> {
     let keys = [ETCD_PREFIX, PREFIX].map(|prefix| format!("{prefix}*"));
     vec![Filter::new("tag-key", keys)]
@@ -131,8 +131,8 @@ pub fn snapshot_filters(settings: &Settings) -> Vec<Filter> {
 }
 
 impl Fleet {
-    /// Sorts what was listed. Volumes that are being deleted, strangers' volumes and snapshots that
-    /// nobody manages are left out.
+    /// Sorts what was listed. Volumes that are being deleted, other people's volumes, and snapshots
+    /// that aren't managed are left out.
     pub fn new(volumes: Vec<Volume>, snapshots: Vec<Snapshot>, makers: &Makers) -> Self {
         Self::at(volumes, &snapshots.into(), makers, Timestamp::MAX)
     }

@@ -4,7 +4,7 @@
 //! write: `SnapshotCreator=DLM` is the example of Terraform's own documentation, so that other teams'
 //! policies add it too, and AWS Backup copies it from a volume that was restored by hand.
 //!
-//! Invariant: a snapshot of a policy that exists and isn't ours is a stranger, whatever it carries.
+//! Invariant: a snapshot of a policy that exists and isn't ours is not managed, whatever tags it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 

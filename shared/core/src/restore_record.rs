@@ -3,11 +3,11 @@
 //! It is the body of one item of [`crate::restore_table`], as JSON in the layout [`LAYOUT`]. What was done
 //! is read from AWS itself; the record holds what AWS can't tell: which volumes are exchanged for which,
 //! with all tags that the outgoing ones had, which way the exchange goes at the moment, and which groups'
-//! launches are held for it.
+//! launches are suspended for it.
 //!
 //! Invariants:
 //!
-//! - A record is written before the deed that it speaks of: a volume that masters use, a group or an
+//! - A record is written before what it names is done: a volume that masters use, a group or an
 //!   instance is touched only if the record names it already.
 //! - What an undo needs to put a volume back as it was is in the record, and nowhere else.
 //! - A record begins with the turn of the restore itself; its last turn is under way until it has ended.
@@ -282,7 +282,7 @@ pub struct Turn {
     /// Whether it gives up a restore, or a redo, that had not ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_up: bool,
-    /// The plans that it was begun, or gone on with, by: the same event says so again.
+    /// The ids of the plans with which it was begun or continued: the same event has them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan_ids: Vec<String>,
     /// The stages that it was in so far, each with the time when it came into it; the last one counts. It

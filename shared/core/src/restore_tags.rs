@@ -2,9 +2,9 @@
 //! invocation is written and read here.
 //!
 //! Two rules come from `kops update cluster`, which deletes tags that it doesn't know from live
-//! volumes and stops at any `k8s.io/etcd/…` tag that it can't parse: what must not be forgotten
-//! stands on a retired volume or on one that isn't tagged for discovery yet, and old values are
-//! parked under our own prefix.
+//! volumes and stops at any `k8s.io/etcd/…` tag that it can't parse. So what must not be
+//! lost is written to a retired volume, or to one that isn't tagged for discovery yet; and old values are
+//! kept under our own prefix.
 
 use jiff::Timestamp;
 

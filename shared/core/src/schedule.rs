@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// within it, and half an hour is left for EC2 to show what was made.
 pub const DUE_AFTER: SignedDuration = SignedDuration::from_mins(90);
 
-/// The shortest time for which a loss is told, counted from the newest snapshot, whatever the interval: at
+/// The shortest time for which a loss is reported, counted from the newest snapshot, whatever the interval: at
 /// least one daily audit finds it. Two do only where the loss came soon after that snapshot.
 const LOSS_WINDOW_MIN: SignedDuration = SignedDuration::from_hours(48);
 

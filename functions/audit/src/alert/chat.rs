@@ -15,7 +15,7 @@ use crate::report::Report;
 const FINDINGS_MAX: usize = 8;
 /// In characters; a whole message is in the e-mail and in the audit's answer.
 const MESSAGE_LENGTH_MAX: usize = 500;
-/// Clusters whose restore points are told of.
+/// How many clusters' restore points the message has.
 const CLUSTERS_MAX: usize = 5;
 /// The event's type, which custom actions of a channel may ask for.
 const EVENT_TYPE: &str = "etcd-backup-audit";

@@ -49,8 +49,8 @@ fn has_any(scope: &Scope, name: &ClusterName) -> bool {
     volume_count(scope, name) > 0 || !restores::in_exchange(scope, name).is_empty()
 }
 
-/// Whether a cluster was given up: it has no etcd volume, and its newest snapshot is older than what is told
-/// as a loss.
+/// Whether a cluster was given up: it has no etcd volume, and its newest snapshot is so old that the
+/// audit no longer reports a loss.
 pub fn is_given_up(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> bool {
     let members = cluster.members.values();
     let mut newest = members.filter_map(|member| member.snapshots.last());

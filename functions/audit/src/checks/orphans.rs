@@ -1,14 +1,15 @@
 //! Managed snapshots that nobody will delete.
 //!
-//! DLM counts per volume, policy and schedule: when the volume is deleted or loses the target tag, when
+//! DLM counts per volume, policy and schedule: when the volume is deleted or loses the target tag, or when
 //! the policy is deleted or its schedule renamed, what was kept stays for ever. Masters' root volumes
-//! carry the target tag as well, so what they left when their masters were replaced counts too, apart.
+//! carry the target tag as well: the snapshots that they left when their masters were replaced are counted
+//! too, but separately.
 //!
 //! Invariant: what a restore may need is in no command. That is each etcd cluster's own latest restore
 //! point, the latest of the cluster as a whole, the latest of each that isn't damaged or too skewed to be
-//! taken, what an unfinished restore takes, and the last snapshot of each member; of a snapshot whose tags
-//! don't tell whose it is, and whose volume is gone, nobody knows that it isn't a member's last, not even
-//! where it looks like a root volume's: that is told by tags which people put on data volumes as well.
+//! taken, what an unfinished restore takes, and the last snapshot of each member. A snapshot whose tags don't
+//! say whose it is, and whose volume is gone, may be a member's last. It may be so even where it looks like
+//! a root volume's, as people put the tags that say so on data volumes as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 

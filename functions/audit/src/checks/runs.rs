@@ -1,6 +1,6 @@
 //! Which runs are expected of a member, and what the due one left.
 //!
-//! Nobody judges runs from before the schedule became what it is; but a schedule that keeps being changed
+//! Runs from before the schedule became what it is are not judged; but a schedule that keeps being changed
 //! must not hide that a member isn't backed up any more.
 
 use std::collections::BTreeSet;
@@ -80,7 +80,7 @@ fn due_snapshot(scope: &Scope, member: &Member, due_run: Run) -> Option<Kind> {
 
 /// Where a change of the schedule excuses the due run. Counted from when the member's newest snapshot was
 /// started, or else from when there could have been one. The run after it may be running only now, so
-/// it is also asked that the run before the due one left nothing.
+/// the run before the due one must have left nothing either.
 fn not_judged(scope: &Scope, member: &Member) -> Option<Kind> {
     let due_run = scope.due_run();
     if !is_covered(scope, member, due_run) || is_judged(scope.policy, due_run) {
@@ -103,9 +103,9 @@ fn not_judged(scope: &Scope, member: &Member) -> Option<Kind> {
 }
 
 /// How old a member's newest snapshot may be while a change excuses the due run: two intervals, of the
-/// schedule as it is or, where its runs were rarer, as it was. Nothing records how it was, so it is told by
-/// how far apart the member's two newest snapshots are. Where they don't tell, as of a member that is new, or
-/// are further apart than two runs ever are, it is as long as a loss is told.
+/// schedule as it is or, where its runs were rarer, as it was. Nothing records how it was, so it is derived
+/// from how far apart the member's two newest snapshots are. Where a member has fewer, or they are further
+/// apart than two runs ever are, it is as long as a loss is reported.
 fn excused_for(scope: &Scope, member: &Member) -> SignedDuration {
     let schedule = scope.settings.schedule;
     let mut newest = member.snapshots.iter().rev();
@@ -136,7 +136,7 @@ pub fn snapshots_of<'a>(
 /// and from the policy's creation or the member's oldest managed snapshot on, whichever is earlier,
 /// never before the schedule became what it is.
 ///
-/// So a policy made again today excuses nothing, and a fresh deployment isn't blamed for yesterday.
+/// So a policy made again today excuses nothing, and a new deployment doesn't report yesterday's runs.
 pub fn is_expected(scope: &Scope, member: &Member, run: Run) -> bool {
     is_covered(scope, member, run) && is_judged(scope.policy, run)
 }

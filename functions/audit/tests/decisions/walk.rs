@@ -145,7 +145,7 @@ fn no_false_alarm_with_a_run_a_day() {
     walk_through_all(24);
 }
 
-/// The walk can see something: one snapshot that never came is told from when its run is due until the
+/// The walk can see something: one snapshot that never came is reported from when its run is due until the
 /// next one is.
 #[test]
 fn a_snapshot_that_never_came_is_told_from_due_to_due() {

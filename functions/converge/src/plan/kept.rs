@@ -1,4 +1,4 @@
-//! What an adopted policy says that no setting does: it stays, and people are told.
+//! What an adopted policy says that no setting does: it stays, and the plan lists it.
 
 use std::collections::BTreeSet;
 

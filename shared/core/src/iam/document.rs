@@ -151,7 +151,7 @@ impl PolicyDocument {
                 .or_default()
                 .extend(words(permission.action.as_ref()));
         }
-        // Resources that share everything else are told in one go, as people write them.
+        // Resources that share everything else are listed together, as people write them.
         let mut merged: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for ((effect, principal, resource, conditions), actions) in statements {
             let of = (effect, words(principal.as_ref()), actions, conditions);
