@@ -154,7 +154,7 @@ async fn a_deployment_converges_and_its_deletion_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_told_to_takes_what_was_made() {
+async fn a_deletion_that_is_asked_to_deletes_what_was_made() {
     let aws = EmulatedAws::start().await;
     let converge = Function::start(&aws, "converge", &[]).await;
     let created = answered(&converge, "Create", &Value::Null).await;
@@ -291,7 +291,7 @@ async fn the_role_goes_with_the_last_region_that_uses_it() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_and_its_rollback_deletes_nothing() {
+async fn a_failure_is_reported_and_its_rollback_deletes_nothing() {
     let aws = EmulatedAws::start().await;
     let adopted = Function::start(&aws, "converge", &[]).await;
     adopted.invoke(json!({})).await.unwrap();
@@ -316,7 +316,7 @@ async fn a_failure_is_told_and_its_rollback_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn it_is_told_in_time_also_where_aws_is_slow() {
+async fn it_is_answered_in_time_also_where_aws_is_slow() {
     let aws = EmulatedAws::start().await;
     let slow = Fault::delay("iam", "GetRole", Duration::from_secs(25));
     aws.fault(slow.forever()).await;

@@ -153,7 +153,7 @@ async fn a_function_can_live_in_the_emulated_time() {
 }
 
 #[tokio::test]
-async fn a_bad_setting_is_told_to_lambda_before_the_end() {
+async fn a_bad_setting_is_reported_to_lambda_before_the_end() {
     let aws = EmulatedAws::start().await;
     let variables = [("RETAIN_COUNT", "0")];
     let failed = Function::start_expecting_exit(&aws, "converge", &variables).await;

@@ -52,7 +52,7 @@ fn metric_lines(audit: &Function) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_widget_shows_what_is_wrong_and_tells_nobody() {
+async fn a_widget_shows_what_is_wrong_and_alerts_nobody() {
     let fleet = red_fleet().await;
     let audit = fleet.function("audit").await;
     let page = widget(&fleet, &audit, json!({})).await;

@@ -358,7 +358,7 @@ fn a_functions_clock_that_goes_wrong_by_days_mixes_nothing() {
 }
 
 #[test]
-fn a_loss_is_told_as_long_as_two_intervals_and_never_shorter_than_two_days() {
+fn a_loss_is_reported_as_long_as_two_intervals_and_never_shorter_than_two_days() {
     let window = |hours: &str| {
         let settings = world::settings(&[("INTERVAL_HOURS", hours)]);
         settings.schedule.loss_window().as_hours()

@@ -47,7 +47,7 @@ async fn every_page_is_read_and_none_may_be_missing() {
 }
 
 #[tokio::test]
-async fn a_chat_channel_is_told_the_same_and_people_still_get_the_text() {
+async fn a_chat_channel_gets_the_same_and_people_still_get_the_text() {
     let fleet = backed_up_fleet(2).await;
     let volume = fleet.cluster.volume("main/a").clone();
     fleet.aws.plant(&volume, Outcome::Missing, 1).await;

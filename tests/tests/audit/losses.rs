@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{audit, findings, invoke};
 
 #[tokio::test]
-async fn lost_volumes_are_told_by_member_etcd_cluster_and_account() {
+async fn lost_volumes_are_reported_by_member_etcd_cluster_and_account() {
     let fleet = backed_up_fleet(2).await;
     let function = fleet.function("audit").await;
     fleet
@@ -88,7 +88,7 @@ async fn an_empty_account_is_a_finding_unless_on_purpose() {
 }
 
 #[tokio::test]
-async fn an_unfinished_restore_is_told_until_it_is_done() {
+async fn an_unfinished_restore_is_reported_until_it_is_done() {
     let fleet = backed_up_fleet(1).await;
     let (audit, restore) = (
         fleet.function("audit").await,
@@ -138,7 +138,7 @@ async fn terminate_masters(fleet: &BackedUpFleet) {
 }
 
 #[tokio::test]
-async fn masters_left_on_what_a_restore_retired_are_told_until_they_are_gone() {
+async fn masters_left_on_what_a_restore_retired_are_reported_until_they_are_gone() {
     let fleet = backed_up_fleet(2).await;
     let function = fleet.function("audit").await;
     let restore = fleet.function("restore").await;

@@ -57,7 +57,7 @@ async fn fifteen_clean_days_are_ok_and_cost_five_calls() {
 }
 
 #[tokio::test]
-async fn a_day_without_its_snapshot_is_told_by_one_message() {
+async fn a_day_without_its_snapshot_is_reported_by_one_message() {
     let fleet = backed_up_fleet(8).await;
     let volume = fleet.cluster.volume("main/a").clone();
     fleet.aws.plant(&volume, Outcome::Missing, 1).await;

@@ -272,7 +272,7 @@ async fn what_is_not_accepted_is_refused_before_anything_is_read() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_aws_is_told_with_its_request_id() {
+async fn a_refusal_of_aws_is_reported_with_its_request_id() {
     let aws = EmulatedAws::start().await;
     let converge = Function::start(&aws, "converge", &[]).await;
     aws.fault(Fault::error("iam", "CreatePolicy", "AccessDenied", 403).forever())

@@ -78,7 +78,7 @@ async fn another_teams_policy_that_takes_no_etcd_volume_is_silence() {
 }
 
 #[tokio::test]
-async fn a_policy_that_takes_etcd_volumes_is_told_of_whosever_it_is() {
+async fn a_policy_that_takes_etcd_volumes_is_reported_whosever_it_is() {
     let (aws, converge) = with_cluster().await;
     let cluster = |details: &mut PolicyDetails| {
         details.target_tags = Some(vec![tag("KubernetesCluster", "k8s.mycompany.tld")]);
@@ -110,7 +110,7 @@ async fn a_policy_that_takes_etcd_volumes_is_told_of_whosever_it_is() {
 }
 
 #[tokio::test]
-async fn a_policy_in_error_is_repaired_and_told() {
+async fn a_policy_in_error_is_repaired_and_reported() {
     let aws = EmulatedAws::start().await;
     let topic_arn = aws.create_topic("alerts").await;
     let converge = Function::start(&aws, "converge", &[("ALERT_TOPIC_ARN", &topic_arn)]).await;
@@ -135,7 +135,7 @@ async fn a_policy_in_error_is_repaired_and_told() {
 }
 
 #[tokio::test]
-async fn a_chat_channel_is_told_of_a_policy_in_error() {
+async fn a_chat_channel_gets_the_alert_of_a_policy_in_error() {
     let aws = EmulatedAws::start().await;
     let topic_arn = aws.create_topic("alerts").await;
     let variables = [
@@ -188,7 +188,7 @@ async fn a_policy_that_is_gone_is_silence() {
 }
 
 #[tokio::test]
-async fn people_are_told_of_a_policy_in_error_even_if_it_cannot_be_repaired() {
+async fn people_are_alerted_of_a_policy_in_error_even_if_it_cannot_be_repaired() {
     let aws = EmulatedAws::start().await;
     let topic_arn = aws.create_topic("alerts").await;
     let converge = Function::start(&aws, "converge", &[("ALERT_TOPIC_ARN", &topic_arn)]).await;

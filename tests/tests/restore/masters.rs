@@ -357,7 +357,7 @@ async fn who_mounts_is_told_by_the_groups_or_by_the_event() {
 }
 
 #[tokio::test]
-async fn a_group_whose_desired_size_is_0_is_told_of() {
+async fn a_group_whose_desired_size_is_0_is_reported() {
     let bed = RestoreBed::small().await;
     let group = &bed.cluster.masters[2].group;
     let shrink = bed.aws.autoscaling().update_auto_scaling_group();

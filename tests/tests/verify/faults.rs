@@ -170,7 +170,7 @@ async fn what_aws_gives_no_blocks_of_is_unsupported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_to_read_is_told_and_does_not_hang() {
+async fn a_refusal_to_read_is_reported_and_does_not_hang() {
     let bed = bed().await;
     let denied = Fault::error("ebs", "GetSnapshotBlock", "AccessDeniedException", 403);
     bed.aws.fault(denied.forever()).await;

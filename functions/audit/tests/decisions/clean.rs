@@ -72,7 +72,7 @@ fn an_account_without_a_cluster_on_purpose_is_ok() {
 }
 
 #[test]
-fn a_fresh_deployment_is_not_blamed_for_yesterday() {
+fn a_new_deployment_reports_nothing_of_yesterday() {
     let mut inventory = clean();
     inventory.snapshots.clear();
     let policy = &mut inventory.policies[0];
@@ -88,7 +88,7 @@ fn a_fresh_deployment_is_not_blamed_for_yesterday() {
 }
 
 #[test]
-fn a_volume_made_after_the_run_is_not_blamed_for_it() {
+fn a_volume_made_after_the_run_has_no_finding_of_it() {
     let mut inventory = clean();
     let is_young = |id: &VolumeId| id.as_str() == "vol-0-main-c";
     inventory.snapshots.retain(|s| !is_young(&s.volume_id));
@@ -124,7 +124,7 @@ fn a_members_history_goes_on_through_a_restore() {
 }
 
 #[test]
-fn a_cluster_grown_from_one_master_to_three_is_not_blamed_for_its_past() {
+fn a_cluster_grown_from_one_master_to_three_has_no_finding_of_its_past() {
     let mut inventory = clean();
     let grown = at("2026-11-20T12:00:00Z");
     let is_young = |volume: &VolumeId| !volume.as_str().ends_with("-a");

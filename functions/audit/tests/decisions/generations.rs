@@ -29,7 +29,7 @@ fn recreated(days_ago: i64) -> Inventory {
 }
 
 #[test]
-fn a_volume_made_anew_is_told_for_a_week() {
+fn a_volume_made_anew_is_reported_for_a_week() {
     let told = |days_ago| {
         let mut findings = findings(recreated(days_ago));
         findings.retain(|line| line != "info snapshots_orphaned");
@@ -46,7 +46,7 @@ fn a_volume_made_anew_is_told_for_a_week() {
 }
 
 #[test]
-fn a_volume_made_anew_is_told_before_its_first_run() {
+fn a_volume_made_anew_is_reported_before_its_first_run() {
     let mut inventory = recreated(1);
     inventory
         .snapshots

@@ -194,7 +194,7 @@ fn exceeded(inventory: audit::inventory::Inventory) -> Option<(Value, String)> {
 }
 
 #[test]
-fn too_many_snapshots_are_told_with_their_cause() {
+fn too_many_snapshots_are_reported_with_their_cause() {
     type Change = fn(&mut audit::inventory::Inventory);
     let cases: [(Change, &str, &str); 3] = [
         (|_| {}, "deletion_fails", "its role may delete"),

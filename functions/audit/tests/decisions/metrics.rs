@@ -119,7 +119,7 @@ fn an_empty_account_is_measured_too() {
 }
 
 #[test]
-fn some_clusters_are_not_told_as_all() {
+fn some_clusters_are_not_reported_as_all() {
     let lines = lines(red(), false);
     assert_eq!(lines.len(), 2);
     assert!(

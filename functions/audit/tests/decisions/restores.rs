@@ -206,7 +206,7 @@ fn what_an_unfinished_restore_takes_is_in_no_command() {
 }
 
 #[test]
-fn a_restore_left_in_the_middle_is_found_whatever_the_tags_tell() {
+fn a_restore_left_in_the_middle_is_found_whatever_the_tags_say() {
     assert_eq!(
         findings_beside_orphans(making()),
         ["warning restore_unfinished"]
@@ -469,7 +469,7 @@ fn a_run_is_mixed_where_a_record_alone_tells_that_volumes_were_exchanged_in_it()
 }
 
 #[test]
-fn records_that_cannot_be_read_are_told_and_the_others_count() {
+fn records_that_cannot_be_read_are_reported_and_the_others_count() {
     let stored = |number, body: String| StoredRecord {
         number: RecordNumber(number),
         token: Tokens::new("a").fresh(),

@@ -148,7 +148,7 @@ fn no_false_alarm_with_a_run_a_day() {
 /// The walk can see something: one snapshot that never came is reported from when its run is due until the
 /// next one is.
 #[test]
-fn a_snapshot_that_never_came_is_told_from_due_to_due() {
+fn a_snapshot_that_never_came_is_reported_from_due_to_due() {
     for interval_hours in [1, 2, 6, 12, 24] {
         for has_neighbours in [false, true] {
             let late = SignedDuration::from_mins(4);

@@ -149,7 +149,7 @@ fn a_clean_world_says_so() {
 }
 
 #[test]
-fn an_empty_account_is_told_as_such() {
+fn an_empty_account_is_reported_as_such() {
     let page = page(&Inventory::default());
     let told = text(&page, ".etcdb");
     assert!(told.contains("There are no etcd volumes here."), "{told}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 #[test]
-fn every_drift_of_iam_is_told() {
+fn every_drift_of_iam_is_reported() {
     let statement =
         |document: &str| format!(r#"{{"Version":"2012-10-17","Statement":{document}}}"#);
     let drifts = [

@@ -14,7 +14,7 @@ fn by_cron(expression: &str) -> CreateRule {
 }
 
 #[test]
-fn every_drift_of_the_dlm_policy_is_told() {
+fn every_drift_of_the_dlm_policy_is_reported() {
     let drifts = [
         told(|actual| policy(actual).description = "else".to_owned()),
         told(|actual| policy(actual).state = PolicyState::Disabled),
@@ -151,7 +151,7 @@ fn enrich(actual: &mut Actual) {
 }
 
 #[test]
-fn what_no_setting_says_stays_and_is_told_and_has_its_permissions() {
+fn what_no_setting_says_stays_and_is_listed_and_has_its_permissions() {
     let mut actual = converged();
     enrich(&mut actual);
     let before = policy(&mut actual).definition.clone();
@@ -179,7 +179,7 @@ fn what_no_setting_says_stays_and_is_told_and_has_its_permissions() {
 }
 
 #[test]
-fn what_is_kept_of_a_policy_as_a_whole_is_told_too() {
+fn what_is_kept_of_a_policy_as_a_whole_is_listed_too() {
     let mut actual = converged();
     let definition = &mut policy(&mut actual).definition;
     definition.exclusions = Some(Exclusions::default());
