@@ -45,7 +45,7 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: venv build ## Show the whole story on an emulated AWS, no account needed
+demo: venv build ## Show backups, audit, restore and undo on an emulated AWS, no account needed
 	@$(TARGET_DIR)/debug/demo
 
 .PHONY: test
