@@ -69,7 +69,8 @@ async fn another_teams_policy_that_takes_no_etcd_volume_is_silence() {
         assert_eq!(answer["outcome"], "unchanged");
         assert_eq!(answer["warnings"], json!([]));
     }
-    assert_eq!(aws.messages().await.len(), 0);
+    let messages = aws.messages().await;
+    assert!(messages.is_empty(), "{messages:#?}");
     // Nor is it warned of where there is no topic.
     let untold = Function::start(&aws, "converge", &[]).await;
     let stranger = another(&aws, databases).await;
@@ -179,7 +180,8 @@ async fn a_policy_that_is_gone_is_silence() {
     let answer = invoke(&converge, gave_up_on(&gone)).await;
     assert_eq!(answer["outcome"], "unchanged");
     assert_eq!(answer["warnings"], json!([]));
-    assert_eq!(aws.messages().await.len(), 0);
+    let messages = aws.messages().await;
+    assert!(messages.is_empty(), "{messages:#?}");
     // Whether it is gone can't be told where the policies can't be listed.
     let fault = Fault::error("dlm", "GetLifecyclePolicies", "AccessDeniedException", 403);
     aws.fault(fault.forever()).await;
