@@ -12,6 +12,7 @@ use etcd_backup_core::alert::{
     self, ATTRIBUTES_BYTES_MAX, Alert, AlertAttribute, BODY_BYTES_MAX, Links, json_bytes,
 };
 use etcd_backup_core::deployment::Deployment;
+use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::ids::ClusterName;
 use etcd_backup_core::settings::{Settings, Severity};
 
@@ -207,7 +208,10 @@ fn restorability(cluster: &ClusterReport) -> String {
             "It can't be restored as a whole: there is no restore point.".to_owned()
         }
         (count, Some(latest)) => {
-            format!("The latest of {count} restore points is of {latest:.0}.")
+            format!(
+                "The latest of {count} restore points is of {}.",
+                in_seconds(latest)
+            )
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use etcd_backup_core::event_time::in_seconds;
+
 use crate::report::Report;
 
 /// As many as a person reads in a terminal.
@@ -30,7 +32,9 @@ impl fmt::Display for Report {
                 cluster.cluster, cluster.volumes_covered, cluster.volumes, cluster.restore_points
             )?;
             match (cluster.latest_restore_point, cluster.skew_seconds) {
-                (Some(latest), Some(skew)) => writeln!(f, ", latest {latest:.0} (skew {skew} s)")?,
+                (Some(latest), Some(skew)) => {
+                    writeln!(f, ", latest {} (skew {skew} s)", in_seconds(latest))?
+                }
                 _ => writeln!(f)?,
             }
         }

@@ -238,7 +238,9 @@ impl<Aws: World> Function<'_, Aws> {
         let decision = decide::decide(self.request, &records, &inventory, self.context())
             .map_err(|refusal| tell_held(refusal, &records, &inventory))?;
         match aim {
-            Some(aim) => aim.refuse_other(&decision, &records, self.request)?,
+            Some(aim) => aim
+                .refuse_other(&decision, &records, self.request)
+                .map_err(|refusal| tell_held(refusal, &records, &inventory))?,
             None => *aim = Some(Aim::of(&decision, &records)),
         }
         let is_over = matches!(decision, Decision::Repeat(_));

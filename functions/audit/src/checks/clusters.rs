@@ -49,12 +49,14 @@ fn has_any(scope: &Scope, name: &ClusterName) -> bool {
     volume_count(scope, name) > 0 || !restores::in_exchange(scope, name).is_empty()
 }
 
-/// Whether a cluster was given up: it has no etcd volume, and its newest snapshot is so old that the
+/// Whether a cluster was given up: nobody expects it, it has no etcd volume, and its newest snapshot is so old that the
 /// audit no longer reports a loss.
 pub fn is_given_up(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> bool {
     let members = cluster.members.values();
     let mut newest = members.filter_map(|member| member.snapshots.last());
-    !has_any(scope, name) && !newest.any(|of_member| is_recent(scope, &of_member.snapshot))
+    !wanted(scope).contains(name)
+        && !has_any(scope, name)
+        && !newest.any(|of_member| is_recent(scope, &of_member.snapshot))
 }
 
 fn is_recent(scope: &Scope, snapshot: &Snapshot) -> bool {

@@ -121,7 +121,9 @@ impl<Aws: World> Execution<'_, Aws> {
     /// `AwsError`. Launches are resumed on the way out if masters find what was there when the turn began,
     /// or what it is to leave, for all members alike.
     pub async fn run(&mut self) -> Result<(), Stop> {
-        match self.rounds().await {
+        // Also while it only looks and waits: whoever has the lease by now may have turned everything.
+        let lease = self.lease;
+        match lease.during(self.rounds()).await? {
             Err(Stop::Failed(failure)) => Err(self.let_masters_come(failure).await),
             result => result,
         }

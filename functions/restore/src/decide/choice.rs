@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{Identity, cluster_of};
+use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, SnapshotId};
 use etcd_backup_core::restore_point::{History, RunSnapshots, skew_seconds};
@@ -212,7 +213,7 @@ fn no_restore_point(
             "no run of {cluster} fits; the oldest left anything at {}",
             oldest
                 .earliest()
-                .map_or("an unknown time".to_owned(), |at| format!("{at:.0}"))
+                .map_or("an unknown time".to_owned(), in_seconds)
         ),
         (None, None) => {
             format!("{cluster} has no managed snapshot; \"snapshots\" names others by hand")
@@ -265,7 +266,13 @@ fn refuse_unknown(
 ) -> Result<(), Diagnostic> {
     let members = &inventory.cluster.members;
     let says_itself = || matches!(Identity::of(&snapshot.tags), Some(Ok(_)));
-    if members.is_empty() || members.contains_key(key) || says_itself() {
+    // Also where the snapshots of its peers alone name it.
+    let peers = members
+        .iter()
+        .filter(|(peer, _)| peer.etcd_cluster == key.etcd_cluster);
+    let mut of_peers = peers.flat_map(|(_, peer)| &peer.snapshots);
+    let is_named = of_peers.any(|of_peer| of_peer.members.contains(&key.member));
+    if members.is_empty() || members.contains_key(key) || is_named || says_itself() {
         return Ok(());
     }
     Err(Diagnostic::invalid_event(format!(

@@ -1,6 +1,6 @@
 //! What the operator does next, in order: as data, to be shown.
 
-use etcd_backup_core::aws::Master;
+use etcd_backup_core::aws::{InstanceState, Master};
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord, RestoreStage};
 use etcd_backup_core::volume::Volume;
@@ -71,6 +71,10 @@ pub enum NextStep {
     StartMasters {
         /// The members that start first; none where the order doesn't matter.
         first: Vec<MemberKey>,
+        /// The groups of those whose launches are suspended.
+        groups: Vec<GroupName>,
+        /// The groups of the others whose launches are suspended.
+        later: Vec<GroupName>,
     },
     /// See that the control plane is up.
     WaitUntilReady,
@@ -141,7 +145,9 @@ fn planned(subject: Subject, inventory: &Inventory) -> Vec<NextStep> {
     };
     let mut steps = vec![NextStep::Send { event, masters }];
     if masters == MastersOption::Leave {
-        steps.extend(replace_masters(record, &inventory.control_plane));
+        let control_plane = &inventory.control_plane;
+        let groups = masters::to_suspend(control_plane);
+        steps.extend(replace_masters(record, control_plane, groups));
     }
     steps
 }
@@ -183,12 +189,15 @@ fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
     let is_gone = !gone(record, inventory).is_empty();
     if is_gone {
         steps.push(NextStep::RestoreAgain {
-            event: format!("{{\"action\":\"plan\",\"cluster\":\"{}\"}}", record.cluster),
+            event: events::of_restore(record).replacen('{', "{\"action\":\"plan\",", 1),
         });
     } else if have_begun_to_come && !is_taken {
         steps.extend(let_others_come(record, control_plane));
     } else if !is_taken && !are_replaced {
-        steps.extend(replace_masters(record, control_plane));
+        // Launches that are suspended by now are so by these steps, most likely.
+        let groups = control_plane.groups.iter();
+        let groups = groups.map(|group| group.name.clone()).collect();
+        steps.extend(replace_masters(record, control_plane, groups));
     }
     if !is_gone {
         steps.push(NextStep::WaitUntilReady);
@@ -242,20 +251,27 @@ fn is_in_use(volume: &Volume, control_plane: &ControlPlane) -> bool {
 }
 
 /// One command for all: a restored member that meets a live, newer peer panics or loses entries. What is
-/// in no group isn't terminated, as nothing would bring it back.
-fn replace_masters(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<NextStep> {
-    let (in_groups, others): (Vec<_>, Vec<_>) = control_plane
+/// in no group isn't terminated, as nothing would bring it back. What is on its way out is waited for like
+/// the others.
+fn replace_masters(
+    record: &RestoreRecord,
+    control_plane: &ControlPlane,
+    groups: Vec<GroupName>,
+) -> Vec<NextStep> {
+    let leaves = |master: &&Master| master.state == InstanceState::ShuttingDown;
+    let leaving = control_plane.masters.iter().filter(leaves);
+    let (mut in_groups, others): (Vec<_>, Vec<_>) = control_plane
         .alive()
         .partition(|master| control_plane.group_of(&master.id).is_some());
+    in_groups.extend(leaving);
     let (first, later) = start_order(record);
+    let (later, groups) = groups.into_iter().partition(|group| later.contains(group));
     let ids = |masters: &[&Master]| masters.iter().map(|master| master.id.clone()).collect();
     let mut steps = Vec::new();
     if !others.is_empty() {
         steps.push(NextStep::StopMasters(ids(&others)));
     }
     if !in_groups.is_empty() {
-        let launching = masters::to_suspend(control_plane).into_iter();
-        let (later, groups) = launching.partition(|group| later.contains(group));
         steps.push(NextStep::TerminateMasters {
             instances: ids(&in_groups),
             groups,
@@ -263,8 +279,15 @@ fn replace_masters(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<
             first: first.clone(),
         });
     } else if steps.is_empty() {
+        let is_suspended = |name: &GroupName| {
+            let mut groups = control_plane.groups.iter();
+            groups.any(|group| group.name == *name && group.launches_suspended)
+        };
+        let suspended = |groups: Vec<GroupName>| groups.into_iter().filter(is_suspended).collect();
         steps.push(NextStep::StartMasters {
             first: first.clone(),
+            groups: suspended(groups),
+            later: suspended(later),
         });
     }
     if !others.is_empty() {
@@ -292,12 +315,31 @@ fn start_order(record: &RestoreRecord) -> (Vec<MemberKey>, Vec<GroupName>) {
     (order.first.clone(), order.second_groups.clone())
 }
 
-fn let_others_come(record: &RestoreRecord, control_plane: &ControlPlane) -> Option<NextStep> {
-    let suspended = control_plane.groups.iter();
-    let suspended = suspended.filter(|group| group.launches_suspended);
-    let groups: Vec<_> = suspended.map(|group| group.name.clone()).collect();
-    let (first, _) = start_order(record);
-    (!groups.is_empty()).then_some(NextStep::LetOthersCome { groups, first })
+/// Groups that start first and aren't let come yet go before the others.
+fn let_others_come(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<NextStep> {
+    let (first, later) = start_order(record);
+    let groups = control_plane.groups.iter();
+    let suspended = groups.filter(|group| group.launches_suspended);
+    let suspended = suspended.map(|group| group.name.clone());
+    let (second, mut groups): (Vec<_>, Vec<_>) = suspended.partition(|group| later.contains(group));
+    if groups.is_empty() {
+        groups = second;
+    }
+    let stopped = control_plane.alive().filter(|master| {
+        master.state == InstanceState::Stopped && control_plane.group_of(&master.id).is_none()
+    });
+    let stopped: Vec<InstanceId> = stopped.map(|master| master.id.clone()).collect();
+    let mut steps = Vec::new();
+    if !groups.is_empty() {
+        steps.push(NextStep::LetOthersCome { groups, first });
+    }
+    if !stopped.is_empty() {
+        steps.push(NextStep::StartStopped {
+            first: Vec::new(),
+            later: stopped,
+        });
+    }
+    steps
 }
 
 /// The members of which what a turn that has ended put in service is gone.

@@ -173,9 +173,14 @@ fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
     };
     let is_free = |volume: &Volume| volume.attachments.is_empty();
     let is_retired = |volume: &Volume| Retirement::is_on(&volume.tags);
-    let (which, spare) = match those(is_free).or_else(|| those(is_retired)) {
-        Some(spare) => ("what was not, most likely by", spare),
-        None => ("what was not, by one of", live.iter().collect()),
+    let (which, spare, between) = match those(is_free).or_else(|| those(is_retired)) {
+        Some(spare) => ("what was not, most likely by", spare, "; "),
+        // No shell runs both where somebody pastes the whole.
+        None => (
+            "what was not, by only one of",
+            live.iter().collect(),
+            " OR ",
+        ),
     };
     let commands = spare.iter().map(|volume| {
         let keys = etcd_keys(&volume.tags);
@@ -193,7 +198,7 @@ fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
              out of their sight {which}: {}",
             live.len(),
             list(live.iter().map(described)),
-            commands.collect::<Vec<_>>().join("; ")
+            commands.collect::<Vec<_>>().join(between)
         ),
     )
 }

@@ -1,6 +1,6 @@
 //! What the operator should know, beside what to do next.
 
-use etcd_backup_core::restore_point::History;
+use etcd_backup_core::restore_point::{History, RunSnapshots};
 use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage};
 use jiff::SignedDuration;
 
@@ -99,9 +99,13 @@ fn stale(
     let schedule = &context.settings.schedule;
     let history = History::new(&inventory.cluster, records.exchanges(), schedule);
     let runs = history.runs(&names);
-    let newer = runs
-        .iter()
-        .find(|run| run.is_complete() && run.run.at() > record.started_at);
+    // With `at`, what was newer then was left aside on purpose.
+    let has_at = record.event.get("at").is_some();
+    let is_newer = |run: &RunSnapshots| {
+        let is_later = record.run.is_some_and(|own| run.run > own);
+        is_later && (!has_at || run.run.at() > record.started_at)
+    };
+    let newer = runs.iter().find(|run| run.is_complete() && is_newer(run));
     if let (Some(newer), Some(own)) = (newer, record.run) {
         warnings.push(format!(
             "a newer restore point has come since, of the run of {}; this restore keeps that of {own}; \
@@ -112,7 +116,8 @@ fn stale(
     warnings
 }
 
-fn superseded(record: &RestoreRecord, records: &Records) -> Option<String> {
+/// Whether a later restore has replaced what this one brought, and which.
+pub fn superseded(record: &RestoreRecord, records: &Records) -> Option<String> {
     let newer = records
         .all()
         .take_while(|other| other.id != record.id)

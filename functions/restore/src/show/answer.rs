@@ -16,7 +16,7 @@ use super::{next_steps, text};
 use crate::collect::inventory::Inventory;
 use crate::collect::records::Records;
 use crate::decide::exchange::{Exchange, masters_find};
-use crate::decide::follow_up::{self, Subject};
+use crate::decide::follow_up::{self, NextStep, Subject};
 use crate::decide::masters_find::MastersFind;
 use crate::decide::warnings;
 use crate::decide::{Context, masters};
@@ -135,7 +135,11 @@ pub fn answer(
     context: Context,
 ) -> RestoreAnswer {
     let record = subject.record;
-    let steps = follow_up::next_steps(subject, inventory);
+    let mut steps = follow_up::next_steps(subject, inventory);
+    // What came later is in service: its own answer says what to do.
+    if !record.is_unfinished() && warnings::superseded(record, records).is_some() {
+        steps.retain(|step| matches!(step, NextStep::Delete(_)));
+    }
     let mut answer = RestoreAnswer {
         action,
         cluster: record.cluster.clone(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::ids::{ClusterName, RestoreId};
 use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage};
 use etcd_backup_core::schedule::Run;
@@ -64,7 +65,7 @@ impl HistoryAnswer {
             );
         }
         for restore in &restores {
-            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), super::seconds);
+            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), in_seconds);
             let _ = writeln!(
                 text,
                 "  {:<16} {:<20} {:<22} {:<22} {:<22} {}",
@@ -74,7 +75,7 @@ impl HistoryAnswer {
                 } else {
                     restore.phase.name()
                 },
-                super::seconds(restore.started_at),
+                in_seconds(restore.started_at),
                 time(restore.ended_at),
                 time(restore.undone_at),
                 time(restore.redone_at)

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, MemberName, SnapshotId};
 use etcd_backup_core::restore_point::RunSnapshots;
 use etcd_backup_core::schedule::Run;
@@ -103,7 +104,7 @@ impl ListAnswer {
             self.cluster, "RUN", "EARLIEST SNAPSHOT", "LATEST SNAPSHOT", "SKEW", "SIZE", "MEMBERS"
         );
         for point in &self.restore_points {
-            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), super::seconds);
+            let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), in_seconds);
             let _ = writeln!(
                 text,
                 "  {:<22} {:<22} {:<22} {:>6} s  {:<14} {}",

@@ -39,23 +39,20 @@ pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Ve
             first,
         } => terminate(region, instances, groups, later, first),
         NextStep::LetOthersCome { groups, first } => format!(
-            "{} are there. When their volumes have been attached for {FIRST_MINUTES} minutes, let the others \
-             come:\n{}",
+            "Some masters are on the right volumes{}; don't terminate them. When their volumes have been attached \
+             for {FIRST_MINUTES} minutes, let the next ones come:\n{}",
             if first.is_empty() {
-                "The first masters".to_owned()
+                String::new()
             } else {
-                format!("The first masters, with {},", list(first))
+                format!(" (those of {} start first)", list(first))
             },
             launches(region, "resume", groups)
         ),
-        NextStep::StartMasters { first } if first.is_empty() => {
-            "No master runs: let the autoscaling groups start them.".to_owned()
-        }
-        NextStep::StartMasters { first } => format!(
-            "No master runs: let the autoscaling groups start them, those of {} first, and the others when \
-             the volumes of these have been attached for {FIRST_MINUTES} minutes.",
-            list(first)
-        ),
+        NextStep::StartMasters {
+            first,
+            groups,
+            later,
+        } => start_masters(region, first, groups, later),
         NextStep::WaitUntilReady => "Wait until the new masters are Ready and etcd is ok:\n\
              kubectl get nodes\n\
              kubectl get --raw '/readyz?verbose'"
@@ -145,6 +142,32 @@ fn start_stopped(region: &str, first: &[InstanceId], later: &[InstanceId]) -> St
         start(first),
         start(later)
     )
+}
+
+fn start_masters(
+    region: &str,
+    first: &[MemberKey],
+    groups: &[GroupName],
+    later: &[GroupName],
+) -> String {
+    let mut text = if first.is_empty() {
+        "No master runs: let the autoscaling groups start them.".to_owned()
+    } else {
+        format!(
+            "No master runs: let the autoscaling groups start them, those of {} first, and the others when the \
+             volumes of these have been attached for {FIRST_MINUTES} minutes.",
+            list(first)
+        )
+    };
+    if !groups.is_empty() {
+        text += " Their launches are suspended; this resumes them:\n";
+        text += &launches(region, "resume", groups);
+    }
+    if !later.is_empty() {
+        text += "\nand this those of the others:\n";
+        text += &launches(region, "resume", later);
+    }
+    text
 }
 
 fn launches(region: &str, verb: &str, groups: &[GroupName]) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreStage};
 use etcd_backup_core::restore_tags::is_made_by;
 
@@ -66,9 +67,10 @@ fn headline(answer: &RestoreAnswer, subject: Subject) -> String {
 /// How far it is, in a sentence.
 pub fn progress(subject: Subject, inventory: &Inventory) -> String {
     let record = subject.record;
-    let since = record.turn().since().map_or(String::new(), |at| {
-        format!(" (since {})", super::seconds(at))
-    });
+    let since = record
+        .turn()
+        .since()
+        .map_or(String::new(), |at| format!(" (since {})", in_seconds(at)));
     // Also those that an invocation made and could not note any more.
     let is_there = |key| {
         let mut volumes = inventory.volumes.values();
@@ -120,7 +122,7 @@ fn restore_point(answer: &RestoreAnswer) -> String {
     });
     format!(
         "{name} point: {run}, taken {} (skew {skew} s){verified}.\n",
-        super::seconds(earliest)
+        in_seconds(earliest)
     )
 }
 
