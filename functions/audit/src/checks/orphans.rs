@@ -182,8 +182,8 @@ fn finding(
         ..Subject::default()
     };
     let kind = Kind::SnapshotsOrphaned {
-        orphans: orphans(&found.of_etcd, &is_deletable),
-        root_volumes: orphans(&found.of_root_volumes, &is_deletable),
+        orphans: orphans(&found.of_etcd, is_deletable),
+        root_volumes: orphans(&found.of_root_volumes, is_deletable),
     };
     Finding::new(subject, kind)
 }

@@ -297,7 +297,7 @@ fn replace_masters(
             .collect();
         let starts_first = |master: &&&Master| zones.is_empty() || zones.contains(&&master.zone);
         let (first, later): (Vec<&Master>, Vec<&Master>) =
-            others.iter().partition(|master| starts_first(&master));
+            others.iter().partition(|master| starts_first(master));
         steps.push(NextStep::StartStopped {
             first: ids(&first),
             later: ids(&later),
