@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use e2e::{Outcome, backed_up_fleet};
+use aws_sdk_dlm::types::LifecyclePolicy;
+use e2e::{BackedUpFleet, Outcome, backed_up_fleet};
 use serde_json::json;
 
 use super::runs::left_over;
 use super::{audit, delete_snapshot, findings, invoke, newest_snapshot};
+
+/// Ours, as DLM has it.
+async fn own_policy(fleet: &BackedUpFleet) -> LifecyclePolicy {
+    let id = fleet.policy.as_str();
+    let policy = fleet.aws.dlm().get_lifecycle_policy().policy_id(id);
+    policy.send().await.unwrap().policy.unwrap()
+}
 
 #[tokio::test]
 async fn each_planted_fault_is_found_and_nothing_else() {
@@ -173,13 +181,7 @@ async fn each_weakness_is_found_and_nothing_else() {
     aws.set_snapshot(&newest, json!({"start_time": on_time}))
         .await;
 
-    let policy = aws
-        .dlm()
-        .get_lifecycle_policy()
-        .policy_id(fleet.policy.as_str())
-        .send()
-        .await;
-    let policy = policy.unwrap().policy.unwrap();
+    let policy = own_policy(&fleet).await;
     let mut details = policy.policy_details.unwrap();
     let target = aws_sdk_dlm::types::Tag::builder()
         .key("KubernetesCluster")
@@ -253,13 +255,7 @@ async fn everything_wrong_at_once_is_found_each_by_its_name() {
     }
     aws.set_policy(&fleet.policy, json!({"state": "DISABLED"}))
         .await;
-    let policy = aws
-        .dlm()
-        .get_lifecycle_policy()
-        .policy_id(fleet.policy.as_str())
-        .send()
-        .await;
-    let policy = policy.unwrap().policy.unwrap();
+    let policy = own_policy(&fleet).await;
     let doubled = aws
         .dlm()
         .create_lifecycle_policy()

@@ -1,5 +1,6 @@
 //! What the operator should know, beside what to do next.
 
+use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::restore_point::{History, RunSnapshots};
 use etcd_backup_core::restore_record::{Direction, RestoreRecord, RestoreStage};
 use jiff::SignedDuration;
@@ -92,7 +93,7 @@ fn stale(
     if context.now.duration_since(record.started_at) > OLD_AFTER {
         warnings.push(format!(
             "this restore began at {} and is still unfinished; {way_out}",
-            record.started_at
+            in_seconds(record.started_at)
         ));
     }
     let names = record.etcd_clusters().cloned().collect();
