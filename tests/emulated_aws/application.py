@@ -67,6 +67,7 @@ class Application:
         with state_lock:  # while another request holds the clock, its time is not the present
             operation = recognise(environ, body)
             at = clock.now()
+            began_after = calls.last_number
             befalling = faults.next_for(operation)
         request_id = wire.new_request_id()
         refusal = _refusal_after_delays(befalling)
@@ -74,10 +75,10 @@ class Application:
             answer = self._answer(operation, environ, body, befalling, refusal)
             if answer is None:
                 lost = refusal.kind if refusal else "drop_answer"
-                calls.add(at, operation, None, None, request_id, lost)
+                calls.add(at, began_after, operation, None, None, request_id, lost)
                 raise ConnectionCut(lost)
             kind = next((fault.kind for fault in befalling if fault.kind != "act"), None)
-            calls.add(at, operation, answer.status, wire.error_code(answer), request_id, kind)
+            calls.add(at, began_after, operation, answer.status, wire.error_code(answer), request_id, kind)
         return wire.with_request_id(answer, request_id)
 
     def _answer(

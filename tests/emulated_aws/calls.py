@@ -30,20 +30,30 @@ class CallLog:
         """The `n` of the call that is logged next."""
         return self._count + 1
 
+    @property
+    def last_number(self) -> int:
+        """The `n` of the call that was logged last, 0 before any."""
+        return self._count
+
     def add(
         self,
         at: datetime,
+        began_after: int,
         operation: Operation,
         status: int | None,
         error_code: str | None,
         request_id: str,
         fault: str | None,
     ) -> None:
-        """`status` is None where no answer was given; `fault` names what was planted."""
+        """`began_after` is the `n` of the last call that had ended when this one came.
+
+        `status` is None where no answer was given; `fault` names what was planted.
+        """
         self._count += 1
         self._calls.append(
             {
                 "n": self._count,
+                "began_after": began_after,
                 "at": format_rfc3339(at),
                 "service": operation.service,
                 "operation": operation.name,

@@ -1,5 +1,6 @@
 """The log of calls."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from .fresh_aws import Aws, code_of
@@ -65,6 +66,26 @@ def test_concurrent_calls_lose_nothing(aws: Aws) -> None:
     assert len({volume["VolumeId"] for volume in made}) == 60
     assert len(ec2.describe_volumes()["Volumes"]) == 60
     assert aws.operations().count("CreateVolume") == 60
+
+
+def test_it_is_logged_what_a_call_waited_for(aws: Aws) -> None:
+    delay = {"kind": "delay", "seconds": 1}
+    aws.post("faults", [{"operation": "DescribeVolumes", "fault": delay}])
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(aws.ec2.describe_volumes)
+        while not aws.get("faults")["faults"][0]["calls_seen"]:
+            time.sleep(0.01)
+        aws.ec2.describe_snapshots()
+        slow.result()
+    aws.ec2.describe_snapshots()
+    logged = [
+        (call["operation"], call["began_after"], call["n"]) for call in aws.get("calls")["calls"]
+    ]
+    assert logged == [
+        ("DescribeSnapshots", 0, 1),
+        ("DescribeVolumes", 0, 2),
+        ("DescribeSnapshots", 2, 3),
+    ]
 
 
 def test_a_service_without_emulation_does_not_break_the_server(aws: Aws) -> None:

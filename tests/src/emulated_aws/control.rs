@@ -17,6 +17,10 @@ use super::{Actor, EmulatedAws};
 /// One call that the emulated AWS served, or lost as planted.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Call {
+    /// Calls are numbered in the order in which they ended.
+    pub n: u64,
+    /// The number of the last call that had ended when this one came.
+    pub began_after: u64,
     /// `ec2`, `dlm`, `dynamodb`, `iam`, `sns`, `autoscaling`.
     pub service: String,
     /// As AWS names it: `DescribeVolumes`.

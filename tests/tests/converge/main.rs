@@ -6,7 +6,6 @@ mod drift;
 mod interruption;
 mod policy_errors;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dlm::types::{
@@ -175,15 +174,22 @@ async fn calls_that_do_not_need_each_other_run_together() {
     }
     let second = invoke(&converge, json!({"action": "plan"})).await;
     assert_eq!(second["outcome"], "unchanged");
-    let ended: Vec<_> = aws.calls().await;
-    let ended: Vec<&str> = ended.iter().map(|call| call.operation.as_str()).collect();
-    assert_eq!(ended[..2], ["GetPolicy", "GetPolicyVersion"]);
-    let together = BTreeSet::from_iter(ended[2..5].iter().copied());
-    assert_eq!(
-        together,
-        BTreeSet::from(slow.map(|(_, operation)| operation))
-    );
-    assert_eq!(ended[5..], ["GetLifecyclePolicy"]);
+    let calls = aws.calls().await;
+    let call = |operation: &str| {
+        let mut found = calls.iter().filter(|call| call.operation == operation);
+        let first = found.next();
+        let first = first.unwrap_or_else(|| panic!("no {operation} in {calls:?}"));
+        assert!(found.next().is_none(), "{operation} was called twice");
+        first
+    };
+    let slow = slow.map(|(_, operation)| call(operation));
+    let first_that_ended = slow.map(|call| call.n).into_iter().min().unwrap();
+    for call in slow.into_iter().chain([call("GetPolicyVersion")]) {
+        assert!(call.began_after < first_that_ended, "{call:?} waited");
+    }
+    assert_eq!(calls.len(), 6, "{calls:?}");
+    let versions_wait = call("GetPolicyVersion").began_after >= call("GetPolicy").n;
+    assert!(versions_wait, "its version is in GetPolicy's answer");
 }
 
 #[tokio::test]
