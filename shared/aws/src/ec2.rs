@@ -16,6 +16,7 @@ use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::tags::TagPool;
 use etcd_backup_core::volume::{Attachment, Performance, Volume, VolumeState};
 use jiff::Timestamp;
+use tokio::task::JoinSet;
 
 use crate::Aws;
 use crate::error::{aws_error, incomplete};
@@ -37,16 +38,16 @@ impl Storage for Aws {
     async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
         let mut pool = TagPool::default();
         let page = async |request: PageRequest| {
-            self.ec2
+            let call = self
+                .ec2
                 .describe_volumes()
                 .set_filters(Some(part_filters(filters, "volume-id", "vol", &request)))
                 .max_results(PAGE_SIZE)
                 .set_next_token(request.token)
                 .customize()
-                .config_override(patience(request.is_patient))
-                .send()
-                .await
-                .map_err(aws_error(DESCRIBE_VOLUMES))
+                .config_override(patience(request.is_patient));
+            let answer = on_any_thread(call.send()).await;
+            answer.map_err(aws_error(DESCRIBE_VOLUMES))
         };
         let read = |page: DescribeVolumesOutput| {
             let volumes = page.volumes().iter();
@@ -77,17 +78,17 @@ impl Storage for Aws {
         const OPERATION: &str = "ec2:DescribeSnapshots";
         let mut pool = TagPool::default();
         let page = async |request: PageRequest| {
-            self.ec2
+            let call = self
+                .ec2
                 .describe_snapshots()
                 .owner_ids("self")
                 .set_filters(Some(part_filters(filters, "snapshot-id", "snap", &request)))
                 .max_results(PAGE_SIZE)
                 .set_next_token(request.token)
                 .customize()
-                .config_override(patience(request.is_patient))
-                .send()
-                .await
-                .map_err(aws_error(OPERATION))
+                .config_override(patience(request.is_patient));
+            let answer = on_any_thread(call.send()).await;
+            answer.map_err(aws_error(OPERATION))
         };
         let read = |page: DescribeSnapshotsOutput| {
             let snapshots = page.snapshots().iter();
@@ -99,6 +100,18 @@ impl Storage for Aws {
         };
         listing::whole(parts(filters, "snapshot-id", SNAPSHOT_PARTS), page, read).await
     }
+}
+
+/// Receives and parses an answer on whichever of the runtime's threads is free: a page of XML keeps a core
+/// busy for as long as EC2 takes to send it.
+async fn on_any_thread<Answer: Send + 'static>(
+    call: impl Future<Output = Answer> + Send + 'static,
+) -> Answer {
+    // Nothing goes on when this is dropped.
+    let mut calls = JoinSet::from_iter([call]);
+    let answer = calls.join_next().await.expect("one call was begun");
+    // Nobody aborts it otherwise, so that an error is a panic.
+    answer.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The parts of a listing; none where it asks for ids by itself: of two filters of one name EC2 takes what

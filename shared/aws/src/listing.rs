@@ -2,9 +2,10 @@
 //!
 //! EC2 pages a listing one page after the other: 140 pages at 40 ms each are 6 seconds of waiting. Ids
 //! end in a hexadecimal digit that says nothing else, so filters on it split a listing into parts: every
-//! item is in exactly one, whatever else appears or vanishes meanwhile. The first page shows whether that
-//! pays. A listing of one page stays one call; a longer one costs its pages, one more for the first page,
-//! which is asked for again in its parts, and at most one more for each part, whose last page isn't full.
+//! item is in exactly one, whatever else appears or vanishes meanwhile. The first pages show whether that
+//! pays: a listing of two pages is read one after the other. A longer one costs its pages, two more for the
+//! first ones, which are asked for again in their parts, and at most one more for each part but one, as
+//! their last pages aren't full.
 //!
 //! Each page is turned into items as it comes: what is in memory is the items, and the pages under way.
 //!
@@ -20,6 +21,9 @@ use tokio::sync::{Mutex as TurnMutex, MutexGuard as Turn, Semaphore};
 /// How many pages of a listing are asked for at the same time: a page of snapshots takes over a
 /// megabyte, and two or three of them keep a core busy.
 const PAGES_AT_ONCE: usize = 4;
+
+/// How many pages of a listing are read one after the other before it is read in parts.
+const PAGES_IN_A_ROW: usize = 2;
 
 /// The last digits of the ids of each part.
 pub(crate) type Parts = &'static [&'static [char]];
@@ -72,28 +76,26 @@ pub(crate) async fn whole<Answer, Item>(
     ask: impl AsyncFn(PageRequest) -> Result<Answer, AwsError>,
     mut read: impl FnMut(Answer) -> Result<Page<Item>, AwsError>,
 ) -> Result<Vec<Item>, AwsError> {
-    let first = PageRequest {
-        is_patient: true,
-        ..PageRequest::default()
-    };
-    let mut first = read(ask(first).await?)?;
-    if parts.is_empty() {
-        while let Some(token) = first.next {
-            let next = PageRequest {
-                token: Some(token),
-                is_patient: true,
-                ..PageRequest::default()
-            };
-            let next = read(ask(next).await?)?;
-            first.items.extend(next.items);
-            first.next = next.next;
+    let (mut items, mut token, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let next = PageRequest {
+            token,
+            is_patient: true,
+            ..PageRequest::default()
+        };
+        let page = read(ask(next).await?)?;
+        items.extend(page.items);
+        token = page.next;
+        pages += 1;
+        if token.is_none() {
+            return Ok(items);
+        }
+        if pages == PAGES_IN_A_ROW && !parts.is_empty() {
+            break;
         }
     }
-    if first.next.is_none() {
-        return Ok(first.items);
-    }
-    // What the first page held comes again in the parts.
-    drop(first);
+    // What these pages held comes again in the parts.
+    drop(items);
     let listing = Listing {
         ask,
         read_so_far: Mutex::new((read, Vec::new())),
@@ -309,6 +311,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_pages_are_two_calls() {
+        for count in [PAGE_SIZE + 1, 2 * PAGE_SIZE] {
+            let account = Account::new(count as u64);
+            let ids = whole(SIXTEENTHS, async |request| account.page(request).await, Ok).await;
+            assert_eq!(ids.unwrap().len(), count);
+            assert_eq!(account.calls.get(), 2);
+        }
+    }
+
+    #[tokio::test]
     async fn without_parts_the_pages_come_one_after_the_other() {
         let account = Account::new(95);
         let asked = RefCell::new(Vec::new());
@@ -324,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_pages_are_read_in_parts_that_miss_and_double_nothing() {
-        for count in [11, 16, 160, 1_000, 2_345] {
+        for count in [21, 30, 160, 1_000, 2_345] {
             let account = Account::new(count);
             let ids = whole(SIXTEENTHS, async |request| account.page(request).await, Ok).await;
             let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();

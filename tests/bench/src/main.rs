@@ -1,7 +1,7 @@
 //! `make bench`: the release binaries and what users would take instead, on the same work, in turn.
 //!
 //! Prints a table and writes JSON; ends with 1 when a target is missed that could be met. `--quick` leaves
-//! out what takes minutes.
+//! out what takes minutes; `--only` measures one subject.
 
 mod audits;
 mod converges;
@@ -15,10 +15,21 @@ use std::path::{Path, PathBuf};
 
 use report::Report;
 
+/// What can be measured, in the order in which it is.
+const SUBJECTS: [&str; 6] = [
+    "starts",
+    "audits",
+    "shares",
+    "converges",
+    "verifies",
+    "sizes",
+];
+
 /// What is asked on the command line.
 #[derive(Debug)]
 struct Options {
     quick: bool,
+    only: Option<String>,
     json: PathBuf,
     python: PathBuf,
     custodian: Option<PathBuf>,
@@ -31,6 +42,7 @@ impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             quick: false,
+            only: None,
             json: "target/bench.json".into(),
             python: ".venv/bin/python".into(),
             custodian: None,
@@ -39,6 +51,14 @@ impl Options {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
                 "--quick" => options.quick = true,
+                "--only" => {
+                    let subject = value()?;
+                    if !SUBJECTS.contains(&subject.as_str()) {
+                        let known = SUBJECTS.join(", ");
+                        return Err(format!("{subject} is none of {known}"));
+                    }
+                    options.only = Some(subject);
+                }
                 "--json" => options.json = value()?.into(),
                 "--python" => options.python = value()?.into(),
                 "--custodian" => options.custodian = Some(value()?.into()),
@@ -46,6 +66,10 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    fn includes(&self, subject: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == subject)
     }
 }
 
@@ -70,14 +94,27 @@ async fn main() {
         }
     };
     let mut report = Report::new();
-    let start_ms = starts::measure(&options, &mut report).await;
-    audits::measure(&options, &mut report, start_ms).await;
-    if !options.quick {
+    // The limits of audits name what a start takes.
+    let start_ms = if options.includes("starts") || options.includes("audits") {
+        starts::measure(&options, &mut report).await
+    } else {
+        0.0
+    };
+    if options.includes("audits") {
+        audits::measure(&options, &mut report, start_ms).await;
+    }
+    if options.includes("shares") && !options.quick {
         shares::measure(&mut report).await;
     }
-    converges::measure(&options, &mut report).await;
-    verifies::measure(&mut report).await;
-    sizes::measure(&options, &mut report);
+    if options.includes("converges") {
+        converges::measure(&options, &mut report).await;
+    }
+    if options.includes("verifies") {
+        verifies::measure(&mut report).await;
+    }
+    if options.includes("sizes") {
+        sizes::measure(&options, &mut report);
+    }
     println!("{report}");
     let json = serde_json::to_string_pretty(&report).expect("a report is JSON");
     std::fs::write(&options.json, json + "\n")
