@@ -55,11 +55,13 @@ impl Earlier {
         let newest = snapshots
             .filter(is_sound)
             .max_by_key(|snapshot| snapshot.started)?;
+        // One that had nothing to say may stand there empty.
+        let is_said = |value: &&String| !value.is_empty();
         Some(Self {
             snapshot_id: newest.id.clone(),
             started: newest.started,
             revision: verdict::revision(newest),
-            cluster_id: newest.tags.get(CLUSTER_ID).cloned(),
+            cluster_id: newest.tags.get(CLUSTER_ID).filter(is_said).cloned(),
             objects: read_objects(&newest.tags),
         })
     }

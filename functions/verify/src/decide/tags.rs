@@ -51,26 +51,29 @@ pub fn of(chosen: &Chosen, assessment: &Assessment) -> Vec<SnapshotTags> {
         .collect()
 }
 
-/// In the order of their weight.
+/// In the order of their weight. What has nothing to say now, and stands there of an earlier verdict or of a
+/// copy, is emptied: verify may write its tags, and take none off.
 fn wanted(of: &EtcdClusterAssessment, at: usize, existing: &Tags) -> Vec<(&'static str, String)> {
     let mut wanted = vec![(VERIFIED, of.verdict.name().to_owned())];
     let source = of.sources.get(at);
     wanted.extend(source.map(|of| (VERIFIED_SNAPSHOT, of.snapshot_id.to_string())));
-    let Some(member) = of.report.members.get(at) else {
-        return wanted;
-    };
-    if of.report.start_first.contains(&member.member) {
-        wanted.push((START_FIRST, "1".to_owned()));
-    } else if existing.contains_key(START_FIRST) {
-        // Of an earlier verdict.
-        wanted.push((START_FIRST, "0".to_owned()));
-    }
-    let revision = member.revision.map(|revision| revision.to_string());
-    wanted.extend(revision.map(|revision| (VERIFIED_REVISION, revision)));
-    let cluster_id = of.report.cluster_id.clone();
-    wanted.extend(cluster_id.map(|id| (CLUSTER_ID, id)));
-    let objects = member.objects.as_ref().and_then(write_objects);
-    wanted.extend(objects.map(|objects| (OBJECTS, objects)));
+    let member = of.report.members.get(at);
+    let is_first = member.is_some_and(|member| of.report.start_first.contains(&member.member));
+    let revision = member.and_then(|member| member.revision);
+    let objects = member.and_then(|member| member.objects.as_ref());
+    let said = [
+        (START_FIRST, is_first.then(|| "1".to_owned())),
+        (
+            VERIFIED_REVISION,
+            revision.map(|revision| revision.to_string()),
+        ),
+        (CLUSTER_ID, of.report.cluster_id.clone()),
+        (OBJECTS, objects.and_then(write_objects)),
+    ];
+    wanted.extend(said.into_iter().filter_map(|(key, value)| {
+        let emptied = || existing.contains_key(key).then(String::new);
+        Some((key, value.or_else(emptied)?))
+    }));
     wanted
 }
 

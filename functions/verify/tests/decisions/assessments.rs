@@ -6,12 +6,13 @@ use std::time::Duration;
 use etcd_backup_core::aws::AwsError;
 use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::snapshot::Snapshot;
-use etcd_backup_core::verdict::Verdict;
+use etcd_backup_core::verdict::{self, Verdict};
 use jiff::Timestamp;
 use verify::collect::members::{ReadMember, Target};
 use verify::collect::snapshot_volume::{GaveUp, Traffic};
 use verify::decide::assessment::Assessment;
 use verify::decide::choice::{Chosen, alone, by_hand};
+use verify::decide::earlier::Earlier;
 use verify::decide::tags;
 use verify::show::metrics;
 
@@ -158,4 +159,71 @@ fn a_verdict_counts_as_written_where_all_snapshots_carry_it() {
     );
     // Where it may be written all the same, it is.
     assert_eq!(written(bare, None), (true, vec![], false));
+}
+
+/// A run's snapshots, on which these tags stood, with those that verify wrote: all members are blank, so that there
+/// is nothing to say but the verdict. Of `a`, objects were counted and none was found, or they weren't counted.
+fn tagged(there: &[(&str, &str)], is_counted: bool) -> Vec<Snapshot> {
+    let mut snapshots = run();
+    for of in &mut snapshots {
+        let there = there.iter();
+        of.tags
+            .extend(there.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    }
+    let chosen = chosen(&snapshots);
+    let mut assessment = Assessment::new(&chosen, read(&["a", "b", "c"], GaveUp::ThisTime));
+    let members = &mut assessment.etcd_clusters[0].report.members;
+    members[0].objects = is_counted.then(BTreeMap::new);
+    for written in tags::of(&chosen, &assessment) {
+        let mut snapshots = snapshots.iter_mut();
+        let of = snapshots.find(|of| of.id == written.snapshot_id).unwrap();
+        of.tags.extend(written.tags);
+    }
+    snapshots
+}
+
+#[test]
+fn nothing_of_an_earlier_verdict_stands_beside_a_later_one() {
+    // On the snapshot itself, or on a volume from which they were copied.
+    let of_earlier = [
+        (verdict::VERIFIED, "restorable"),
+        (verdict::VERIFIED_SNAPSHOT, "snap-0"),
+        (verdict::START_FIRST, "1"),
+        (verdict::VERIFIED_REVISION, "5543"),
+        (verdict::CLUSTER_ID, "927826f66f2801c8"),
+        (verdict::OBJECTS, "nodes=3 pods=412"),
+    ];
+    for is_counted in [false, true] {
+        for of in tagged(&of_earlier, is_counted) {
+            assert_eq!(Verdict::of(&of), Some(Verdict::Damaged), "{of:?}");
+            assert_eq!(verdict::revision(&of), None, "{of:?}");
+            assert!(!verdict::starts_first(&of), "{of:?}");
+            for (key, value) in of_earlier {
+                assert_ne!(of.tags[key], value, "{key}");
+            }
+        }
+        // Where nothing stood, nothing empty is written.
+        for of in tagged(&[], is_counted) {
+            assert_eq!(Verdict::of(&of), Some(Verdict::Damaged), "{of:?}");
+            assert!(of.tags.values().all(|value| !value.is_empty()), "{of:?}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_empty_is_compared_with_nothing() {
+    let mut snapshots = run();
+    let of = &mut snapshots[0];
+    of.tags.extend([
+        (verdict::VERIFIED.to_owned(), "restorable".to_owned()),
+        (verdict::VERIFIED_REVISION.to_owned(), String::new()),
+        (verdict::CLUSTER_ID.to_owned(), String::new()),
+        (verdict::OBJECTS.to_owned(), String::new()),
+    ]);
+    let earlier = Earlier::of(snapshots.iter(), "2026-11-23T06:03:00Z".parse().unwrap());
+    let earlier = earlier.unwrap();
+    assert_eq!(
+        (earlier.revision, earlier.cluster_id, earlier.objects),
+        (None, None, BTreeMap::new())
+    );
 }
