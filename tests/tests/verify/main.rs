@@ -5,4 +5,5 @@ mod faults;
 mod given_sets;
 mod large;
 mod secrets;
+mod sweep;
 mod verdicts;
