@@ -9,6 +9,7 @@ mod report;
 mod shares;
 mod sizes;
 mod starts;
+mod strewn;
 mod verifies;
 
 use std::path::{Path, PathBuf};
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 use report::Report;
 
 /// What can be measured, in the order in which it is.
-const SUBJECTS: [&str; 6] = [
+const SUBJECTS: [&str; 7] = [
     "starts",
     "audits",
     "shares",
     "converges",
     "verifies",
+    "strewn",
     "sizes",
 ];
 
@@ -111,6 +113,9 @@ async fn main() {
     }
     if options.includes("verifies") {
         verifies::measure(&mut report).await;
+    }
+    if options.includes("strewn") && !options.quick {
+        strewn::measure(&mut report).await;
     }
     if options.includes("sizes") {
         sizes::measure(&options, &mut report);

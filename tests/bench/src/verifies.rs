@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use crate::binary;
 use crate::report::{Report, Row, Target, median, mib, ms};
 
-const LATENCY: Duration = Duration::from_millis(30);
+/// Of each call to AWS.
+pub const LATENCY: Duration = Duration::from_millis(30);
 const MEMBERS: [&str; 6] = [
     "main/a", "main/b", "main/c", "events/a", "events/b", "events/c",
 ];
@@ -63,7 +64,8 @@ pub async fn measure(report: &mut Report) {
     }
 }
 
-async fn verify(aws: &SnapshotAws) -> (Taken, Value) {
+/// Verifies the snapshots that there are, as those of the first members.
+pub async fn verify(aws: &SnapshotAws) -> (Taken, Value) {
     let snapshots = MEMBERS.iter().zip(&aws.snapshots);
     let snapshots: Map<String, Value> = snapshots
         .map(|(member, id)| ((*member).to_owned(), json!(id)))
@@ -77,7 +79,8 @@ async fn verify(aws: &SnapshotAws) -> (Taken, Value) {
     (taken, answer.expect("verify answers"))
 }
 
-fn blocks_read(answer: &Value) -> usize {
+/// How many blocks were read for an answer.
+pub fn blocks_read(answer: &Value) -> usize {
     let of = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
     let etcd_clusters = of(answer, "etcd_clusters").into_iter();
     let members = etcd_clusters.flat_map(|etcd_cluster| of(&etcd_cluster, "members"));
