@@ -32,6 +32,7 @@ BUILT := $(TARGET_DIR)/lambda
 ETCD_VENV := target/etcd-venv
 ETCD_REQUIREMENTS := tests/start_order/requirements.txt
 SETS := 5
+FUZZ_SECONDS := 600
 TRANSFORMED := $(abspath $(TARGET_DIR))/template.json
 PLAIN := $(abspath $(TARGET_DIR))/etcd-backup.cfn.yaml
 DEPLOYMENT := template.yaml Cargo.toml $(wildcard deployment/*.py)
@@ -54,6 +55,10 @@ test: lint test-docs build test-template test-rust test-emulated-aws ## Run ever
 .PHONY: test-long
 test-long: venv build ## Play random sequences of restores, restore every fleet that kops makes
 	cargo test --locked --workspace --test restore_random --test restore_fleets -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## Read file systems, databases, logs and /state damaged at random, ten minutes of each (FUZZ_SECONDS=)
+	MUTATION_SECONDS=$(FUZZ_SECONDS) cargo test --locked --workspace --test ext4_mutation --test mutation
 
 .PHONY: bench
 bench: venv ## Measure the release binaries beside what users would take instead (a release build, then minutes; QUICK=1, CUSTODIAN=, TERRAFORM_MIRROR=)

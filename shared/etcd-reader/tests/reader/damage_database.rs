@@ -24,8 +24,8 @@ fn sets() -> &'static [Known<InUse>] {
     })
 }
 
-fn cases(seed: u64, run: impl FnMut(&mut Case<InUse>) -> bool) {
-    damage::cases(sets(), seed, run);
+fn cases(kind: &str, seed: u64, run: impl FnMut(&mut Case<InUse>) -> bool) {
+    damage::cases(kind, sets(), seed, run);
 }
 
 impl Case<'_, InUse> {
@@ -39,7 +39,6 @@ impl Case<'_, InUse> {
     }
 }
 
-/// Runs a kind of damage on members chosen at random, until there were enough cases of it. A case that can't be
 #[test]
 fn the_second_reader_sees_what_the_reports_say() {
     for known in sets() {
@@ -53,7 +52,7 @@ fn the_second_reader_sees_what_the_reports_say() {
 
 #[test]
 fn a_zeroed_page_in_use_is_damage() {
-    cases(1, |case| {
+    cases("zeroed pages", 1, |case| {
         let page = case.chance.choose(&case.content.pages).id;
         case.files
             .overwrite(case.path, page * PAGE_BYTES, &[0; PAGE_BYTES]);
@@ -64,7 +63,7 @@ fn a_zeroed_page_in_use_is_damage() {
 
 #[test]
 fn a_page_that_is_not_in_use_may_hold_anything() {
-    cases(2, |case| {
+    cases("pages not in use, overwritten", 2, |case| {
         let pages = case.bytes().len() / PAGE_BYTES;
         let page = case.chance.below(pages);
         if page < 2
@@ -89,7 +88,7 @@ fn a_page_that_is_not_in_use_may_hold_anything() {
 
 #[test]
 fn swapped_pages_are_damage() {
-    cases(3, |case| {
+    cases("swapped pages", 3, |case| {
         let (one, other) = (
             case.chance.choose(&case.content.pages).id,
             case.chance.choose(&case.content.pages).id,
@@ -105,7 +104,7 @@ fn swapped_pages_are_damage() {
 
 #[test]
 fn leaf_pages_that_stand_for_each_other_are_damage() {
-    cases(4, |case| {
+    cases("swapped contents of leaf pages", 4, |case| {
         let leaves: Vec<_> = case
             .content
             .pages
@@ -128,7 +127,7 @@ fn leaf_pages_that_stand_for_each_other_are_damage() {
 
 #[test]
 fn a_database_that_is_cut_off_inside_what_is_in_use_is_damage() {
-    cases(5, |case| {
+    cases("truncated databases", 5, |case| {
         let end = case
             .content
             .pages
@@ -146,7 +145,7 @@ fn a_database_that_is_cut_off_inside_what_is_in_use_is_damage() {
 
 #[test]
 fn a_flipped_bit_in_a_pages_id_or_kind_is_damage() {
-    cases(6, |case| {
+    cases("bits flipped in a page's id or kind", 6, |case| {
         let page = case.chance.choose(&case.content.pages).id;
         let byte = case.chance.below(10);
         case.files.flip(
@@ -161,7 +160,7 @@ fn a_flipped_bit_in_a_pages_id_or_kind_is_damage() {
 
 #[test]
 fn a_flipped_bit_in_one_meta_page_is_a_warning_and_in_both_damage() {
-    cases(7, |case| {
+    cases("bits flipped in one meta page, then in both", 7, |case| {
         // The header of a meta page is not looked at.
         let first = case.chance.below(2);
         for page in [first, 1 - first] {
@@ -194,7 +193,7 @@ fn a_flipped_bit_in_one_meta_page_is_a_warning_and_in_both_damage() {
 
 #[test]
 fn a_flipped_bit_in_a_revision_that_others_hold_too_is_damage() {
-    cases(8, |case| {
+    cases("bits flipped in revisions that others hold", 8, |case| {
         if case.known.files.len() == 1 {
             return false;
         }
@@ -238,7 +237,7 @@ fn a_flipped_bit_in_a_revision_that_others_hold_too_is_damage() {
 
 #[test]
 fn an_index_that_is_ahead_of_the_data_is_damage() {
-    cases(11, |case| {
+    cases("indexes ahead of the data", 11, |case| {
         if case.known.files.len() == 1 {
             return false;
         }
@@ -261,7 +260,7 @@ fn an_index_that_is_ahead_of_the_data_is_damage() {
 
 #[test]
 fn an_element_that_points_elsewhere_is_damage() {
-    cases(9, |case| {
+    cases("elements that point elsewhere", 9, |case| {
         let filled: Vec<_> = case
             .content
             .pages
@@ -286,7 +285,7 @@ fn an_element_that_points_elsewhere_is_damage() {
 
 #[test]
 fn a_branch_that_leads_to_another_page_is_damage() {
-    cases(10, |case| {
+    cases("branches that lead to another page", 10, |case| {
         let is_leaf = |id: u64| {
             case.content
                 .pages

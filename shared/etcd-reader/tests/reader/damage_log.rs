@@ -26,8 +26,8 @@ fn sets() -> &'static [Known<Vec<Record>>] {
     })
 }
 
-fn cases(seed: u64, run: impl FnMut(&mut Case<Vec<Record>>) -> bool) {
-    damage::cases(sets(), seed, run);
+fn cases(kind: &str, seed: u64, run: impl FnMut(&mut Case<Vec<Record>>) -> bool) {
+    damage::cases(kind, sets(), seed, run);
 }
 
 impl Case<'_, Vec<Record>> {
@@ -78,7 +78,7 @@ impl Case<'_, Vec<Record>> {
 
 #[test]
 fn a_tail_torn_at_a_sector_is_what_etcd_repairs() {
-    cases(1, |case| {
+    cases("tails torn at a sector", 1, |case| {
         // From the start of a sector inside a record on, nothing was written.
         let index = case.late_record();
         let record = &case.content[index];
@@ -94,7 +94,7 @@ fn a_tail_torn_at_a_sector_is_what_etcd_repairs() {
 
 #[test]
 fn zeroed_sectors_in_the_midst_of_the_last_segment_lose_what_follows() {
-    cases(2, |case| {
+    cases("zeroed sectors in the midst", 2, |case| {
         let index = case.late_record();
         let record = &case.content[index];
         let sector = (record.data.start / SECTOR_BYTES + 1) * SECTOR_BYTES;
@@ -109,7 +109,7 @@ fn zeroed_sectors_in_the_midst_of_the_last_segment_lose_what_follows() {
 
 #[test]
 fn a_tail_torn_inside_a_sector_is_damage() {
-    cases(3, |case| {
+    cases("tails torn inside a sector", 3, |case| {
         let index = case.late_record();
         let record = &case.content[index];
         // The whole record lies in one sector, and its data's last bytes are lost.
@@ -131,7 +131,7 @@ fn a_tail_torn_inside_a_sector_is_damage() {
 
 #[test]
 fn a_flipped_bit_in_a_records_data_is_damage() {
-    cases(4, |case| {
+    cases("bits flipped in a record's data", 4, |case| {
         let record = case.chance.choose(case.content).clone();
         if record.data.is_empty() {
             return false;
@@ -146,7 +146,7 @@ fn a_flipped_bit_in_a_records_data_is_damage() {
 
 #[test]
 fn a_zeroed_record_ends_the_log() {
-    cases(5, |case| {
+    cases("zeroed records", 5, |case| {
         let index = case.late_record();
         let record = case.content[index].clone();
         case.zero(record.at, record.end);
@@ -157,7 +157,7 @@ fn a_zeroed_record_ends_the_log() {
 
 #[test]
 fn a_log_that_lost_its_beginning_is_damage() {
-    cases(6, |case| {
+    cases("zeroed beginnings", 6, |case| {
         let end = case.content[case.chance.below(case.content.len() / 2)].end;
         case.zero(0, end);
         case.assert_damaged(&format!("the first {end} bytes zeroed"));
@@ -167,7 +167,7 @@ fn a_log_that_lost_its_beginning_is_damage() {
 
 #[test]
 fn a_segment_that_is_cut_off_ends_there() {
-    cases(7, |case| {
+    cases("truncated segments", 7, |case| {
         let index = case.late_record();
         let record = case.content[index].clone();
         let size = record.at + case.chance.below(record.end - record.at);
@@ -230,7 +230,7 @@ fn split(case: &mut Case<Vec<Record>>, segments: usize) -> Vec<String> {
 
 #[test]
 fn several_segments_are_read_like_one() {
-    cases(8, |case| {
+    cases("sound logs of several segments", 8, |case| {
         let segments = 2 + case.chance.below(5);
         split(case, segments);
         let mut report = case.known.set.with(case.at, case.files);
@@ -250,7 +250,7 @@ fn several_segments_are_read_like_one() {
 
 #[test]
 fn any_damage_in_a_segment_before_the_last_is_damage() {
-    cases(9, |case| {
+    cases("damage in a segment before the last", 9, |case| {
         let segments = 2 + case.chance.below(5);
         let paths = split(case, segments);
         let path = case.chance.choose(&paths[..paths.len() - 1]).clone();

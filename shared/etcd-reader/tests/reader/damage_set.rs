@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 
 use etcd_reader::judge::{SetReport, Verdict, judge_set};
 use etcd_reader::member::{Member, MemberContext, read};
+use support::damage::{CASES, tell};
 use support::memory::MemoryFiles;
 use support::sets::{Chance, Set, context};
 
-const CASES: u64 = 200;
 const DAY_SECONDS: i64 = 24 * 3600;
 const THREES: [&str; 5] = [
     "etcd-3.5.30-b",
@@ -30,13 +30,14 @@ fn sets() -> &'static HashMap<&'static str, Set> {
     })
 }
 
-fn cases(seed: u64, mut run: impl FnMut(&mut Chance, &Set, usize)) {
+fn cases(kind: &str, seed: u64, mut run: impl FnMut(&mut Chance, &Set, usize)) {
     for number in 0..CASES {
         let mut chance = Chance((seed << 32) | number);
         let set = &sets()[*chance.choose(&THREES)];
         let at = chance.below(3);
         run(&mut chance, set, at);
     }
+    tell(kind, CASES);
 }
 
 fn assert_verdicts(report: &SetReport, together: Verdict, members: [Verdict; 3], what: &str) {
@@ -74,7 +75,7 @@ fn name_another_directory(files: &mut MemoryFiles, token: &str, other: &str) {
 
 #[test]
 fn a_member_of_another_cluster_is_left_out() {
-    cases(1, |chance, set, at| {
+    cases("a member of another cluster", 1, |chance, set, at| {
         let strangers: Vec<_> = THREES
             .iter()
             .filter(|name| sets()[**name].report.cluster_id != set.report.cluster_id)
@@ -92,7 +93,7 @@ fn a_member_of_another_cluster_is_left_out() {
 
 #[test]
 fn members_of_three_clusters_make_none() {
-    cases(2, |chance, _, _| {
+    cases("members of three clusters", 2, |chance, _, _| {
         let (one, two, three) = (
             &sets()["etcd-3.5.30-b"],
             &sets()["etcd-3.6.14-b"],
@@ -116,7 +117,7 @@ fn members_of_three_clusters_make_none() {
 
 #[test]
 fn a_members_data_on_anothers_volume_is_told_from_its_own() {
-    cases(3, |chance, set, at| {
+    cases("a duplicated member", 3, |chance, set, at| {
         let owner = (at + 1 + chance.below(2)) % 3;
         let report = set.with(at, &set.files[owner]);
         assert_verdicts(&report, Verdict::Degraded, one_damaged(at), &set.name);
@@ -126,7 +127,7 @@ fn a_members_data_on_anothers_volume_is_told_from_its_own() {
 
 #[test]
 fn a_member_that_is_days_older_is_a_warning() {
-    cases(4, |chance, _, at| {
+    cases("a member that is days older", 4, |chance, _, at| {
         // The same cluster some seconds apart, which are told to be days.
         let (older, newer) = (&sets()["etcd-3.7.1-a"], &sets()["etcd-3.7.1-b"]);
         let days = 1 + chance.below(30) as i64;
@@ -184,7 +185,7 @@ fn a_stale_data_directory_made_current_is_of_another_generation() {
         .unwrap()
         .1
         .to_owned();
-    cases(5, |chance, _, at| {
+    cases("a stale data directory made current", 5, |chance, _, at| {
         let mut members = set.members.clone();
         let mut wrong = vec![at];
         if chance.below(2) == 1 {
@@ -214,7 +215,7 @@ fn a_stale_data_directory_made_current_is_of_another_generation() {
 
 #[test]
 fn a_directory_that_is_named_and_missing_is_damage() {
-    cases(6, |chance, set, at| {
+    cases("a named directory that is missing", 6, |chance, set, at| {
         let mut files = set.files[at].clone();
         let token = set.report.members[at].cluster_token.clone().unwrap();
         let mut other = token.clone().into_bytes();
@@ -228,7 +229,7 @@ fn a_directory_that_is_named_and_missing_is_damage() {
 
 #[test]
 fn a_lost_state_leaves_a_member_degraded_where_its_data_is_told() {
-    cases(7, |chance, set, at| {
+    cases("a lost or torn /state", 7, |chance, set, at| {
         let whole = set.files[at].contents("/state");
         let length = whole.size_bytes as usize;
         let mut files = set.files[at].clone();

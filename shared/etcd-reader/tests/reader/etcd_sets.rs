@@ -4,6 +4,7 @@ use crate::images;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write;
 
 use etcd_reader::judge::{SetReport, Verdict, judge_set};
 use etcd_reader::member::{MemberContext, read_volume};
@@ -53,6 +54,7 @@ fn compare_members(report: &SetReport, expected: &Value, fields: &[(&str, &str)]
 fn sets_are_judged_as_real_restarts_went() {
     let sets = truth("etcd-sets.json");
     assert_eq!(sets.len(), 6);
+    let mut restarts = 0;
     for (name, expected) in &sets {
         let report = judge(name);
         assert_eq!(
@@ -82,6 +84,7 @@ fn sets_are_judged_as_real_restarts_went() {
         );
         let range = report.revision.unwrap();
         let orders = expected["orders"].as_object().unwrap();
+        restarts += orders.len();
         for (order, outcome) in orders {
             for revision in outcome["revision"].as_object().unwrap().values() {
                 let revision = revision.as_u64().unwrap();
@@ -112,6 +115,12 @@ fn sets_are_judged_as_real_restarts_went() {
             assert_eq!(whole, report.members.len(), "{name}");
         }
     }
+    // Past the capture of a test's output.
+    let _ = writeln!(
+        std::io::stdout(),
+        "{} given sets are judged as {restarts} restarts of them went",
+        sets.len()
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Damaging one file of a member, again and again, on members chosen at random.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use super::memory::MemoryFiles;
 use super::sets::{Chance, Set};
@@ -57,6 +58,7 @@ impl<Content> Case<'_, Content> {
 /// Runs a kind of damage on members chosen at random, until there were enough cases of it. A case that can't be
 /// had of the member chosen gives false.
 pub fn cases<Content>(
+    kind: &str,
     sets: &[Known<Content>],
     seed: u64,
     mut run: impl FnMut(&mut Case<Content>) -> bool,
@@ -84,4 +86,13 @@ pub fn cases<Content>(
         }));
         files.undo();
     }
+    tell(kind, done);
+}
+
+/// Says how many cases of a kind were judged as they must be, past the capture of a test's output.
+pub fn tell(kind: &str, cases: u64) {
+    let _ = writeln!(
+        std::io::stdout(),
+        "{cases} cases of {kind} were judged as they must be"
+    );
 }
