@@ -25,12 +25,17 @@ fn fixtures() -> PathBuf {
 }
 
 /// What real restarts of the given sets showed, by set.
+pub fn truth() -> BTreeMap<String, Value> {
+    truth_of("etcd-sets.json")
+}
+
+/// What real restarts of sets showed, by set, as a fixture has it.
 ///
 /// # Panics
 ///
 /// When it can't be read.
-pub fn truth() -> BTreeMap<String, Value> {
-    let file = File::open(fixtures().join("etcd-sets.json")).expect("the sets' truth");
+pub fn truth_of(fixture: &str) -> BTreeMap<String, Value> {
+    let file = File::open(fixtures().join(fixture)).expect("the sets' truth");
     serde_json::from_reader(file).expect("the sets' truth is JSON")
 }
 

@@ -4,6 +4,7 @@ mod events;
 mod faults;
 mod given_sets;
 mod large;
+mod made_sets;
 mod secrets;
 mod sweep;
 mod verdicts;
