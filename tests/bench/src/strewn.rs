@@ -1,6 +1,9 @@
 //! verify on a database of 2 GiB whose pages lie anywhere in the file: the memory that it takes. The reader's own
 //! test gives it pages as files; here they come out of a file system, block by block, over HTTP.
 
+#[path = "../../../shared/etcd-reader/tests/reader/support/large.rs"]
+mod large;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -8,15 +11,11 @@ use std::process::Command;
 
 use bench::SnapshotAws;
 use bench::snapshots::BLOCK_BYTES;
+use large::{Large, PAGE_BYTES};
 
 use crate::binary;
 use crate::report::{Report, Row, Target, mib, ms};
 use crate::verifies::{LATENCY, blocks_read, verify};
-
-#[path = "../../../shared/etcd-reader/tests/reader/support/large.rs"]
-mod large;
-
-use large::{Large, PAGE_BYTES};
 
 /// Where a master without etcd-manager has it: a log would play no part.
 const DATABASE: &str = "var/etcd/data/member/snap/db";
