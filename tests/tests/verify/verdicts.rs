@@ -110,8 +110,20 @@ async fn a_blank_volume_is_told_from_one_with_data() {
         bed.give(&key.to_string(), &blank).await;
     }
     bed.next_run().await;
+    // As where somebody made the volume of a snapshot, with its tags.
+    let copied =
+        json!({"etcd-backup/verified-snapshot": "snap-0", "etcd-backup/objects": "pods=412"});
+    let of_a = bed.newest("main/a").await;
+    bed.aws.set_snapshot(&of_a, json!({"tags": copied})).await;
     let answer = answered(&verify, verify.invoke(json!({"cluster": CLUSTER})).await);
-    assert!(["damaged", "unsupported"].contains(&answer["verdict"].as_str().unwrap()));
+    let verdict = answer["verdict"].as_str().unwrap();
+    assert!(["damaged", "unsupported"].contains(&verdict));
+    let tags = bed.verdict_tags("main/a").await;
+    assert_eq!(
+        (tags["verified"].as_str(), tags["objects"].as_str()),
+        (verdict, ""),
+        "{answer:#}"
+    );
     assert_ne!(
         answer["etcd_clusters"][0]["members"][0]["problems"],
         json!([])
