@@ -57,7 +57,9 @@ pub enum TagProblem {
         keys: Vec<String>,
     },
     /// An etcd tag, but nothing says of which kops cluster.
-    #[error("neither {CLUSTER} nor {CLUSTER_OWNED_PREFIX}<name> says which cluster it belongs to")]
+    #[error(
+        "neither {CLUSTER} nor {CLUSTER_OWNED_PREFIX}<name>={CLUSTER_OWNED} says which cluster it belongs to"
+    )]
     NoCluster,
 }
 
@@ -150,15 +152,16 @@ impl Identity {
     }
 }
 
-/// The cluster a resource says it belongs to: `KubernetesCluster`, else the only
-/// `kubernetes.io/cluster/<name>` it has.
+/// The cluster a resource says it belongs to: `KubernetesCluster`, else the only one that owns it by
+/// `kubernetes.io/cluster/<name>`. That a cluster shares it says nothing.
 pub fn cluster_of(tags: &Tags) -> Option<ClusterName> {
     if let Some(name) = tags.get(CLUSTER).filter(|name| !name.is_empty()) {
         return Some(name.as_str().into());
     }
     let mut owners = tags
-        .keys()
-        .filter_map(|key| key.strip_prefix(CLUSTER_OWNED_PREFIX))
+        .iter()
+        .filter(|(_, value)| *value == CLUSTER_OWNED)
+        .filter_map(|(key, _)| key.strip_prefix(CLUSTER_OWNED_PREFIX))
         .filter(|name| !name.is_empty());
     match (owners.next(), owners.next()) {
         (Some(name), None) => Some(name.into()),
@@ -246,6 +249,27 @@ mod tests {
             ("owner", "owned", false),
         ] {
             assert_eq!(is_discovery_tag(key, value), is_one, "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_shares_a_resource_is_not_the_one_that_it_belongs_to() {
+        let (own, other) = (
+            "kubernetes.io/cluster/own.tld",
+            "kubernetes.io/cluster/other.tld",
+        );
+        for (of_tags, expected) in [
+            (&[(own, "owned")][..], Some("own.tld")),
+            (&[(own, "owned"), (other, "shared")][..], Some("own.tld")),
+            (&[(own, "owned"), (other, "owned")][..], None),
+            (&[(other, "shared")][..], None),
+            (
+                &[(CLUSTER, "own.tld"), (other, "owned")][..],
+                Some("own.tld"),
+            ),
+        ] {
+            let expected = expected.map(ClusterName::from);
+            assert_eq!(cluster_of(&tags(of_tags)), expected, "{of_tags:?}");
         }
     }
 

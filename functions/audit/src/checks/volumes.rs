@@ -87,8 +87,13 @@ fn cluster_problems(cluster: &Cluster, volume: &Volume, identity: &Identity) -> 
     for (key, value) in &volume.tags {
         if *key == own_key && value != CLUSTER_OWNED {
             problems.push(format!("{key}={value} should be {CLUSTER_OWNED}"));
-        } else if *key != own_key && key.starts_with(CLUSTER_OWNED_PREFIX) {
-            problems.push(format!("{key} contradicts {CLUSTER}={}", identity.cluster));
+        } else if *key != own_key && key.starts_with(CLUSTER_OWNED_PREFIX) && value == CLUSTER_OWNED
+        {
+            // A cluster that merely shares it finds nothing by that.
+            problems.push(format!(
+                "{key}={value} contradicts {CLUSTER}={}",
+                identity.cluster
+            ));
         }
     }
     // Old clusters have none; it is missed only where a sibling carries it.

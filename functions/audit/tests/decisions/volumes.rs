@@ -85,6 +85,18 @@ fn wrong_tags_are_found() {
     ]);
 }
 
+#[test]
+fn that_another_cluster_shares_a_volume_is_no_contradiction() {
+    let key = "kubernetes.io/cluster/other.tld";
+    let with = |value: &str| {
+        let mut inventory = clean();
+        set_tag(&mut inventory, key, value);
+        problems(inventory)
+    };
+    assert_eq!(with("shared"), NOTHING);
+    insta::assert_snapshot!(with("owned").join("\n"), @"kubernetes.io/cluster/other.tld=owned contradicts KubernetesCluster=k8s.mycompany.tld");
+}
+
 fn set_tag(inventory: &mut audit::inventory::Inventory, key: &str, value: &str) {
     let tags = &mut volume_mut(inventory, "vol-0-main-a").tags;
     tags.insert(key.into(), value.into());
