@@ -89,6 +89,19 @@ fn what_a_function_refuses_is_not_of_its_schema() {
         ("restore", json!({"cluster": ""})),
         ("restore", json!({"cluster": "k8s.*"})),
         ("restore", json!({"cluster": "k8s", "action": "destroy"})),
+        ("restore", json!({"cluster": 5})),
+        (
+            "restore",
+            json!({"cluster": "k8s", "action": {"plan": null}}),
+        ),
+        (
+            "restore",
+            json!({"cluster": "k8s", "masters": {"replace": null}}),
+        ),
+        (
+            "restore",
+            json!({"cluster": "k8s", "volume": ["gp3", 3000, 125, null, null]}),
+        ),
         ("restore", json!({"cluster": "k8s", "time": "x"})),
         ("restore", json!({"cluster": "k8s", "etcd_clusters": []})),
         (

@@ -3,6 +3,7 @@
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::event_time;
 use etcd_backup_core::ids::ClusterName;
+use etcd_backup_core::written_event;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -106,9 +107,7 @@ impl Request {
                 clusters: None,
             });
         }
-        let request = Self::deserialize(event).map_err(|error| {
-            Diagnostic::invalid_event(format!("the event is not accepted: {error}"))
-        })?;
+        let request: Self = written_event::read(event)?;
         match &request.clusters {
             Some(clusters) if clusters.is_empty() => Err(Diagnostic::invalid_event(
                 "\"clusters\" is empty: name clusters, or leave the field out for all",
@@ -208,7 +207,10 @@ mod tests {
         let message = |json: &str| decode(json).unwrap_err().to_string();
         insta::assert_snapshot!(message(r#"{"cluster":"k8s"}"#), @"InvalidEvent: the event is not accepted: unknown field `cluster`, expected `now` or `clusters`");
         insta::assert_snapshot!(message(r#"{"clusters":[]}"#), @r#"InvalidEvent: "clusters" is empty: name clusters, or leave the field out for all"#);
-        assert!(message(r#"{"now":"yesterday"}"#).starts_with("InvalidEvent: "));
+        insta::assert_snapshot!(message(r#"{"now":"yesterday"}"#), @r#"InvalidEvent: the event is not accepted: "now": "yesterday" is no time: write it in UTC like 2026-11-22T07:30:00Z"#);
+        insta::assert_snapshot!(message(r#"{"now":5}"#), @r#"InvalidEvent: the event is not accepted: "now" is 5, and a string is wanted"#);
+        insta::assert_snapshot!(message(r#"{"clusters":"k8s"}"#), @r#"InvalidEvent: the event is not accepted: "clusters" is "k8s", and a list is wanted"#);
+        insta::assert_snapshot!(message(r#"{"clusters":[null]}"#), @r#"InvalidEvent: the event is not accepted: "clusters[0]" is null, and a string is wanted"#);
         assert!(message("[]").contains("not a JSON object"));
         assert!(message("null").contains("not a JSON object"));
     }

@@ -8,6 +8,7 @@ use etcd_backup_core::ids::{
     ClusterName, EtcdClusterName, MemberKey, MemberName, RestoreId, SnapshotId, ZoneName,
 };
 use etcd_backup_core::restore_record::{Direction, MastersOption, MountedBy};
+use etcd_backup_core::written_event;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -174,9 +175,7 @@ impl Request {
                 "the event is not a JSON object: send {\"cluster\":\"…\"}",
             ));
         }
-        let request = Self::deserialize(event).map_err(|error| {
-            Diagnostic::invalid_event(format!("the event is not accepted: {error}"))
-        })?;
+        let request: Self = written_event::read(event)?;
         match request.contradiction() {
             Some(contradiction) => Err(Diagnostic::invalid_event(contradiction)),
             None => Ok(request),
@@ -400,14 +399,14 @@ mod tests {
     fn what_is_not_accepted_is_named() {
         let message = |json: &str| decode(json).unwrap_err().message;
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","time":"x"}"#), @"the event is not accepted: unknown field `time`, expected one of `cluster`, `action`, `of`, `plan_id`, `etcd_clusters`, `members`, `partial`, `at`, `snapshots`, `skew_minutes_max`, `masters`, `start`, `again`, `volume`, `mounted_by`, `allow_damaged`, `zones`, `restore_id`");
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"destroy"}"#), @"the event is not accepted: unknown variant `destroy`, expected one of `restore`, `plan`, `list`, `status`, `undo`, `redo`, `history`");
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"destroy"}"#), @r#"the event is not accepted: "action" is "destroy", and one of "restore", "plan", "list", "status", "undo", "redo", "history" is wanted"#);
         insta::assert_snapshot!(message("{}"), @"the event is not accepted: missing field `cluster`");
         insta::assert_snapshot!(message(r#"{"cluster":" "}"#), @r#""cluster" is empty: name the cluster, like k8s.mycompany.tld"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s.*"}"#), @r#""cluster" is "k8s.*", which is no DNS name: name one cluster as kops does, like k8s.mycompany.tld"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s.mycompany.tld "}"#), @r#""cluster" is "k8s.mycompany.tld ", which is no DNS name: name one cluster as kops does, like k8s.mycompany.tld"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","members":["a"]}"#), @r#""members" without "partial": true: one restored member beside newer peers is dangerous, so say that it is meant"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","at":"2026-11-22T07:30:00Z","snapshots":{"main/a":"snap-0a"}}"#), @r#""at" and "snapshots" contradict: give one of them"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"the event is not accepted: "a" names no member: write <etcd cluster>/<member>, like main/a"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"the event is not accepted: "snapshots": "a" names no member: write <etcd cluster>/<member>, like main/a"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","start":"together"}"#), @r#""start" goes with "masters": "replace": masters that are left to you start as you start them"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{}}"#), @r#""volume" is empty: give type, iops, throughput, kms_key_id or initialization_rate, or leave it out"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"iops":0}}"#), @r#""iops" and "throughput" of "volume" are whole numbers above zero"#);
@@ -421,6 +420,79 @@ mod tests {
         let as_it_was = r#"{"cluster":"k8s","action":"status","at":"2026-11-22T07:30:00Z"}"#;
         assert!(decode(as_it_was).is_ok());
         assert!(message("[]").starts_with("the event is not a JSON object"));
+    }
+
+    /// Each field, with values of a wrong kind, those among them that serde would take.
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_with_its_field() {
+        let objects = [("snapshots", "{\"main/a\":5}"), ("zones", "{\"a\":5}")];
+        let lists = [("etcd_clusters", "[5]"), ("members", "[5]")];
+        let of_volume = [
+            "type",
+            "iops",
+            "throughput",
+            "kms_key_id",
+            "initialization_rate",
+        ];
+        let of_volume = of_volume.map(|field| ("volume", format!("{{\"{field}\":{{}}}}")));
+        let of_volume = of_volume
+            .iter()
+            .map(|(field, value)| (*field, value.as_str()));
+        let choices = [
+            ("action", "{\"plan\":null}"),
+            ("of", "{\"undo\":null}"),
+            ("masters", "{\"replace\":null}"),
+            ("start", "{\"together\":null}"),
+            ("mounted_by", "{\"protokube\":null}"),
+            ("volume", "[]"),
+            ("volume", "[\"gp3\",3000,125,null,null]"),
+        ];
+        let scalars = [
+            "cluster",
+            "action",
+            "of",
+            "plan_id",
+            "etcd_clusters",
+            "members",
+            "partial",
+            "at",
+            "snapshots",
+            "masters",
+            "start",
+            "again",
+            "volume",
+            "mounted_by",
+            "allow_damaged",
+            "zones",
+            "restore_id",
+        ];
+        let scalars = scalars.map(|field| (field, "5"));
+        let more = [("skew_minutes_max", "\"60\""), ("skew_minutes_max", "-1")];
+        let wrong = [
+            &objects[..],
+            &lists[..],
+            &choices[..],
+            &scalars[..],
+            &more[..],
+        ]
+        .concat();
+        for (field, value) in wrong.into_iter().chain(of_volume) {
+            let cluster = if field == "cluster" {
+                ""
+            } else {
+                "\"cluster\":\"k8s\","
+            };
+            let refusal = decode(&format!("{{{cluster}\"{field}\":{value}}}")).unwrap_err();
+            let message = refusal.message;
+            assert!(
+                message.contains(&format!("\"{field}")),
+                "{field}: {value}: {message}"
+            );
+            assert!(
+                message.ends_with(" is wanted"),
+                "{field}: {value}: {message}"
+            );
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::event_time;
 use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId};
+use etcd_backup_core::written_event;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -84,8 +85,7 @@ impl Event {
     }
 
     fn written(event: &Value) -> Result<Self, Diagnostic> {
-        let written = Written::deserialize(event)
-            .map_err(|error| invalid(format!("the event is not accepted: {error}")))?;
+        let written: Written = written_event::read(event)?;
         match written {
             Written {
                 cluster: None,
@@ -99,7 +99,7 @@ impl Event {
                 snapshots: None,
                 snapshot_id: Some(id),
             } => {
-                refuse_no_snapshot(&id)?;
+                refuse_no_snapshot("snapshot_id", &id)?;
                 Ok(Self::Snapshot(id))
             }
             Written {
@@ -133,7 +133,9 @@ fn which(
             "\"snapshots\" is empty: name some, like {\"main/a\":\"snap-…\"}, or leave it out",
         )),
         (None, Some(named)) => {
-            named.values().try_for_each(refuse_no_snapshot)?;
+            for (key, id) in &named {
+                refuse_no_snapshot(&format!("snapshots.{key}"), id)?;
+            }
             Ok(Which::Named(named))
         }
         (Some(_), Some(_)) => Err(invalid(
@@ -163,14 +165,14 @@ fn refuse_no_cluster(cluster: &ClusterName) -> Result<(), Diagnostic> {
     )))
 }
 
-fn refuse_no_snapshot(id: &SnapshotId) -> Result<(), Diagnostic> {
+fn refuse_no_snapshot(field: &str, id: &SnapshotId) -> Result<(), Diagnostic> {
     let digits = id.as_str().strip_prefix("snap-");
     let is_id = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
     if digits.is_some_and(is_id) {
         return Ok(());
     }
     Err(invalid(format!(
-        "{:?} is no snapshot's id: write it as EC2 does, like snap-0123456789abcdef0",
+        "\"{field}\" is {:?}, which is no snapshot's id: write it as EC2 does, like snap-0123456789abcdef0",
         id.as_str()
     )))
 }
@@ -249,8 +251,13 @@ mod tests {
         insta::assert_snapshot!(message(r#"{"at":"2026-11-22T07:30:00Z"}"#), @r#""at" and "snapshots" go with "cluster""#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","at":"2026-11-22T07:30:00Z","snapshots":{"main/a":"snap-0a"}}"#), @r#""at" and "snapshots" contradict: give one of them"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{}}"#), @r#""snapshots" is empty: name some, like {"main/a":"snap-…"}, or leave it out"#);
-        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"the event is not accepted: "a" names no member: write <etcd cluster>/<member>, like main/a"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"the event is not accepted: "snapshots": "a" names no member: write <etcd cluster>/<member>, like main/a"#);
         insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshot_id":"snap-0a"}"#), @r#""snapshot_id" stands alone: to verify a cluster's, name them in "snapshots""#);
-        insta::assert_snapshot!(message(r#"{"snapshot_id":"snap-*"}"#), @r#""snap-*" is no snapshot's id: write it as EC2 does, like snap-0123456789abcdef0"#);
+        insta::assert_snapshot!(message(r#"{"snapshot_id":"snap-*"}"#), @r#""snapshot_id" is "snap-*", which is no snapshot's id: write it as EC2 does, like snap-0123456789abcdef0"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"main/a":"vol-0a"}}"#), @r#""snapshots.main/a" is "vol-0a", which is no snapshot's id: write it as EC2 does, like snap-0123456789abcdef0"#);
+        insta::assert_snapshot!(message(r#"{"cluster":5}"#), @r#"the event is not accepted: "cluster" is 5, and a string is wanted"#);
+        insta::assert_snapshot!(message(r#"{"snapshot_id":["snap-0a"]}"#), @r#"the event is not accepted: "snapshot_id" is a list, and a string is wanted"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","at":5}"#), @r#"the event is not accepted: "at" is 5, and a string is wanted"#);
+        insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":["snap-0a"]}"#), @r#"the event is not accepted: "snapshots" is a list, and an object is wanted"#);
     }
 }

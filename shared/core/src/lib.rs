@@ -32,5 +32,6 @@ pub mod tags;
 pub mod verdict;
 pub mod version;
 pub mod volume;
+pub mod written_event;
 
 pub use tags::Tags;
