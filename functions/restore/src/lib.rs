@@ -30,7 +30,7 @@ use crate::decide::aim::Aim;
 use crate::decide::follow_up::Subject;
 use crate::decide::intent;
 use crate::decide::masters_find::MastersFind;
-use crate::decide::{Context, Decision, choice, masters, plan_id};
+use crate::decide::{Context, Decision, choice, masters, plan_id, same_event};
 use crate::event::{Action, Request};
 use crate::show::answer;
 use crate::show::history::HistoryAnswer;
@@ -191,7 +191,8 @@ impl<Aws: World> Function<'_, Aws> {
             let Decided::Work(work) = before else {
                 return self.over(before);
             };
-            let lease = self.take_lease(&work.record.id).await?;
+            let event = same_event::fingerprint(self.request, &work.record, &work.inventory);
+            let lease = self.take_lease(&event, &work.record.id).await?;
             let outcome = self.under(&lease, *work, &mut aim).await;
             match outcome {
                 Ok(outcome) => {
@@ -239,7 +240,7 @@ impl<Aws: World> Function<'_, Aws> {
             .map_err(|refusal| tell_held(refusal, &records, &inventory))?;
         match aim {
             Some(aim) => aim
-                .refuse_other(&decision, &records, self.request)
+                .refuse_other(&decision, &records, self.request, &inventory)
                 .map_err(|refusal| tell_held(refusal, &records, &inventory))?,
             None => *aim = Some(Aim::of(&decision, &records)),
         }
@@ -272,18 +273,17 @@ impl<Aws: World> Function<'_, Aws> {
         })
     }
 
-    async fn take_lease(&self, restore_id: &RestoreId) -> Result<Lease, Diagnostic> {
+    async fn take_lease(&self, event: &str, restore_id: &RestoreId) -> Result<Lease, Diagnostic> {
         let cluster = &self.request.cluster;
         let key = LeaseKey {
             table: self.table.to_owned(),
             cluster: cluster.clone(),
         };
         let tokens = Tokens::new(&self.invocation.id);
-        let fingerprint = self.request.fingerprint();
         // Time to answer is left also where another invocation works until the end.
         let deadline = self.invocation.deadline - MARGIN;
         let work = LeasedWork {
-            event: &fingerprint,
+            event,
             restore_id: Some(restore_id),
         };
         let taking = Lease::take(self.aws, key, tokens, work, deadline).await;

@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //!
-//! - A record is written before what it names is done: a volume that masters use, a group or an
-//!   instance is touched only if the record names it already.
+//! - A record is written before what it names is done: a volume that masters use or a group is touched
+//!   only if the record names it already, and an instance only if its turn says that masters are replaced.
 //! - What an undo needs to put a volume back as it was is in the record, and nowhere else.
 //! - A record begins with the turn of the restore itself; its last turn is under way until it has ended.
 //! - A layout that this program doesn't know is an error, never a guess.
@@ -40,7 +40,8 @@ pub struct RestoreRecord {
     pub id: RestoreId,
     /// The cluster.
     pub cluster: ClusterName,
-    /// The options of the event that began it, defaults filled in: events are the same if these are.
+    /// The options of the event that began it, defaults filled in but for those that depend on what is there:
+    /// events are the same if these are.
     pub event: Value,
     /// Whether that event said `again`.
     #[serde(default, skip_serializing_if = "is_false")]

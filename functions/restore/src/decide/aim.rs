@@ -9,7 +9,8 @@ use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::ids::RestoreId;
 use etcd_backup_core::restore_record::RestoreRecord;
 
-use super::Decision;
+use super::{Decision, same_event};
+use crate::collect::inventory::Inventory;
 use crate::collect::records::Records;
 use crate::event::Request;
 
@@ -47,6 +48,7 @@ impl Aim {
         decision: &Decision,
         records: &Records,
         request: &Request,
+        inventory: &Inventory,
     ) -> Result<(), Diagnostic> {
         let record = decision.record();
         let begins = matches!(decision, Decision::Begin(_));
@@ -56,7 +58,7 @@ impl Aim {
             // What the same event has begun since, by another invocation or this one.
             None if begins => !records
                 .all()
-                .any(|record| is_new(record) && record.event == request.options()),
+                .any(|record| is_new(record) && same_event::is_of(request, record, inventory)),
             None => is_new(record) && record.later_turns.is_empty(),
         };
         if is_same {

@@ -6,7 +6,7 @@ use etcd_backup_core::restore_record::{Direction, RestoreRecord};
 use jiff::{SignedDuration, Timestamp};
 
 use super::exchange::{Side, masters_find, wrong_members};
-use super::{events, turn};
+use super::{events, same_event, turn};
 use crate::collect::inventory::Inventory;
 use crate::collect::records::{KnownRecord, Records};
 use crate::event::Request;
@@ -58,7 +58,7 @@ fn restore<'a>(
         if turn::is_stuck(record, inventory) {
             return Ok(Intent::Begin);
         }
-        let is_same = record.event == request.options() && !record.is_put_back();
+        let is_same = same_event::is_of(request, record, inventory) && !record.is_put_back();
         return if is_same {
             go_on(request, unfinished)
         } else if turn::gives_way(record, inventory) {
@@ -96,7 +96,7 @@ fn is_the_same(
     is_fresh
         && record.abandoned_at.is_none()
         && !record.is_put_back()
-        && record.event == request.options()
+        && same_event::is_of(request, record, inventory)
         && is_in_service()
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Read from the top:
 //!
-//! - [`intent`]: which restore an event is about, and whether anything is to be done for it;
+//! - [`intent`]: which restore an event is about, and whether anything is to be done for it; [`same_event`]:
+//!   whether it is the event that began one;
 //! - [`restore`]: a new restore, from [`choice`] (which snapshots) over [`incoming`] (which volumes are
 //!   made of them; [`zone`], [`tags`] and [`limits`] are its parts) and [`start_order`] to its record;
 //! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
@@ -33,6 +34,7 @@ pub mod mounting;
 pub mod plan_id;
 pub mod refusal;
 pub mod restore;
+pub mod same_event;
 pub mod sightings;
 pub mod stage;
 pub mod start_order;

@@ -1,10 +1,12 @@
 //! Which restore an event is about.
 
+use etcd_backup_core::ids::MemberKey;
 use etcd_backup_core::restore_record::RestoreRecord;
 use jiff::SignedDuration;
+use restore::decide::same_event::fingerprint;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, request, tags, volume, volume_id, zone};
 
 fn name(world: &World, more: Value) -> String {
     match world.decide(more) {
@@ -37,6 +39,60 @@ fn the_same_event_is_the_same_restore_for_a_day() {
     assert_eq!(name(&after(&world, 24, 0), json!({})), "repeat");
     assert_eq!(name(&after(&world, 24, 1), json!({})), "begin");
     assert_eq!(name(&world, json!({"masters": "replace"})), "begin");
+}
+
+/// Whichever of the two began it.
+#[test]
+fn to_name_every_etcd_cluster_is_the_same_as_to_name_none() {
+    let none = json!({"masters": "replace"});
+    let all = json!({"masters": "replace", "etcd_clusters": ["events", "main"]});
+    let some = json!({"masters": "replace", "etcd_clusters": ["main"]});
+    for (begins, same) in [(&none, &all), (&all, &none)] {
+        let mut world = World::new();
+        let mut record = world.begin(begins.clone());
+        world.record(record.clone());
+        assert_eq!(name(&world, same.clone()), "go on", "{begins}");
+        assert_eq!(name(&world, some.clone()), "RestoreInProgress", "{begins}");
+        world.carry_out(&mut record);
+        for event in [begins, same] {
+            assert_eq!(name(&world, event.clone()), "repeat", "{begins}, {event}");
+        }
+        assert_eq!(name(&world, some.clone()), "begin", "{begins}");
+
+        // Whatever was found since, an event is the same as itself; but all are more now.
+        let cilium: MemberKey = "cilium/a".parse().unwrap();
+        let id = volume_id("cilium/a");
+        let new = volume(id.as_str(), &zone(&cilium), tags(&cilium));
+        world.volumes.insert(id, new);
+        assert_eq!(name(&world, begins.clone()), "repeat", "{begins}");
+        assert_ne!(name(&world, same.clone()), "repeat", "{begins}");
+    }
+}
+
+#[test]
+fn the_same_event_has_one_fingerprint_and_every_deed_its_own() {
+    let (world, record) = World::restored();
+    let fingerprint = |more: Value| {
+        let request = request(more);
+        fingerprint(&request, &record, &world.inventory(&request))
+    };
+    let plain = fingerprint(json!({}));
+    for same in [
+        json!({"action": "restore", "again": true, "plan_id": "p-0"}),
+        json!({"skew_minutes_max": 60, "zones": {}}),
+        json!({"etcd_clusters": ["main", "events"]}),
+        json!({"etcd_clusters": ["events", "main", "main"]}),
+    ] {
+        assert_eq!(fingerprint(same.clone()), plain, "{same}");
+    }
+    for other in [
+        json!({"etcd_clusters": ["main"]}),
+        json!({"masters": "replace"}),
+        json!({"action": "undo"}),
+        json!({"action": "redo"}),
+    ] {
+        assert_ne!(fingerprint(other.clone()), plain, "{other}");
+    }
 }
 
 #[test]

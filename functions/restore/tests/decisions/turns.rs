@@ -585,6 +585,7 @@ fn a_later_decision_of_one_invocation_is_about_the_same_turn() {
         json!({"action": "undo"}),
         json!({"action": "redo"}),
     );
+    let all_named = json!({"etcd_clusters": ["main", "events"]});
     let undone = after(unfinished(), undo.clone());
     let done = after(unfinished(), restore.clone());
     let turned_back = after(done.clone(), undo.clone());
@@ -593,6 +594,7 @@ fn a_later_decision_of_one_invocation_is_about_the_same_turn() {
         (&restore, unfinished(), done.clone(), true),
         (&restore, World::new(), done.clone(), true),
         (&restore, World::new(), unfinished(), true),
+        (&all_named, World::new(), unfinished(), true),
         (&undo, done.clone(), turned_back.clone(), true),
         // Another event turned it.
         (&restore, unfinished(), undone.clone(), false),
@@ -612,7 +614,7 @@ fn a_later_decision_of_one_invocation_is_about_the_same_turn() {
         let decided = decide(&request, &first.records, &before, first.context()).unwrap();
         let aim = Aim::of(&decided, &first.records);
         let decided = decide(&request, &second.records, &later, second.context()).unwrap();
-        let refused = aim.refuse_other(&decided, &second.records, &request);
+        let refused = aim.refuse_other(&decided, &second.records, &request, &later);
         assert_eq!(refused.is_ok(), may, "{event}: {decided:?}");
     }
 }
