@@ -13,8 +13,10 @@ use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::verdict::Verdict;
+use jiff::Timestamp;
 
 use super::list::list;
+use super::skew;
 use crate::collect::inventory::Inventory;
 use crate::event::{Action, Request};
 
@@ -28,6 +30,8 @@ pub struct Choice {
     pub run: Option<Run>,
     /// By member.
     pub snapshots: BTreeMap<MemberKey, Snapshot>,
+    /// The time of the newest older restore point whose snapshots are as close together as they must be.
+    pub older_close_enough: Option<Timestamp>,
     /// What the operator should know of the choice.
     pub warnings: Vec<String>,
 }
@@ -38,6 +42,7 @@ impl Choice {
         Self {
             run,
             snapshots,
+            older_close_enough: None,
             warnings: Vec::new(),
         }
     }
@@ -106,7 +111,7 @@ pub fn choose(
         None => by_run(request, inventory, history, settings)?,
     };
     refuse_members_left_out(request, &inventory.cluster, &choice)?;
-    refuse_skew(request, &choice)?;
+    skew::refuse(request, &choice)?;
     choice.warnings.extend(damaged(request, &choice)?);
     Ok(choice)
 }
@@ -137,6 +142,7 @@ fn by_run(
         let error_type = ErrorType::RestorePointDoubtful;
         return Err(Diagnostic::new(error_type, doubt.to_string()));
     }
+    let older = whole.find(|run| skew::is_close_enough(request, run));
     let later = history.later_generations(chosen, &runs, is_wanted);
     let wanted = chosen
         .snapshots
@@ -152,6 +158,7 @@ fn by_run(
         )
     });
     Ok(Choice {
+        older_close_enough: older.and_then(|run| run.earliest()),
         warnings: incomplete
             .chain(before_blank(later.keys().copied()))
             .collect(),
@@ -390,30 +397,6 @@ fn damaged(request: &Request, choice: &Choice) -> Result<Option<String>, Diagnos
             "verify found {damaged} damaged: etcd would not start from it. Choose another restore point \
              with \"at\" (see {{\"action\":\"list\",\"cluster\":\"{}\"}}), or say \"allow_damaged\": true",
             request.cluster
-        ),
-    ))
-}
-
-fn refuse_skew(request: &Request, choice: &Choice) -> Result<(), Diagnostic> {
-    let skew_seconds = choice.skew_seconds();
-    if skew_seconds <= i64::from(request.skew_minutes_max) * 60 {
-        return Ok(());
-    }
-    // Rounded up, so that the figure is one that would be enough.
-    let skew_minutes = (skew_seconds + 59) / 60;
-    Err(Diagnostic::new(
-        ErrorType::SkewTooLarge,
-        format!(
-            "the members' snapshots{} were started {} minutes apart, more than {} allowed: etcd may \
-             panic or lose entries. Choose an older restore point with \"at\", or raise \
-             \"skew_minutes_max\" to {}",
-            choice
-                .run
-                .map(|run| format!(" of the run of {run}"))
-                .unwrap_or_default(),
-            skew_minutes,
-            request.skew_minutes_max,
-            skew_minutes
         ),
     ))
 }

@@ -5,8 +5,9 @@
 //!
 //! - [`intent`]: which restore an event is about, and whether anything is to be done for it; [`same_event`]:
 //!   whether it is the event that began one;
-//! - [`restore`]: a new restore, from [`choice`] (which snapshots) over [`incoming`] (which volumes are
-//!   made of them; [`zone`], [`tags`] and [`limits`] are its parts) and [`start_order`] to its record;
+//! - [`restore`]: a new restore, from [`choice`] (which snapshots, and with [`skew`] whether they are close
+//!   enough together) over [`incoming`] (which volumes are made of them; [`zone`], [`tags`] and [`limits`] are
+//!   its parts) and [`start_order`] to its record;
 //! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
 //! - [`refusal`]: what all that is refused for before anything is written;
 //! - [`plan_id`]: what a plan showed, in one short text;
@@ -36,6 +37,7 @@ pub mod refusal;
 pub mod restore;
 pub mod same_event;
 pub mod sightings;
+pub mod skew;
 pub mod stage;
 pub mod start_order;
 pub mod tags;

@@ -7,11 +7,12 @@ use etcd_backup_core::aws::InstanceState;
 use etcd_backup_core::ids::SnapshotId;
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::verdict::VERIFIED;
+use jiff::SignedDuration;
 use restore::decide::exchange::{Side, masters_find, wrong_members};
 use restore::decide::refusal::candidates_wrong;
 use serde_json::json;
 
-use crate::world::{MEMBERS, World, attachment, tags, volume, volume_id, zone};
+use crate::world::{MEMBERS, World, attachment, tags, time, volume, volume_id, zone};
 
 fn stranger(world: &mut World, tags: Tags) {
     let key = "main/a".parse().unwrap();
@@ -24,6 +25,31 @@ fn a_member_with_two_volumes_is_for_a_person_to_decide() {
     let mut world = World::new();
     stranger(&mut world, tags(&"main/a".parse().unwrap()));
     insta::assert_snapshot!(world.refusal(json!({})), @"MemberDuplicated: main/a has 2 volumes, and masters may use either: vol-main-a (created 2025-01-01T00:00:00Z, attached to i-a), vol-stranger (created 2025-01-01T00:00:00Z, not attached). Find out which one was in use, and take out of their sight what was not, most likely by: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
+}
+
+/// As where a person took the snapshot that DLM left out, an hour after the others.
+#[test]
+fn snapshots_too_far_apart_are_refused_with_those_to_take_instead() {
+    let late = |world: &mut World| {
+        let mut of_run = world.snapshots_of_last_run();
+        let last = of_run.find(|snapshot| snapshot.volume_id == volume_id("main/c"));
+        last.unwrap().started += SignedDuration::from_mins(70);
+    };
+    let mut world = World::new();
+    late(&mut world);
+    insta::assert_snapshot!(world.refusal(json!({})), @r#"SkewTooLarge: the members' snapshots of the run of 2026-11-22T06:00:00Z were started 71 minutes apart, more than 60 allowed: etcd may panic or lose entries. Say "at": "2026-11-21T06:03:00Z" for the newest older restore point that is close enough, or raise "skew_minutes_max" to 71"#);
+    let instead = world.begin(json!({"at": "2026-11-21T06:03:00Z"}));
+    assert_eq!(instead.run.unwrap().to_string(), "2026-11-21T06:00:00Z");
+    world.begin(json!({"skew_minutes_max": 71}));
+    let others = json!({"members": ["a", "b"], "partial": true});
+    assert!(world.decide(others).is_ok(), "only those asked for count");
+
+    // Nothing older is complete.
+    let last_run = time("2026-11-22T06:00:00Z");
+    world
+        .snapshots
+        .retain(|snapshot| snapshot.started >= last_run);
+    insta::assert_snapshot!(world.refusal(json!({})), @r#"SkewTooLarge: the members' snapshots of the run of 2026-11-22T06:00:00Z were started 71 minutes apart, more than 60 allowed: etcd may panic or lose entries. Choose an older restore point with "at", or raise "skew_minutes_max" to 71"#);
 }
 
 #[test]
