@@ -102,6 +102,7 @@ fn what_a_function_refuses_is_not_of_its_schema() {
             "restore",
             json!({"cluster": "k8s", "volume": ["gp3", 3000, 125, null, null]}),
         ),
+        ("restore", json!({"cluster": "k8s", "plan_id": null})),
         ("restore", json!({"cluster": "k8s", "time": "x"})),
         ("restore", json!({"cluster": "k8s", "etcd_clusters": []})),
         (

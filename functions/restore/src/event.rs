@@ -10,7 +10,7 @@ use etcd_backup_core::ids::{
 use etcd_backup_core::restore_record::{Direction, MastersOption, MountedBy};
 use etcd_backup_core::written_event;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// MiB/s that EC2 fills volumes at.
@@ -32,7 +32,8 @@ pub struct Request {
     #[serde(default, skip_serializing)]
     pub of: Option<Planned>,
     /// The plan that is to be carried out, and no other.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing, deserialize_with = "not_null")]
+    #[schemars(with = "String")]
     pub plan_id: Option<String>,
     /// Only these etcd clusters; all in use where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +157,11 @@ pub struct VolumeOption {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 300))]
     pub initialization_rate: Option<i32>,
+}
+
+/// What stands in for the id of a plan that failed must not have the event carried out without any.
+fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 fn skew_minutes_max_default() -> u32 {
@@ -461,7 +467,11 @@ mod tests {
             "restore_id",
         ];
         let scalars = scalars.map(|field| (field, "5"));
-        let more = [("skew_minutes_max", "\"60\""), ("skew_minutes_max", "-1")];
+        let more = [
+            ("skew_minutes_max", "\"60\""),
+            ("skew_minutes_max", "-1"),
+            ("plan_id", "null"),
+        ];
         let wrong = [
             &objects[..],
             &lists[..],
