@@ -108,7 +108,9 @@ impl<A: World> Function<'_, A> {
 
     async fn alone(&self, id: &SnapshotId) -> Result<Value, Diagnostic> {
         let mut found = inventory::snapshots(self.aws, [id].into_iter()).await?;
-        let snapshot = found.remove(id).ok_or_else(|| choice::not_found(id))?;
+        let snapshot = found
+            .remove(id)
+            .ok_or_else(|| choice::not_found("snapshot_id", id))?;
         let identity = inventory::identity(self.aws, &snapshot).await?;
         let cluster = match &identity {
             Some(identity) => {

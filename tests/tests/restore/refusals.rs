@@ -15,6 +15,10 @@ async fn events_that_make_no_sense_change_nothing() {
         json!({"cluster": "*.mycompany.tld"}),
         json!({"cluster": "k8s.mycompany.tld "}),
         json!({"cluster": 7}),
+        json!({"action": {"plan": null}}),
+        json!({"masters": {"replace": null}}),
+        json!({"volume": ["gp3", 3000, 125, null, null]}),
+        json!({"plan_id": null}),
         json!({"members": ["a"]}),
         json!({"members": ["z"], "partial": true}),
         json!({"members": [], "partial": true}),
@@ -47,6 +51,8 @@ async fn events_that_make_no_sense_change_nothing() {
         &json!(error.message),
         &["colour", "etcd_clusters", "skew_minutes_max"],
     );
+    let error = bed.refused(json!({"cluster": 7}), "InvalidEvent").await;
+    assert_says(&json!(error.message), &["cluster", "a string is wanted"]);
     let error = bed
         .refused(json!({"cluster": "k8s.mycompany.tdl"}), "ClusterNotFound")
         .await;

@@ -240,7 +240,7 @@ fn by_hand(
         let found = inventory.named_snapshots.get(id);
         let snapshot = found.ok_or_else(|| {
             Diagnostic::invalid_event(format!(
-                "{id}, named for {key}, is not a snapshot of this account and Region"
+                "{id}, which \"snapshots\" names for {key}, is not a snapshot of this account and Region"
             ))
         })?;
         refuse_foreign(request, key, snapshot, inventory)?;
@@ -250,7 +250,7 @@ fn by_hand(
             chosen.find(|(_, other): &(&MemberKey, &Snapshot)| other.id == *id)
         {
             return Err(Diagnostic::invalid_event(format!(
-                "{id} is named for both {other} and {key}"
+                "\"snapshots\" names {id} for both {other} and {key}"
             )));
         }
         snapshots.insert(key.clone(), snapshot.clone());
@@ -317,13 +317,13 @@ fn refuse_foreign(
     let (owner, member) = whose(snapshot, inventory);
     if let Some(owner) = owner.filter(|owner| *owner != request.cluster) {
         return Err(Diagnostic::invalid_event(format!(
-            "{id}, named for {key}, belongs to {owner}: a restore into another cluster can't work, as \
-             etcd's peers are known by the cluster's name"
+            "{id}, which \"snapshots\" names for {key}, belongs to {owner}: a restore into another cluster \
+             can't work, as etcd's peers are known by the cluster's name"
         )));
     }
     if let Some(member) = member.filter(|member| member != key) {
         return Err(Diagnostic::invalid_event(format!(
-            "{id}, named for {key}, is of {member}"
+            "{id}, which \"snapshots\" names for {key}, is of {member}"
         )));
     }
     if request
@@ -340,7 +340,9 @@ fn refuse_foreign(
     } else {
         Err(Diagnostic::new(
             ErrorType::NoRestorePoint,
-            format!("{id}, named for {key}, is not completed, or is in the archive tier"),
+            format!(
+                "{id}, which \"snapshots\" names for {key}, is not completed, or is in the archive tier"
+            ),
         ))
     }
 }

@@ -198,7 +198,7 @@ fn more_tags_than_ec2_allows_are_refused_and_no_others() {
 fn snapshots_of_what_nothing_knows_are_refused() {
     let world = World::new();
     let id = world.snapshots[0].id.clone();
-    insta::assert_snapshot!(world.refusal(json!({"snapshots": {"cillium/a": id}})), @"InvalidEvent: snap-events-a-2026-11-21T06:00:00Z, named for cillium/a, is of events/a");
+    insta::assert_snapshot!(world.refusal(json!({"snapshots": {"cillium/a": id}})), @r#"InvalidEvent: snap-events-a-2026-11-21T06:00:00Z, which "snapshots" names for cillium/a, is of events/a"#);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_snapshot_named_by_hand_is_its_volumes_also_without_tags() {
     crossed.insert("main/b".to_owned(), ids["main/a"].clone());
     let refusal = world.refusal(json!({"snapshots": crossed}));
     assert!(
-        refusal.ends_with("named for main/a, is of main/b"),
+        refusal.ends_with("names for main/a, is of main/b"),
         "{refusal}"
     );
 

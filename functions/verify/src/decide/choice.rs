@@ -98,7 +98,9 @@ pub fn by_hand(
 ) -> Result<Chosen, Diagnostic> {
     let mut targets = Vec::new();
     for (key, id) in named {
-        let snapshot = found.get(id).ok_or_else(|| not_found(id))?;
+        let snapshot = found
+            .get(id)
+            .ok_or_else(|| not_found(&format!("snapshots.{key}"), id))?;
         refuse_foreign(name, key, snapshot)?;
         if let Some(twice) = targets
             .iter()
@@ -106,7 +108,7 @@ pub fn by_hand(
         {
             let other = twice.key.as_ref().map(ToString::to_string);
             return Err(Diagnostic::invalid_event(format!(
-                "{id} is named for both {} and {key}",
+                "\"snapshots\" names {id} for both {} and {key}",
                 other.unwrap_or_default()
             )));
         }
@@ -316,18 +318,23 @@ fn refuse_foreign(
     let id = &snapshot.id;
     if let Some(owner) = cluster_of(&snapshot.tags).filter(|owner| owner != name) {
         return Err(Diagnostic::invalid_event(format!(
-            "{id}, named for {key}, belongs to {owner}"
+            "{id}, which \"snapshots\" names for {key}, belongs to {owner}"
         )));
     }
     match Identity::of(&snapshot.tags) {
-        Some(Ok(identity)) if identity.member_key() != *key => Err(Diagnostic::invalid_event(
-            format!("{id}, named for {key}, is of {}", identity.member_key()),
-        )),
+        Some(Ok(identity)) if identity.member_key() != *key => {
+            Err(Diagnostic::invalid_event(format!(
+                "{id}, which \"snapshots\" names for {key}, is of {}",
+                identity.member_key()
+            )))
+        }
         _ => Ok(()),
     }
 }
 
-/// A snapshot that isn't there.
-pub fn not_found(id: &SnapshotId) -> Diagnostic {
-    Diagnostic::invalid_event(format!("{id} is not a snapshot of this account and Region"))
+/// A snapshot that a field of the event names, and that isn't there.
+pub fn not_found(field: &str, id: &SnapshotId) -> Diagnostic {
+    Diagnostic::invalid_event(format!(
+        "\"{field}\" is {id}, which is not a snapshot of this account and Region"
+    ))
 }
