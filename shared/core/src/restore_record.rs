@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //!
-//! - A record is written before what it names is done: a volume that masters use or a group is touched
-//!   only if the record names it already, and an instance only if its turn says that masters are replaced.
+//! - A record is written before what it names is done: a volume that masters use, a group or an
+//!   instance is touched only if the record names it already.
 //! - What an undo needs to put a volume back as it was is in the record, and nowhere else.
 //! - A record begins with the turn of the restore itself; its last turn is under way until it has ended.
 //! - A layout that this program doesn't know is an error, never a guess.
@@ -23,7 +23,8 @@ use thiserror::Error;
 use crate::Tags;
 use crate::generation::{Exchange, Incoming, MemberExchange};
 use crate::ids::{
-    ClusterName, EtcdClusterName, GroupName, MemberKey, RestoreId, SnapshotId, VolumeId, ZoneName,
+    ClusterName, EtcdClusterName, GroupName, InstanceId, MemberKey, RestoreId, SnapshotId,
+    VolumeId, ZoneName,
 };
 use crate::restore_table::StoredRecord;
 use crate::schedule::Run;
@@ -286,6 +287,9 @@ pub struct Turn {
     /// The ids of the plans with which it was begun or continued: the same event has them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan_ids: Vec<String>,
+    /// The instances that it has terminated: named here before the call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terminated: Vec<InstanceId>,
     /// The stages that it was in so far, each with the time when it came into it; the last one counts. It
     /// can be in one more than once, as after a failure that let masters come back.
     pub stages: Vec<StageEntry>,
@@ -492,6 +496,7 @@ impl Turn {
             mounted_by: None,
             gives_up: false,
             plan_ids: Vec::new(),
+            terminated: Vec::new(),
             stages: vec![StageEntry { stage, at }],
             ended_at: None,
         }
@@ -519,6 +524,17 @@ impl Turn {
         let mut stages = self.stages.iter();
         let entry = stages.find(|entry| entry.stage == RestoreStage::Exchanging);
         entry.map(|entry| entry.at)
+    }
+
+    /// Names instances that are about to be terminated. Whether it didn't name one of them before.
+    pub fn name_terminated(&mut self, instances: &[InstanceId]) -> bool {
+        let named_before = self.terminated.len();
+        for instance in instances {
+            if !self.terminated.contains(instance) {
+                self.terminated.push(instance.clone());
+            }
+        }
+        self.terminated.len() > named_before
     }
 
     /// Moves it to a stage; nothing where it is there already.
@@ -573,7 +589,7 @@ mod tests {
             },
             "start_order": {"first": ["main/a"], "first_groups": ["master-a"], "second_groups": []},
             "held_groups": ["master-a"],
-            "restore": {"direction": "restore", "masters": "replace", "stages": [
+            "restore": {"direction": "restore", "masters": "replace", "terminated": ["i-0a"], "stages": [
                 {"stage": "creating", "at": "2026-11-22T09:00:00Z"},
                 {"stage": "exchanging", "at": "2026-11-22T09:03:00Z"},
                 {"stage": "done", "at": "2026-11-22T09:04:00Z"}
@@ -632,6 +648,16 @@ mod tests {
         assert_eq!(record.turned_at(Direction::Redo), None);
         let ids: Vec<_> = record.volume_ids().map(VolumeId::as_str).collect();
         assert_eq!(ids, ["vol-0n", "vol-0o"]);
+    }
+
+    #[test]
+    fn an_instance_is_named_once_whenever_it_is_terminated() {
+        let mut turn = record().restore;
+        let [first, second] = ["i-0a", "i-0b"].map(InstanceId::from);
+        assert!(!turn.name_terminated(std::slice::from_ref(&first)));
+        assert!(turn.name_terminated(&[first.clone(), second.clone()]));
+        assert!(!turn.name_terminated(&[second.clone(), first.clone()]));
+        assert_eq!(turn.terminated, [first, second]);
     }
 
     #[test]

@@ -44,6 +44,8 @@ async fn masters_come_back_on_the_restored_volumes_alone() {
     let steps = done["next_steps"].to_string();
     assert!(!steps.contains("terminate-instances"), "{steps}");
     assert_eq!(done["masters"]["suspended"], json!([]));
+    let dead: BTreeSet<_> = strings(&done["masters"]["terminate"]).into_iter().collect();
+    assert_eq!(dead, expected, "the answer says which instances died");
     bed.assert_resumed().await;
     let after = bed.instances().await;
     assert_eq!(after.len(), 3);
@@ -80,8 +82,13 @@ async fn masters_come_back_on_the_restored_volumes_alone() {
 
     // Once more: nothing dies.
     bed.aws.clear_calls().await;
-    assert_eq!(bed.ask(replace()).await["phase"], "done");
+    let again = bed.ask(replace()).await;
+    assert_eq!(again["phase"], "done");
+    assert_eq!(again["masters"]["terminate"], done["masters"]["terminate"]);
     bed.assert_nothing_written().await;
+    let plan = json!({"masters": "replace", "action": "plan"});
+    let plan = bed.ask(plan).await;
+    assert_eq!(plan["masters"]["terminate"], json!([]), "nothing is left");
 }
 
 #[tokio::test]

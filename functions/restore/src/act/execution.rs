@@ -222,7 +222,12 @@ impl<Aws: World> Execution<'_, Aws> {
                 let id = self.record.id.clone();
                 masters::suspend(aws, lease, groups, &id).await?;
             }
-            Step::Terminate(instances) => masters::terminate(aws, lease, instances).await?,
+            Step::Terminate(instances) => {
+                if self.record.turn_mut().name_terminated(instances) {
+                    self.save().await?;
+                }
+                masters::terminate(aws, lease, instances).await?;
+            }
             Step::WaitForMasters => sleep(3 * PAUSE).await,
             Step::Retire(removals) => {
                 self.seen.forget_look();

@@ -107,7 +107,7 @@ pub struct MemberAnswer {
 pub struct MastersAnswer {
     /// `leave` or `replace`.
     pub option: MastersOption,
-    /// The instances that are still to be terminated.
+    /// The instances that are terminated for it; of a plan, those that are still to be.
     pub terminate: Vec<InstanceId>,
     /// The groups whose launches are suspended before that.
     pub suspend: Vec<GroupName>,
@@ -152,7 +152,7 @@ pub fn answer(
         progress: text::progress(subject, inventory),
         restore_point: RestorePoint::of(record),
         members: members(record),
-        masters: masters_answer(record, inventory),
+        masters: masters_answer(subject, inventory),
         masters_find: match subject.found {
             Some(just_found) => found(just_found),
             None => found(&masters_find(record, &inventory.volumes)),
@@ -247,21 +247,25 @@ fn put_back(key: &MemberKey, member: &MemberRecord) -> MemberAnswer {
     answer
 }
 
-fn masters_answer(record: &RestoreRecord, inventory: &Inventory) -> MastersAnswer {
+fn masters_answer(subject: Subject, inventory: &Inventory) -> MastersAnswer {
+    let record = subject.record;
     let option = record.turn().masters;
     let control_plane = &inventory.control_plane;
     let exchange = Exchange::of(record);
     let are_to_go = option == MastersOption::Replace
         && record.is_unfinished()
         && exchange.needs_masters_gone(&inventory.volumes);
-    let (terminate, suspend) = if are_to_go {
-        (
-            masters::to_terminate(control_plane),
-            masters::to_suspend(control_plane),
-        )
-    } else {
-        (Vec::new(), Vec::new())
+    let mut terminate = match subject.plan_id {
+        Some(_) => Vec::new(),
+        None => record.turn().terminated.clone(),
     };
+    let mut suspend = Vec::new();
+    if are_to_go {
+        let mut left = masters::to_terminate(control_plane);
+        left.retain(|instance| !terminate.contains(instance));
+        terminate.extend(left);
+        suspend = masters::to_suspend(control_plane);
+    }
     MastersAnswer {
         option,
         terminate,

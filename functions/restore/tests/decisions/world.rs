@@ -289,7 +289,10 @@ impl World {
                     group.suspended_by = Some(record.id.clone());
                 }
             }
-            Step::Terminate(_) => self.terminate_masters(),
+            Step::Terminate(instances) => {
+                record.turn_mut().name_terminated(instances);
+                self.terminate_masters();
+            }
             Step::Retire(removals) => {
                 for removal in removals {
                     let tags = &mut self.volumes.get_mut(&removal.volume).unwrap().tags;
