@@ -21,10 +21,13 @@ async fn two_invocations_of_one_event_make_one_set_and_give_one_answer() {
         let slow = json!({"volume_creating_seconds": 2, "instance_terminating_seconds": 2});
         bed.aws.settings(slow).await;
         let other = restore_function(&bed.aws).await;
+        // The same, spelt out: there is no other etcd cluster.
+        let mut spelt_out = event.clone();
+        spelt_out["etcd_clusters"] = json!(["main"]);
         let both = async {
             tokio::join!(
                 sent(&bed.restore, bed.event(event.clone())),
-                sent(&other, bed.event(event.clone()))
+                sent(&other, bed.event(spelt_out))
             )
         };
         let (one, two) = while_masters_start_fast(&bed.aws, both).await;
