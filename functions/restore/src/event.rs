@@ -376,6 +376,8 @@ impl VolumeOption {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn decode(json: &str) -> Result<Request, Diagnostic> {
@@ -422,80 +424,43 @@ mod tests {
         assert!(message("[]").starts_with("the event is not a JSON object"));
     }
 
-    /// Each field, with values of a wrong kind, those among them that serde would take.
+    /// Those among them that serde alone would take.
     #[test]
     fn a_value_of_the_wrong_kind_is_named_with_its_field() {
-        let objects = [("snapshots", "{\"main/a\":5}"), ("zones", "{\"a\":5}")];
-        let lists = [("etcd_clusters", "[5]"), ("members", "[5]")];
-        let of_volume = [
-            "type",
-            "iops",
-            "throughput",
-            "kms_key_id",
-            "initialization_rate",
-        ];
-        let of_volume = of_volume.map(|field| ("volume", format!("{{\"{field}\":{{}}}}")));
-        let of_volume = of_volume
-            .iter()
-            .map(|(field, value)| (*field, value.as_str()));
-        let choices = [
-            ("action", "{\"plan\":null}"),
-            ("of", "{\"undo\":null}"),
-            ("masters", "{\"replace\":null}"),
-            ("start", "{\"together\":null}"),
-            ("mounted_by", "{\"protokube\":null}"),
-            ("volume", "[]"),
-            ("volume", "[\"gp3\",3000,125,null,null]"),
-        ];
-        let scalars = [
-            "cluster",
-            "action",
-            "of",
-            "plan_id",
-            "etcd_clusters",
-            "members",
-            "partial",
-            "at",
-            "snapshots",
-            "masters",
-            "start",
-            "again",
-            "volume",
-            "mounted_by",
-            "allow_damaged",
-            "zones",
-            "restore_id",
-        ];
-        let scalars = scalars.map(|field| (field, "5"));
-        let more = [
-            ("skew_minutes_max", "\"60\""),
-            ("skew_minutes_max", "-1"),
-            ("plan_id", "null"),
-        ];
-        let wrong = [
-            &objects[..],
-            &lists[..],
-            &choices[..],
-            &scalars[..],
-            &more[..],
-        ]
-        .concat();
-        for (field, value) in wrong.into_iter().chain(of_volume) {
-            let cluster = if field == "cluster" {
-                ""
-            } else {
-                "\"cluster\":\"k8s\","
-            };
-            let refusal = decode(&format!("{{{cluster}\"{field}\":{value}}}")).unwrap_err();
-            let message = refusal.message;
-            assert!(
-                message.contains(&format!("\"{field}")),
-                "{field}: {value}: {message}"
-            );
-            assert!(
-                message.ends_with(" is wanted"),
-                "{field}: {value}: {message}"
-            );
+        let wrong = json!({
+            "cluster": [5, null, ["k8s"]],
+            "action": [5, null, {"plan": null}],
+            "of": [5, {"undo": null}],
+            "plan_id": [5, null],
+            "etcd_clusters": ["main", [5]],
+            "members": ["a", [5]],
+            "partial": ["yes", null],
+            "at": [5],
+            "snapshots": ["snap-0a", ["snap-0a"], {"main/a": 5}],
+            "skew_minutes_max": ["60", -1, 1.5, null],
+            "masters": [5, {"replace": null}],
+            "start": [5, {"together": null}],
+            "again": ["yes"],
+            "volume": [
+                5, [], ["gp3", 3000, 125, null, null], {"type": 5}, {"iops": "3000"},
+                {"throughput": 4_000_000_000_i64}, {"kms_key_id": 5}, {"initialization_rate": 1.5},
+            ],
+            "mounted_by": [5, {"protokube": null}],
+            "allow_damaged": ["yes"],
+            "zones": [[], {"a": 5}],
+            "restore_id": [5],
+        });
+        for (field, values) in wrong.as_object().unwrap() {
+            for value in values.as_array().unwrap() {
+                let mut event = json!({"cluster": "k8s"});
+                event[field] = value.clone();
+                let message = Request::decode(&event).unwrap_err().message;
+                let names_it = message.contains(&format!("\"{field}"));
+                assert!(
+                    names_it && message.ends_with(" is wanted"),
+                    "{event}: {message}"
+                );
+            }
         }
     }
 
