@@ -26,8 +26,10 @@ use process::Process;
 /// Every function there is.
 pub const FUNCTIONS: [&str; 4] = ["converge", "audit", "restore", "verify"];
 
-/// What Lambda grants a function to come up.
-const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Much longer than Lambda grants a function to come up: a busy machine starts many of them at once.
+const INIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long what was written may be on its way.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often something that can't notify is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -48,7 +50,8 @@ pub struct InvocationOptions {
     /// The invocation's request id, at least 8 characters; a new one where there is none. Lambda
     /// repeats it when it retries.
     pub request_id: Option<String>,
-    /// Until the deadline. The process is killed then, as Lambda does.
+    /// Until the deadline. The process is killed then, as Lambda does. By default it ends only what would never
+    /// end, on the slowest machine too.
     pub timeout: Duration,
 }
 
@@ -66,7 +69,7 @@ impl Default for InvocationOptions {
     fn default() -> Self {
         Self {
             request_id: None,
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_secs(600),
         }
     }
 }
@@ -139,7 +142,7 @@ impl Function {
     ///
     /// # Panics
     ///
-    /// When it is still there after ten seconds.
+    /// When it is still there after two minutes.
     pub async fn start_expecting_exit(
         aws: &EmulatedAws,
         name: &str,
@@ -257,6 +260,26 @@ impl Function {
     /// What the process wrote so far, standard output and standard error.
     pub fn logs(&self) -> String {
         self.process.logs()
+    }
+
+    /// What the process wrote so far, once it is as it should be: what was written before an answer may still be
+    /// on its way here when the answer came.
+    ///
+    /// # Panics
+    ///
+    /// When it never is.
+    pub async fn logs_once(&self, is_there: impl Fn(&str) -> bool) -> String {
+        let all_written = async {
+            loop {
+                let logs = self.logs();
+                if is_there(&logs) {
+                    return logs;
+                }
+                sleep(POLL).await;
+            }
+        };
+        let written = timeout(LOGS_TIMEOUT, all_written).await;
+        written.unwrap_or_else(|_| panic!("{} never wrote it: {}", self.name, self.logs()))
     }
 
     async fn enqueue(&self, event: Value, options: &InvocationOptions) -> String {

@@ -18,8 +18,16 @@ use crate::story::{backed_up_fleet, backed_up_once, next_morning};
 
 /// The cluster of most tests.
 pub const CLUSTER: &str = "k8s.mycompany.tld";
-/// Long enough for everything that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Long enough for everything that a test waits for, on the slowest machine too.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The phases before a turn's end, as they follow each other.
+const PHASES: [&str; 5] = [
+    "planned",
+    "creating",
+    "waiting_for_masters",
+    "exchanging",
+    "starting",
+];
 
 /// A cluster that was backed up, in an AWS of its own.
 #[derive(Debug)]
@@ -143,6 +151,15 @@ impl RestoreBed {
         assert_eq!(answer["phase"], "undone", "{answer}");
         self.assert_masters_find(&answered_volumes(&answer)).await;
         answer
+    }
+
+    /// An invocation whose time is up in a phase, see [`stopped_by_time`].
+    ///
+    /// # Panics
+    ///
+    /// When it fails, or is past the phase.
+    pub async fn stopped_by_time(&self, more: Value, phase: &str, within: Duration) -> Value {
+        stopped_by_time(&self.aws, self.event(more), phase, within).await
     }
 
     /// A refusal, after which everything is as it was.
@@ -338,6 +355,36 @@ pub fn event_of(cluster: &str, more: Value) -> Value {
     let mut event = json!({"cluster": cluster});
     extend(&mut event, more);
     event
+}
+
+/// The answer of an invocation whose time is up in a phase that doesn't end by itself meanwhile. A machine that
+/// is too slow to come there within so much time is given twice as much: the same event goes on.
+///
+/// # Panics
+///
+/// When it fails, or is past the phase, or never comes there.
+pub async fn stopped_by_time(
+    aws: &EmulatedAws,
+    event: Value,
+    phase: &str,
+    mut within: Duration,
+) -> Value {
+    let place = |phase: &str| PHASES.iter().position(|known| *known == phase);
+    while within < PATIENCE {
+        let restore = restore_function(aws).await;
+        let options = InvocationOptions::within(within);
+        match restore.invoke_with(event.clone(), options).await {
+            Ok(answer) if answer["phase"] == phase => return answer,
+            Ok(answer) => {
+                let came_to = place(answer["phase"].as_str().unwrap_or_default());
+                let is_before = came_to.is_some_and(|came_to| Some(came_to) < place(phase));
+                assert!(is_before, "not {phase}: {answer}");
+            }
+            Err(error) => assert_eq!(error.error_type, "Sandbox.Timedout", "{event}: {error}"),
+        }
+        within *= 2;
+    }
+    panic!("{event} never came to {phase}");
 }
 
 /// Waits for something while masters that were launched start fast.

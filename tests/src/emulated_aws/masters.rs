@@ -82,9 +82,10 @@ pub enum MasterDid {
 
 /// How often it is looked whether masters attached anything.
 const LOOK: Duration = Duration::from_millis(250);
-/// In how many looks in a row nothing happened before time passes: masters of one wave come by calls of
-/// their own, which a busy machine makes one after the other.
+/// In how many looks in a row nothing happened before time passes.
 const QUIET_LOOKS: u32 = 4;
+/// What restore calls when it looks at the masters, as it does after it has resumed a wave of them.
+const LOOK_OF_RESTORE: &str = "DescribeInstances";
 /// Longer than it takes until a master that has its volumes counts as started.
 const STARTED: Duration = Duration::from_secs(200);
 
@@ -137,13 +138,10 @@ impl EmulatedAws {
 
     /// Has the clock run ahead whenever masters have attached something, so that nobody waits for them
     /// to start. Never returns.
+    ///
+    /// Masters of one wave come by calls of their own, which a busy machine makes one after the other: time
+    /// passes only when restore has looked at them since, as it does when all of them were let come.
     pub async fn let_masters_start_fast(&self) {
-        let attached = |events: &[MasterEvent]| {
-            let mut events = events.iter();
-            events
-                .rfind(|event| event.event == MasterDid::Attached)
-                .map(|event| event.at)
-        };
         let (mut seen, mut quiet_looks) = (0, 0);
         loop {
             tokio::time::sleep(LOOK).await;
@@ -154,16 +152,25 @@ impl EmulatedAws {
             if quiet_looks < QUIET_LOOKS {
                 continue;
             }
-            let last = attached(&events);
-            if last.is_none() {
+            let mut attached = events.iter();
+            let attached = attached.rfind(|event| event.event == MasterDid::Attached);
+            let (Some(attached), Some(last)) = (attached, events.last()) else {
                 continue;
-            }
-            let now = self.clock().await;
-            if last.is_some_and(|at| now.duration_since(at) < STARTED.try_into().expect("minutes"))
-            {
+            };
+            let since = self.clock().await.duration_since(attached.at);
+            let is_recent = since < STARTED.try_into().expect("minutes");
+            if is_recent && self.has_looked_since(last).await {
                 self.advance(STARTED).await;
             }
         }
+    }
+
+    /// Whether restore began to look at the masters after this.
+    async fn has_looked_since(&self, event: &MasterEvent) -> bool {
+        let calls = self.calls().await;
+        calls
+            .iter()
+            .any(|call| call.operation == LOOK_OF_RESTORE && call.began_after >= u64::from(event.n))
     }
 
     /// Forgets what masters did; they go on.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use e2e::{BackedUpFleet, EmulatedAws, Function, InvocationOptions, Outcome, backed_up_fleet};
+use e2e::restore_bed::stopped_by_time;
+use e2e::restores::restore_function;
+use e2e::{BackedUpFleet, EmulatedAws, Function, Outcome, backed_up_fleet};
 use serde_json::{Value, json};
 
 use super::{audit, findings, invoke};
@@ -90,17 +92,15 @@ async fn an_empty_account_is_a_finding_unless_on_purpose() {
 #[tokio::test]
 async fn an_unfinished_restore_is_reported_until_it_is_done() {
     let fleet = backed_up_fleet(1).await;
-    let (audit, restore) = (
-        fleet.function("audit").await,
-        fleet.function("restore").await,
-    );
+    let audit = fleet.function("audit").await;
+    let restore = restore_function(&fleet.aws).await;
     fleet
         .aws
-        .settings(json!({"volume_creating_seconds": 4}))
+        .settings(json!({"volume_creating_seconds": 600}))
         .await;
     let event = json!({"cluster": "k8s.mycompany.tld"});
-    let short = InvocationOptions::within(Duration::from_secs(7));
-    let started = restore.invoke_with(event.clone(), short).await.unwrap();
+    let within = Duration::from_secs(7);
+    let started = stopped_by_time(&fleet.aws, event.clone(), "creating", within).await;
     let answer = invoke(&fleet, &audit).await;
     assert_eq!(
         findings(&answer),
@@ -111,6 +111,10 @@ async fn an_unfinished_restore_is_reported_until_it_is_done() {
         started["restore_id"]
     );
 
+    fleet
+        .aws
+        .settings(json!({"volume_creating_seconds": 0}))
+        .await;
     restore.invoke(event).await.unwrap();
     terminate_masters(&fleet).await;
     let answer = invoke(&fleet, &audit).await;

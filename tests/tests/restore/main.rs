@@ -40,6 +40,13 @@ fn replace() -> Value {
     json!({"masters": "replace"})
 }
 
+/// How often the lease was looked at since calls were cleared last: who waits for it looks twice a second.
+async fn looks_at_lease(bed: &RestoreBed) -> usize {
+    let calls = bed.aws.calls().await;
+    let looks = calls.iter().filter(|call| call.operation == "GetItem");
+    looks.count()
+}
+
 /// An event's field, and what its text in an answer holds.
 fn assert_says(value: &Value, expected: &[&str]) {
     let text = value.to_string();

@@ -245,9 +245,9 @@ async fn an_undo_resumes_what_the_restore_suspended() {
     bed.aws
         .settings(json!({"instance_terminating_seconds": 600}))
         .await;
-    let short = InvocationOptions::within(Duration::from_secs(8));
-    let waiting = bed.try_ask_within(replace(), short).await.unwrap();
-    assert_eq!(waiting["phase"], "waiting_for_masters");
+    let waiting = bed
+        .stopped_by_time(replace(), "waiting_for_masters", Duration::from_secs(8))
+        .await;
     assert_says(&waiting["next_steps"], &["resume-processes"]);
     bed.refused(json!({}), "RestoreInProgress").await;
     let undone = bed.ask(json!({"action": "undo"})).await;

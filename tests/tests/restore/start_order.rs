@@ -228,11 +228,10 @@ async fn a_group_of_all_masters_starts_at_once_with_a_warning() {
 #[tokio::test]
 async fn an_invocation_that_ends_between_the_waves_is_gone_on_with() {
     let bed = RestoreBed::small().await;
-    let short = InvocationOptions::within(Duration::from_secs(25));
     // Time stands still: the first masters' volumes never were attached for long.
-    let invocation = bed.restore.invoke_with(bed.event(replace()), short);
-    let started = invocation.await.unwrap();
-    assert_eq!(started["phase"], "starting", "{started}");
+    let started = bed
+        .stopped_by_time(replace(), "starting", Duration::from_secs(25))
+        .await;
     let suspended = suspended_groups(&bed.aws, &bed.cluster).await;
     assert_eq!(suspended.len(), 1);
     assert_eq!(started["masters"]["suspended"], json!(suspended));
@@ -258,9 +257,8 @@ async fn an_invocation_that_ends_between_the_waves_is_gone_on_with() {
 #[tokio::test]
 async fn an_undo_between_the_waves_brings_all_back() {
     let bed = RestoreBed::small().await;
-    let short = InvocationOptions::within(Duration::from_secs(25));
-    let invocation = bed.restore.invoke_with(bed.event(replace()), short);
-    assert_eq!(invocation.await.unwrap()["phase"], "starting");
+    bed.stopped_by_time(replace(), "starting", Duration::from_secs(25))
+        .await;
     bed.undone(replace()).await;
     bed.assert_resumed().await;
     assert_eq!(bed.instances().await.len(), 3);

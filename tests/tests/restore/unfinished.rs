@@ -2,20 +2,20 @@
 
 use super::*;
 
-/// Until a deadline that comes while volumes are being made.
-fn short() -> InvocationOptions {
-    InvocationOptions::within(Duration::from_secs(8))
+/// A restore whose time is up while its volumes are being made.
+async fn stopped_while_creating(bed: &RestoreBed, more: Value) -> Value {
+    bed.aws
+        .settings(json!({"volume_creating_seconds": 600}))
+        .await;
+    bed.stopped_by_time(more, "creating", Duration::from_secs(8))
+        .await
 }
 
 #[tokio::test]
 async fn an_unfinished_restore_goes_on_and_keeps_its_run() {
     let bed = RestoreBed::fleet(2).await;
     let before = bed.volumes().await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 600}))
-        .await;
-    let started = bed.try_ask_within(json!({}), short()).await.unwrap();
-    assert_eq!(started["phase"], "creating");
+    let started = stopped_while_creating(&bed, json!({})).await;
     let during = bed.volumes().await;
     for (id, volume) in &before {
         assert_eq!(
@@ -51,9 +51,8 @@ async fn an_unfinished_restore_goes_on_and_keeps_its_run() {
 async fn status_tells_each_phase_and_writes_nothing() {
     let bed = RestoreBed::small().await;
     bed.aws
-        .settings(json!({"volume_creating_seconds": 600, "instance_terminating_seconds": 600}))
+        .settings(json!({"instance_terminating_seconds": 600}))
         .await;
-    let within = |seconds| InvocationOptions::within(Duration::from_secs(seconds));
     let looks = async |phase: &str, started: &Value| {
         bed.aws.clear_calls().await;
         let status = bed.ask(json!({"action": "status"})).await;
@@ -65,15 +64,15 @@ async fn status_tells_each_phase_and_writes_nothing() {
         assert_eq!(bed.aws.writes().await.len(), 0);
         status
     };
-    let started = bed.try_ask_within(replace(), within(8)).await.unwrap();
-    assert_eq!(started["phase"], "creating");
+    let started = stopped_while_creating(&bed, replace()).await;
     looks("creating", &started).await;
 
     bed.aws
         .settings(json!({"volume_creating_seconds": 0}))
         .await;
-    let started = bed.try_ask_within(replace(), within(15)).await.unwrap();
-    assert_eq!(started["phase"], "waiting_for_masters");
+    let started = bed
+        .stopped_by_time(replace(), "waiting_for_masters", Duration::from_secs(15))
+        .await;
     let status = looks("waiting_for_masters", &started).await;
     let suspended = suspended_groups(&bed.aws, &bed.cluster).await;
     assert_eq!(suspended.len(), 3);
@@ -89,8 +88,9 @@ async fn status_tells_each_phase_and_writes_nothing() {
 #[tokio::test]
 async fn status_tells_how_far_a_restore_is_while_it_works() {
     let bed = RestoreBed::small().await;
+    // It works until it was looked at.
     bed.aws
-        .settings(json!({"volume_creating_seconds": 4}))
+        .settings(json!({"volume_creating_seconds": 600}))
         .await;
     let onlooker = restore_function(&bed.aws).await;
     let looking = async {
@@ -105,6 +105,9 @@ async fn status_tells_how_far_a_restore_is_while_it_works() {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        bed.aws
+            .settings(json!({"volume_creating_seconds": 0}))
+            .await;
     };
     let (done, ()) = tokio::join!(bed.done(json!({})), looking);
     assert_eq!(done["phase"], "done");
@@ -140,11 +143,7 @@ async fn a_restore_of_ten_days_ago_is_not_resumed_in_silence() {
 #[tokio::test]
 async fn new_volumes_that_were_deleted_are_made_again_or_given_up() {
     let bed = RestoreBed::fleet(1).await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 600}))
-        .await;
-    let started = bed.try_ask_within(json!({}), short()).await.unwrap();
-    assert_eq!(started["phase"], "creating");
+    let started = stopped_while_creating(&bed, json!({})).await;
     bed.aws.advance(HOUR).await;
     bed.aws
         .settings(json!({"volume_creating_seconds": 0}))
@@ -231,10 +230,7 @@ async fn a_restore_that_can_go_neither_on_nor_back_gives_way_to_a_new_one() {
 #[tokio::test]
 async fn a_new_volume_that_somebody_names_stays_the_restores_own() {
     let bed = RestoreBed::small().await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 600}))
-        .await;
-    let started = bed.try_ask_within(json!({}), short()).await.unwrap();
+    let started = stopped_while_creating(&bed, json!({})).await;
     let new = answered_volumes(&started);
     let named = json!({"tags": {"Name": "do not delete", "etcd-backup/restore-id": null,
                                 "etcd-backup/member": null, "team": "platform"}});
