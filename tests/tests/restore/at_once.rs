@@ -5,7 +5,26 @@ use e2e::restore_bed::{event_of, while_masters_start_fast};
 use e2e::restores::forget_lease;
 use e2e::{CrashPoint, Function};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Until when new volumes are being made.
+async fn creating_seconds(bed: &RestoreBed, seconds: u32) {
+    bed.aws
+        .settings(json!({"volume_creating_seconds": seconds}))
+        .await;
+}
+
+/// Waits until so many calls of an operation have changed something.
+async fn until_called(bed: &RestoreBed, operation: &str, times: usize) {
+    let is_called = async || {
+        let calls = bed.writes().await;
+        let calls = calls.iter().filter(|call| call.operation == operation);
+        calls.count() >= times
+    };
+    while !is_called().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 async fn sent(restore: &Function, event: Value) -> Result<Value, e2e::LambdaError> {
     restore
@@ -59,24 +78,23 @@ async fn two_invocations_of_one_event_make_one_set_and_give_one_answer() {
 #[tokio::test]
 async fn another_event_is_told_at_once_that_one_is_at_work() {
     let bed = RestoreBed::small().await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 25}))
-        .await;
+    // It works until all others were answered.
+    creating_seconds(&bed, 600).await;
     let other = restore_function(&bed.aws).await;
     let meanwhile = async {
-        while bed.writes().await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_called(&bed, "CreateVolume", 1).await;
         for event in [json!({"skew_minutes_max": 30}), json!({"action": "redo"})] {
             let began = std::time::Instant::now();
             let error = sent(&other, bed.event(event.clone())).await.unwrap_err();
             assert_eq!(error.error_type, "RestoreInProgress", "{event}: {error}");
-            assert!(began.elapsed() < Duration::from_secs(12), "{event}");
+            // Two seconds, and not its whole time.
+            assert!(began.elapsed() < PATIENCE / 10, "{event}");
         }
         for action in ["status", "plan", "list", "history"] {
             let answer = sent(&other, bed.event(json!({"action": action}))).await;
             answer.unwrap_or_else(|error| panic!("{action}: {error}"));
         }
+        creating_seconds(&bed, 0).await;
     };
     let (done, ()) = tokio::join!(bed.done(json!({})), meanwhile);
     assert_eq!(done["phase"], "done");
@@ -86,14 +104,18 @@ async fn another_event_is_told_at_once_that_one_is_at_work() {
 #[tokio::test]
 async fn of_two_events_at_the_same_moment_one_is_refused() {
     let bed = RestoreBed::small().await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 2}))
-        .await;
+    // The one works until the other was answered, however late that came.
+    creating_seconds(&bed, 600).await;
     let other = restore_function(&bed.aws).await;
     let before = bed.volumes().await.len();
+    let ended = async |restore: &Function, more: Value| {
+        let answer = sent(restore, bed.event(more)).await;
+        creating_seconds(&bed, 0).await;
+        answer
+    };
     let (one, two) = tokio::join!(
-        sent(&bed.restore, bed.event(json!({}))),
-        sent(&other, bed.event(json!({"skew_minutes_max": 30})))
+        ended(&bed.restore, json!({})),
+        ended(&other, json!({"skew_minutes_max": 30}))
     );
     let (done, refused) = match (one, two) {
         (Ok(done), Err(refused)) | (Err(refused), Ok(done)) => (done, refused),
@@ -118,14 +140,11 @@ async fn a_lease_left_by_a_killed_invocation_runs_out() {
         .await;
     assert!(crashed.is_none(), "it ended before it was killed");
     killed.restart().await;
-    let began = std::time::Instant::now();
+    bed.aws.clear_calls().await;
     let done = bed.done(json!({})).await;
-    assert!(
-        began.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        began.elapsed()
-    );
-    assert_eq!(done["phase"], "done");
+    // Two a second for ten seconds.
+    let looks = looks_at_lease(&bed).await;
+    assert!(looks <= 22, "{looks} looks at the lease");
 
     // Another event doesn't take the place of what was killed, but its undo does.
     let mut killed = restore_function(&bed.aws).await;
@@ -148,9 +167,8 @@ async fn a_lease_left_by_a_killed_invocation_runs_out() {
 #[tokio::test]
 async fn a_waiting_invocation_takes_over_from_a_killed_one() {
     let bed = RestoreBed::small().await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 3}))
-        .await;
+    // The one works until it is killed.
+    creating_seconds(&bed, 600).await;
     let before = bed.volumes().await.len();
     let first = restore_function(&bed.aws).await;
     let killed = async {
@@ -164,13 +182,16 @@ async fn a_waiting_invocation_takes_over_from_a_killed_one() {
             answer = invocation => panic!("it ended before it was killed: {answer:?}"),
             () = created => {}
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        first.kill().await;
-    };
-    let waiting = async {
-        while bed.writes().await.is_empty() {
+        // The other looks at the lease more than once where it is held.
+        let looks = looks_at_lease(&bed).await;
+        while looks_at_lease(&bed).await < looks + 2 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        first.kill().await;
+        creating_seconds(&bed, 0).await;
+    };
+    let waiting = async {
+        until_called(&bed, "CreateVolume", 1).await;
         bed.done(json!({})).await
     };
     let ((), done) = tokio::join!(killed, waiting);
@@ -196,15 +217,7 @@ async fn a_holder_so_slow_that_its_lease_is_taken_writes_nothing_any_more() {
         .await;
     let event = bed.event(json!({}));
     let first = tokio::spawn(async move { sent(&slow, event).await });
-    while !bed
-        .aws
-        .calls()
-        .await
-        .iter()
-        .any(|call| call.operation == "CreateVolume")
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_called(&bed, "CreateVolume", 1).await;
     // As if a lease's time had passed: another one finds none.
     forget_lease(&bed.aws, CLUSTER).await;
     let done = bed.done(json!({})).await;
@@ -225,24 +238,22 @@ async fn a_holder_so_slow_that_its_lease_is_taken_writes_nothing_any_more() {
 #[tokio::test]
 async fn clusters_are_restored_side_by_side() {
     let bed = RestoreBed::fleet(1).await;
-    bed.aws
-        .settings(json!({"volume_creating_seconds": 4}))
-        .await;
+    // Neither comes to its end before both have made their volumes: who waited for the other would for ever.
+    creating_seconds(&bed, 600).await;
     let other_function = restore_function(&bed.aws).await;
     let other = &bed.others[0];
-    let began = std::time::Instant::now();
-    let (one, two) = tokio::join!(
+    let both_made = async {
+        until_called(&bed, "CreateVolume", 12).await;
+        creating_seconds(&bed, 0).await;
+    };
+    let (one, two, ()) = tokio::join!(
         bed.done(json!({})),
-        sent(&other_function, event_of(other.name(), json!({})))
+        sent(&other_function, event_of(other.name(), json!({}))),
+        both_made
     );
     let two = two.unwrap();
     assert_eq!(two["phase"], "done");
     assert_ne!(one["restore_id"], two["restore_id"]);
-    assert!(
-        began.elapsed() < Duration::from_secs(40),
-        "{:?}",
-        began.elapsed()
-    );
     let found = e2e::restores::found_by_masters(&bed.aws, other).await;
     for (member, volume) in answered_volumes(&two) {
         assert_eq!(found[&member], BTreeSet::from([volume]), "{member}");
@@ -261,30 +272,43 @@ async fn clusters_are_restored_side_by_side() {
 async fn what_was_frozen_begins_nothing_after_an_undo() {
     let seeded = RestoreBed::small().await;
     for stopped_after in ["CreateVolume", "DeleteTags"] {
-        let bed = seeded.fork().await;
-        let frozen = restore_function(&bed.aws).await;
-        let at_work = sent(&frozen, bed.event(json!({})));
-        let meanwhile = async {
-            let is_called = async || {
-                let calls = bed.writes().await;
-                calls.iter().any(|call| call.operation == stopped_after)
-            };
-            while !is_called().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            frozen.freeze();
-            let undone = bed.undone(json!({})).await;
-            let before = bed.volumes().await;
-            frozen.thaw();
-            (undone, before)
-        };
-        let (refused, (undone, before)) = tokio::join!(at_work, meanwhile);
-        let refused = refused.expect_err(stopped_after);
-        assert_eq!(refused.error_type, "RestoreInProgress", "{refused}");
-        assert_eq!(bed.volumes().await, before, "{stopped_after}");
-        let history = bed.ask(json!({"action": "history"})).await;
-        assert_eq!(history["restores"].as_array().unwrap().len(), 1);
-        bed.assert_masters_find(&answered_volumes(&undone)).await;
-        bed.assert_never_two_candidates().await;
+        // A machine may be too slow once to stop it before its end, seconds later.
+        let mut tries = 1;
+        while !is_frozen_in_time(&seeded.fork().await, stopped_after).await {
+            tries += 1;
+            assert!(tries <= 5, "{stopped_after}: it was over each time");
+        }
     }
+}
+
+/// Freezes a restore after its first call of an operation, undoes it meanwhile and judges what comes of it;
+/// `false` where it was over before it was frozen.
+async fn is_frozen_in_time(bed: &RestoreBed, stopped_after: &str) -> bool {
+    let frozen = restore_function(&bed.aws).await;
+    let at_work = sent(&frozen, bed.event(json!({})));
+    let meanwhile = async {
+        until_called(bed, stopped_after, 1).await;
+        frozen.freeze();
+        let status = bed.ask(json!({"action": "status"})).await;
+        if status["phase"] == "done" {
+            frozen.thaw();
+            return None;
+        }
+        let undone = bed.undone(json!({})).await;
+        let before = bed.volumes().await;
+        frozen.thaw();
+        Some((undone, before))
+    };
+    let (refused, frozen_in_time) = tokio::join!(at_work, meanwhile);
+    let Some((undone, before)) = frozen_in_time else {
+        return false;
+    };
+    let refused = refused.expect_err(stopped_after);
+    assert_eq!(refused.error_type, "RestoreInProgress", "{refused}");
+    assert_eq!(bed.volumes().await, before, "{stopped_after}");
+    let history = bed.ask(json!({"action": "history"})).await;
+    assert_eq!(history["restores"].as_array().unwrap().len(), 1);
+    bed.assert_masters_find(&answered_volumes(&undone)).await;
+    bed.assert_never_two_candidates().await;
+    true
 }
