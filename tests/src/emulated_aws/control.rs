@@ -234,6 +234,20 @@ impl EmulatedAws {
         self.post::<Value>("faults", &fault).await;
     }
 
+    /// How many calls have come, ended or not, that planted failures are for.
+    pub async fn calls_seen_by_faults(&self) -> u32 {
+        #[derive(Deserialize)]
+        struct Planted {
+            faults: Vec<Rule>,
+        }
+        #[derive(Deserialize)]
+        struct Rule {
+            calls_seen: u32,
+        }
+        let planted = self.get::<Planted>("faults").await;
+        planted.faults.iter().map(|rule| rule.calls_seen).sum()
+    }
+
     /// Forgets all planted failures.
     pub async fn clear_faults(&self) {
         self.delete("faults").await;
