@@ -107,9 +107,10 @@ async fn every_function_says_its_version_at_start_and_when_it_is_asked() {
         let expected =
             json!({"action": "version", "function": name, "version": version, "text": text});
         assert_eq!(answer, expected);
-        let mut logs = function.logs();
-        logs.retain(|c| c != '"');
-        assert!(logs.contains(&format!("version={version}")), "{logs}");
+        let told = format!("version={version}");
+        function
+            .logs_once(|logs| logs.replace('"', "").contains(&told))
+            .await;
         let event = json!({"action": "version", "cluster": "k8s.mycompany.tld"});
         let error = function.invoke(event).await.unwrap_err();
         assert_eq!(error.error_type, "InvalidEvent", "{error}");
@@ -144,12 +145,12 @@ async fn a_function_can_live_in_the_emulated_time() {
         let answer = function.invoke(json!({})).await.unwrap();
         let audited_at: jiff::Timestamp = answer["audited_at"].as_str().unwrap().parse().unwrap();
         let behind = aws.clock().await.duration_since(audited_at).as_secs_f64();
-        assert!((-0.5..30.0).contains(&behind), "{behind} seconds behind");
+        assert!((-0.5..600.0).contains(&behind), "{behind} seconds behind");
     }
     let here = Function::start(&aws, "audit", &[]).await;
     let answer = here.invoke(json!({})).await.unwrap();
     let audited_at: jiff::Timestamp = answer["audited_at"].as_str().unwrap().parse().unwrap();
-    assert!(jiff::Timestamp::now().duration_since(audited_at).as_secs() < 30);
+    assert!(jiff::Timestamp::now().duration_since(audited_at).as_secs() < 600);
 }
 
 #[tokio::test]

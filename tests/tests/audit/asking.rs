@@ -113,11 +113,9 @@ async fn an_alert_that_cannot_be_published_fails_the_invocation_after_the_findin
         "{}",
         error.message
     );
-    assert!(
-        function.logs().contains("policy_not_enabled"),
-        "{}",
-        function.logs()
-    );
+    function
+        .logs_once(|logs| logs.contains("policy_not_enabled"))
+        .await;
 }
 
 #[tokio::test]
