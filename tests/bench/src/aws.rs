@@ -1,4 +1,4 @@
-//! The benchmark AWS: EC2's listings, the DLM policy, SNS, over HTTP, with a set latency and a set rate.
+//! The benchmark AWS: EC2's listings, the DLM policy, SNS, over HTTP, with a set latency and set throttling.
 //!
 //! It knows only what an audit and its peers ask. Pages are cut as EC2 cuts them (`MaxResults`,
 //! `NextToken`), `snapshot-id` and `volume-id` filters choose; tag filters choose everything, as
@@ -29,8 +29,9 @@ const PAGE_DEFAULT: usize = 1000;
 pub struct Behaviour {
     /// How long each call takes beside the work of answering it.
     pub latency: Duration,
-    /// Calls a second; more are answered `RequestLimitExceeded`. Without a limit where there is none.
-    pub calls_per_second_max: Option<u32>,
+    /// After so many calls that are served, as many are answered `RequestLimitExceeded`, and so on. By number and
+    /// not by the second, so that a slow machine's caller meets it too. None are where it says nothing.
+    pub throttled_in_a_row: Option<u64>,
 }
 
 /// A running benchmark AWS. It ends with the process.
@@ -45,8 +46,8 @@ struct Shared {
     dataset: Dataset,
     behaviour: Behaviour,
     calls: Mutex<BTreeMap<String, u64>>,
+    arrived: AtomicU64,
     throttled: AtomicU64,
-    second: Mutex<(Instant, u32)>,
     /// The numbers of the snapshots that a filter on ids chooses, by the filter.
     parts: Mutex<HashMap<String, Arc<Vec<usize>>>>,
     volume_numbers: HashMap<String, usize>,
@@ -66,8 +67,8 @@ impl BenchmarkAws {
             dataset,
             behaviour,
             calls: Mutex::default(),
+            arrived: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
-            second: Mutex::new((Instant::now(), 0)),
             parts: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -190,15 +191,9 @@ fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, form: &Form) -> St
 
 impl Shared {
     fn is_over_limit(&self) -> bool {
-        let Some(limit) = self.behaviour.calls_per_second_max else {
-            return false;
-        };
-        let mut second = lock(&self.second);
-        if second.0.elapsed() >= Duration::from_secs(1) {
-            *second = (Instant::now(), 0);
-        }
-        second.1 += 1;
-        second.1 > limit
+        let arrived_before = self.arrived.fetch_add(1, Ordering::Relaxed);
+        let in_a_row = self.behaviour.throttled_in_a_row;
+        in_a_row.is_some_and(|in_a_row| arrived_before / in_a_row % 2 == 1)
     }
 
     fn respond(&self, operation: &str, form: &Form) -> Response {

@@ -55,7 +55,7 @@ async fn an_audit_of_ten_thousand_volumes_is_small_and_asks_little() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_audit_sees_every_snapshot_once() {
     let behaviour = Behaviour {
-        calls_per_second_max: Some(4),
+        throttled_in_a_row: Some(3),
         ..Behaviour::default()
     };
     let (_, _, aws, _) = audit(1_500, behaviour).await;
