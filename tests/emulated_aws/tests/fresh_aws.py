@@ -1,6 +1,8 @@
 """One emulated AWS as the tests use it: boto3 clients and the control interface."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -10,6 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 REGION = "eu-west-2"
+# Long enough for everything that a test waits for, on the slowest machine too.
+PATIENCE_SECONDS = 120
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -36,7 +40,7 @@ class Aws:
                 region_name=REGION,
                 aws_access_key_id=self._access_key_id,
                 aws_secret_access_key="test",
-                config=Config(retries={"total_max_attempts": attempts}, read_timeout=20),
+                config=Config(retries={"total_max_attempts": attempts}, read_timeout=PATIENCE_SECONDS),
             )
         return self._clients[key]
 
@@ -57,21 +61,23 @@ class Aws:
         return self.client("iam")
 
     def get(self, path: str) -> Any:
-        return self._checked(requests.get(f"{self.endpoint}/emulator/{path}", timeout=20))
+        return self._control("GET", path)
 
     def post(self, path: str, body: Any = None) -> Any:
-        return self._checked(requests.post(f"{self.endpoint}/emulator/{path}", json=body or {}, timeout=60))
+        return self._control("POST", path, json=body or {})
 
     def delete(self, path: str) -> Any:
-        return self._checked(requests.delete(f"{self.endpoint}/emulator/{path}", timeout=20))
+        return self._control("DELETE", path)
 
     def refused(self, path: str, body: Any) -> str:
         """Why the control interface refuses the request."""
-        response = requests.post(f"{self.endpoint}/emulator/{path}", json=body, timeout=20)
+        response = requests.post(f"{self.endpoint}/emulator/{path}", json=body, timeout=PATIENCE_SECONDS)
         assert response.status_code == 400, response.text
         return response.json()["error"]
 
-    def _checked(self, response: requests.Response) -> Any:
+    def _control(self, method: str, path: str, **more: Any) -> Any:
+        url = f"{self.endpoint}/emulator/{path}"
+        response = requests.request(method, url, timeout=PATIENCE_SECONDS, **more)
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -136,6 +142,28 @@ class Aws:
 
     def operations(self) -> list[str]:
         return [call["operation"] for call in self.get("calls")["calls"]]
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for what comes sooner or later."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def is_gone(aws: Aws) -> bool:
+    """Whether nothing listens there any more."""
+    try:
+        requests.get(f"{aws.endpoint}/emulator/health", timeout=PATIENCE_SECONDS)
+    except requests.ConnectionError:
+        return True
+    return False
+
+
+def has_come(aws: Aws) -> bool:
+    """Whether a call has come that a planted fault is for, ended or not."""
+    return any(rule["calls_seen"] for rule in aws.get("faults")["faults"])
 
 
 def as_list(tags: dict[str, str]) -> list[dict[str, str]]:

@@ -1,9 +1,8 @@
 """The log of calls."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .fresh_aws import Aws, code_of
+from .fresh_aws import Aws, code_of, has_come, until
 
 
 def test_a_call_is_logged_whole(aws: Aws) -> None:
@@ -73,8 +72,7 @@ def test_it_is_logged_what_a_call_waited_for(aws: Aws) -> None:
     aws.post("faults", [{"operation": "DescribeVolumes", "fault": delay}])
     with ThreadPoolExecutor(2) as threads:
         slow = threads.submit(aws.ec2.describe_volumes)
-        while not aws.get("faults")["faults"][0]["calls_seen"]:
-            time.sleep(0.01)
+        until(lambda: has_come(aws))
         aws.ec2.describe_snapshots()
         slow.result()
     aws.ec2.describe_snapshots()

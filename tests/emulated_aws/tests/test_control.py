@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .fresh_aws import Aws
+from .fresh_aws import PATIENCE_SECONDS, Aws, is_gone, until
 
 DIRECTORY = Path(__file__).parents[2]
 
@@ -27,8 +27,8 @@ def test_health_and_settings(aws: Aws) -> None:
 
 
 def test_the_clock(aws: Aws) -> None:
-    assert aws.post("clock", {"set": "2026-05-06T08:00:00+02:00"})["now"].startswith("2026-05-06T06:00:00")
-    assert aws.post("clock", {"advance_seconds": 3600})["now"].startswith("2026-05-06T07:00:0")
+    assert aws.post("clock", {"set": "2026-05-06T08:00:00+02:00"})["now"].startswith("2026-05-06T06:")
+    assert aws.post("clock", {"advance_seconds": 3600})["now"].startswith("2026-05-06T07:")
     aws.post("clock", {"set": "2026-05-05T00:00:00Z"})
     aws.volume()
     assert "backwards" in aws.refused("clock", {"set": "2026-05-04T00:00:00Z"})
@@ -59,14 +59,14 @@ def test_requests_that_make_no_sense(aws: Aws, path: str, body: object) -> None:
 
 
 def test_unknown_paths_and_bad_json(aws: Aws) -> None:
-    assert requests.get(f"{aws.endpoint}/emulator/nowhere", timeout=5).status_code == 404
-    answer = requests.post(f"{aws.endpoint}/emulator/clock", data="{", timeout=5)
+    assert requests.get(f"{aws.endpoint}/emulator/nowhere", timeout=PATIENCE_SECONDS).status_code == 404
+    answer = requests.post(f"{aws.endpoint}/emulator/clock", data="{", timeout=PATIENCE_SECONDS)
     assert answer.status_code == 400
     assert "error" in answer.json()
 
 
 def test_reset_empties_everything(aws: Aws) -> None:
-    aws.post("clock", {"set": "2027-01-01T00:00:00Z"})
+    aws.post("clock", {"set": "2001-02-03T00:00:00Z"})
     aws.post("settings", {"stale_reads": 3})
     aws.post("faults", {"operation": "X", "fault": {"kind": "drop_answer"}})
     aws.role()
@@ -76,7 +76,7 @@ def test_reset_empties_everything(aws: Aws) -> None:
     assert aws.iam.list_roles()["Roles"] == []
     assert aws.get("settings")["stale_reads"] == 0
     assert aws.get("faults")["faults"] == []
-    assert not aws.get("clock")["now"].startswith("2027-01-01")
+    assert not aws.get("clock")["now"].startswith("2001-02-03")
     aws.role()
     aws.volume(ClientToken="t")
 
@@ -84,7 +84,7 @@ def test_reset_empties_everything(aws: Aws) -> None:
 def test_a_connection_serves_many_requests(aws: Aws) -> None:
     with requests.Session() as session:
         for _ in range(3):
-            session.get(f"{aws.endpoint}/emulator/health", timeout=5)
+            session.get(f"{aws.endpoint}/emulator/health", timeout=PATIENCE_SECONDS)
         pools = session.get_adapter(aws.endpoint).poolmanager.pools
         (pool,) = (pools[key] for key in list(pools.keys()))
         assert (pool.num_connections, pool.num_requests) == (1, 3)
@@ -96,15 +96,16 @@ def test_one_server_ends_with_its_standard_input() -> None:
         command, cwd=DIRECTORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         endpoint = json.loads(process.stdout.readline())["endpoint"]
-        now = requests.get(f"{endpoint}/emulator/clock", timeout=5).json()["now"]
-        assert now.startswith("2026-11-22T00:00:0")
+        now = Aws(endpoint).get("clock")["now"]
+        assert now.startswith("2026-11-22T00:")
         process.stdin.close()
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
         assert process.stdout.read() == ""
 
 
 def test_forked_servers_are_apart_quick_and_end_with_their_parent() -> None:
     command = [sys.executable, "-m", "emulated_aws", "--pool"]
+    began = time.monotonic()
     process = subprocess.Popen(
         command, cwd=DIRECTORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -115,17 +116,16 @@ def test_forked_servers_are_apart_quick_and_end_with_their_parent() -> None:
         return Aws(json.loads(process.stdout.readline())["endpoint"])
 
     one = fresh("new 2026-11-22T00:00:00Z\n")
+    loaded_after = time.monotonic() - began
     began = time.monotonic()
     two = fresh("new\n")
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < loaded_after / 4, "it loads nothing once more"
     one.volume()
     assert two.ec2.describe_volumes()["Volumes"] == []
     assert one.get("clock")["now"].startswith("2026-11-22")
     os.kill(process.pid, 9)
-    process.wait(5)
-    time.sleep(0.3)
+    process.wait(PATIENCE_SECONDS)
     for ended in (one, two):
-        with pytest.raises(requests.ConnectionError):
-            ended.get("health")
+        until(lambda ended=ended: is_gone(ended))
     process.stdin.close()
     process.stdout.close()
