@@ -79,7 +79,7 @@ impl EmulatedAws {
         Self {
             control: reqwest::Client::builder()
                 .no_proxy()
-                .timeout(Duration::from_secs(60))
+                .timeout(Duration::from_secs(600))
                 .build()
                 .expect("an HTTP client"),
             time: Arc::new(EmulatedTime::new(ahead)),

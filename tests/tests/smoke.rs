@@ -86,7 +86,9 @@ async fn a_function_answers_is_killed_and_comes_back() {
     aws.fault(Fault::delay("*", "*", Duration::from_secs(30)).forever())
         .await;
     let (result, ()) = tokio::join!(function.invoke(json!({"action": "plan"})), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        while aws.calls_seen_by_faults().await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         function.kill().await;
     });
     assert_eq!(result.unwrap_err().error_type, "Runtime.ExitError");
