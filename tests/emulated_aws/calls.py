@@ -57,6 +57,7 @@ class CallLog:
                 "at": format_rfc3339(at),
                 "service": operation.service,
                 "operation": operation.name,
+                "attempt": operation.attempt,
                 "write": operation.is_write,
                 "parameters": operation.parameters,
                 "status": status,

@@ -22,6 +22,9 @@ _READS = re.compile(r"(Describe|Get|List|Query|Scan|BatchGet)")
 # A version 4 signature: the access key, and the Region and service of its scope.
 _SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
+# How often the SDK has tried, by its own count.
+_ATTEMPT = re.compile(r"\battempt=(\d+)")
+
 # Where the name that requests are signed for is not botocore's name of the service.
 _MODEL_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2"}
 
@@ -36,6 +39,7 @@ class Operation:
     parameters: dict[str, Any] = field(default_factory=dict)
     access_key_id: str = ""
     region: str = ""
+    attempt: int = 1
 
     @property
     def is_write(self) -> bool:
@@ -49,7 +53,13 @@ def recognise(environ: dict[str, Any], body: bytes) -> Operation:
         return Operation("unknown", "Unknown")
     access_key_id, region, service = signed.groups()
     operation = _operation_of(service.lower(), environ, body)
-    return replace(operation, access_key_id=access_key_id, region=region)
+    attempt = _ATTEMPT.search(environ.get("HTTP_AMZ_SDK_REQUEST", ""))
+    return replace(
+        operation,
+        access_key_id=access_key_id,
+        region=region,
+        attempt=int(attempt.group(1)) if attempt else 1,
+    )
 
 
 def _operation_of(service: str, environ: dict[str, Any], body: bytes) -> Operation:

@@ -57,7 +57,8 @@ async fn take(aws: &EmulatedAws, invocation: &str, event: &str) -> Lease {
 /// that this tells for how long, on whatever machine.
 async fn looks(aws: &EmulatedAws) -> usize {
     let calls = aws.calls().await;
-    let looks = calls.iter().filter(|call| call.operation == "GetItem");
+    let is_look = |call: &&e2e::Call| call.operation == "GetItem" && call.attempt == 1;
+    let looks = calls.iter().filter(is_look);
     looks.count()
 }
 
@@ -65,8 +66,7 @@ async fn looks(aws: &EmulatedAws) -> usize {
 async fn take_at_once(aws: &EmulatedAws, invocation: &str, event: &str) -> Lease {
     aws.clear_calls().await;
     let lease = take(aws, invocation, event).await;
-    let looks = looks(aws).await;
-    assert!(looks <= 2, "{invocation}: {looks} looks");
+    assert_eq!(looks(aws).await, 1, "{invocation}");
     lease
 }
 
@@ -115,8 +115,7 @@ async fn clusters_do_not_wait_for_each_other() {
     )
     .await;
     assert!(matches!(taking, Ok(Taking::Held(_))));
-    let looks = looks(&aws).await;
-    assert!(looks <= 2, "{looks} looks");
+    assert_eq!(looks(&aws).await, 1);
 }
 
 #[tokio::test]

@@ -18,6 +18,14 @@ def test_a_call_is_logged_whole(aws: Aws) -> None:
     assert tagged["at"].endswith("Z")
 
 
+def test_it_is_logged_which_attempt_a_call_is(aws: Aws) -> None:
+    throttled = {"kind": "error", "code": "RequestLimitExceeded", "status": 503}
+    aws.post("faults", {"operation": "DescribeVolumes", "fault": throttled, "count": 2})
+    aws.client("ec2", attempts=5).describe_volumes()
+    aws.client("ec2", attempts=5).describe_volumes()
+    assert [call["attempt"] for call in aws.get("calls")["calls"]] == [1, 2, 3, 1]
+
+
 def test_reads_and_writes(aws: Aws) -> None:
     aws.role()
     aws.iam.get_role(RoleName="dlm-role")

@@ -25,6 +25,8 @@ pub struct Call {
     pub service: String,
     /// As AWS names it: `DescribeVolumes`.
     pub operation: String,
+    /// Which of the SDK's attempts it is, from 1: a slow answer has it try again, and all attempts are calls.
+    pub attempt: u32,
     /// Whether it may change anything.
     pub write: bool,
     /// The HTTP status; `None` where no answer was given.
