@@ -7,7 +7,7 @@ use e2e::{CrashPoint, Function};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Until when new volumes are being made.
+/// For how long new volumes are being made.
 async fn creating_seconds(bed: &RestoreBed, seconds: u32) {
     bed.aws
         .settings(json!({"volume_creating_seconds": seconds}))
