@@ -12,7 +12,8 @@ use crate::emulated_aws::{Call, EmulatedAws, Fault, MountedBy, answered};
 use crate::fleet::{Cluster, Kops, Style};
 use crate::lambda::{Function, InvocationOptions, LambdaError};
 use crate::restores::{
-    ShownVolume, answered_volumes, found_by_masters, restore_function, suspended_groups, volumes,
+    ShownVolume, answered_volumes, forget_lease, found_by_masters, restore_function,
+    suspended_groups, volumes,
 };
 use crate::story::{backed_up_fleet, backed_up_once, next_morning};
 
@@ -380,7 +381,10 @@ pub async fn stopped_by_time(
                 let is_before = came_to.is_some_and(|came_to| Some(came_to) < place(phase));
                 assert!(is_before, "not {phase}: {answer}");
             }
-            Err(error) => assert_eq!(error.error_type, "Sandbox.Timedout", "{event}: {error}"),
+            Err(error) => {
+                assert_eq!(error.error_type, "Sandbox.Timedout", "{event}: {error}");
+                forget_lease(aws, event["cluster"].as_str().unwrap_or_default()).await;
+            }
         }
         within *= 2;
     }
