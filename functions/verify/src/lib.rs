@@ -93,13 +93,14 @@ impl<A: World> Function<'_, A> {
     }
 
     async fn cluster(&self, name: &ClusterName, which: Which) -> Result<Value, Diagnostic> {
-        let cluster = inventory::cluster(self.aws, self.settings, name).await?;
+        let cluster = inventory::cluster(self.aws, self.settings, name);
         let schedule = &self.settings.schedule;
         let chosen = match which {
-            Which::Latest => choice::restore_point(name, &cluster, schedule, None)?,
-            Which::At(at) => choice::restore_point(name, &cluster, schedule, Some(at))?,
+            Which::Latest => choice::restore_point(name, &cluster.await?, schedule, None)?,
+            Which::At(at) => choice::restore_point(name, &cluster.await?, schedule, Some(at))?,
             Which::Named(named) => {
-                let found = inventory::snapshots(self.aws, named.values()).await?;
+                let found = inventory::snapshots(self.aws, named.values());
+                let (cluster, found) = tokio::try_join!(cluster, found)?;
                 choice::by_hand(name, &cluster, schedule, &found, &named)?
             }
         };

@@ -229,6 +229,56 @@ async fn what_was_announced_in_vain_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_makes_room() {
+    let blocks = Blocks::new(0..100, 100, &[]);
+    let volume = open(&blocks, LONG);
+    let in_vain: Vec<u64> = (0..2 * HELD_MAX as u64).collect();
+    volume.prefetch(&in_vain);
+    let some_came = until(|| blocks.held() >= HELD_MAX / 2);
+    timeout(LONG, some_came)
+        .await
+        .expect("half of what may be held");
+    volume.forget(&in_vain);
+    // Whether they were here, on their way or not asked for yet: nobody is served them, and they hold up nothing.
+    volume.prefetch(&(50..50 + HELD_MAX as u64).collect::<Vec<_>>());
+    let are_here = |of: std::ops::Range<u64>| {
+        let handed_out = blocks.0.handed_out.lock().unwrap();
+        let here = handed_out.range(of);
+        let here = here.filter(|(_, all)| all.iter().any(|block| block.strong_count() > 0));
+        here.count()
+    };
+    let others_came = until(|| are_here(50..100) == HELD_MAX && are_here(0..50) == 0);
+    timeout(LONG, others_came)
+        .await
+        .expect("what was announced since");
+    assert!(blocks.0.calls.load(Ordering::SeqCst) <= 2 * HELD_MAX);
+    let (volume, read) = read(volume, vec![50, 0, 57]).await;
+    assert_eq!(read, [Ok(Some(50)), Ok(Some(0)), Ok(Some(57))]);
+    assert!(volume.outcome().0.unused >= HELD_MAX as u64 / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_and_wanted_all_the_same_is_fetched_once() {
+    let blocks = Blocks(Arc::new(Inner {
+        written: (0..10).collect(),
+        page_size: 10,
+        // So that the block is on its way until another one is asked for too.
+        together: 2,
+        ..Inner::default()
+    }));
+    let volume = open(&blocks, LONG);
+    volume.prefetch(&[0]);
+    let on_its_way = until(|| blocks.0.calls.load(Ordering::SeqCst) == 1);
+    timeout(LONG, on_its_way).await.expect("a call");
+    volume.forget(&[0]);
+    volume.prefetch(&[0, 1]);
+    let (volume, read) = read(volume, vec![0, 1]).await;
+    assert_eq!(read, [Ok(Some(0)), Ok(Some(1))]);
+    assert_eq!(blocks.0.calls.load(Ordering::SeqCst), 2);
+    assert_eq!(volume.outcome().0.unused, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_is_told_where_the_block_is_asked_for_and_then_always() {
     let blocks = Blocks::new(0..10, 10, &[5]);
     let volume = open(&blocks, LONG);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_sdk_ebs::error::SdkError;
 use aws_sdk_ebs::types::ChecksumAlgorithm;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -50,6 +51,8 @@ const KEY_REASONS: [&str; 2] = ["DEPENDENCY_ACCESS_DENIED", "INVALID_CUSTOMER_KE
 pub(crate) fn config(config: &SdkConfig) -> aws_sdk_ebs::Config {
     aws_sdk_ebs::config::Builder::from(config)
         .retry_config(RetryConfig::disabled())
+        // Each attempt has a time limit that covers its body.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
 }
 

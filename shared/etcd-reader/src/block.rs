@@ -25,10 +25,12 @@ pub trait BlockSource: Send + Sync {
     /// Says which blocks will be asked for soon, in this order. Returns at once, and never fails: what
     /// can't be fetched ahead fails when it is asked for.
     ///
-    /// A block may be named more than once, and some are named in vain: where a journal's log ends is
-    /// known only when it is there. So a source that limits what it holds must let go of what nobody
-    /// came for.
+    /// A block may be named more than once, and some are named in vain. So a source that limits what it
+    /// holds must let go of what nobody came for.
     fn prefetch(&self, indexes: &[u64]);
+
+    /// Says which blocks that were announced won't be asked for after all.
+    fn forget(&self, indexes: &[u64]);
 }
 
 impl<S: BlockSource + ?Sized> BlockSource for &S {
@@ -42,5 +44,9 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
 
     fn prefetch(&self, indexes: &[u64]) {
         (**self).prefetch(indexes);
+    }
+
+    fn forget(&self, indexes: &[u64]) {
+        (**self).forget(indexes);
     }
 }

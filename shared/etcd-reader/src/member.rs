@@ -15,7 +15,7 @@ use crate::wal::{self, Log};
 
 /// Bytes of the database that are asked for before its meta pages tell more: while they come, the log is read.
 /// They wait until then in the place of what the log needs, so they are few.
-const FIRST_BYTES: u64 = 4 * 1024 * 1024;
+const FIRST_BYTES: u64 = 1024 * 1024;
 
 /// What is known of a member before its volume is read.
 #[derive(Clone, Debug, Default)]

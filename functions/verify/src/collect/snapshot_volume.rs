@@ -115,6 +115,8 @@ struct State {
 
 enum Held {
     OnItsWay,
+    /// On its way, though nobody will ask for it.
+    Forgotten,
     Here(Arc<[u8]>),
 }
 
@@ -208,6 +210,9 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
                     shared.fetch(&mut state, index);
                     shared.fetch_wanted(&mut state);
                 }
+                Some(Held::Forgotten) => {
+                    state.held.insert(index, Held::OnItsWay);
+                }
                 None | Some(Held::OnItsWay) => {}
             }
             let now = Instant::now();
@@ -227,9 +232,28 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
 
     fn prefetch(&self, indexes: &[u64]) {
         let mut state = self.0.state();
+        let state = &mut *state;
         for index in indexes {
-            if !state.held.contains_key(index) && state.is_wanted.insert(*index) {
-                state.wanted.push_back(*index);
+            match state.held.get_mut(index) {
+                Some(held @ Held::Forgotten) => *held = Held::OnItsWay,
+                Some(Held::OnItsWay | Held::Here(_)) => {}
+                None if state.is_wanted.insert(*index) => state.wanted.push_back(*index),
+                None => {}
+            }
+        }
+        self.0.fetch_wanted(state);
+    }
+
+    fn forget(&self, indexes: &[u64]) {
+        let mut state = self.0.state();
+        for index in indexes {
+            state.is_wanted.remove(index);
+            match state.held.remove(index) {
+                Some(Held::Here(_)) => state.traffic.unused += 1,
+                Some(Held::OnItsWay | Held::Forgotten) => {
+                    state.held.insert(*index, Held::Forgotten);
+                }
+                None => {}
             }
         }
         self.0.fetch_wanted(&mut state);
@@ -315,11 +339,13 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
 
     fn put(self: &Arc<Self>, index: u64, fetched: Result<Arc<[u8]>, BlockError>) {
         let mut state = self.state();
-        state.held.remove(&index);
+        let is_forgotten = matches!(state.held.remove(&index), Some(Held::Forgotten));
         match fetched {
             Ok(content) => {
                 state.traffic.blocks += 1;
-                if !state.is_over {
+                if is_forgotten {
+                    state.traffic.unused += 1;
+                } else if !state.is_over {
                     state.held.insert(index, Held::Here(content));
                     state.came.push_back(index);
                     if state.came.len() > 4 * self.limits.held_max {
@@ -328,6 +354,7 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
                     }
                 }
             }
+            Err(_) if is_forgotten => {}
             Err(error) => {
                 let failure = self.failure(&error);
                 state.failed.insert(index, failure);

@@ -12,11 +12,11 @@ use super::overlay::{Logged, Overlay};
 use crate::ReadError;
 use crate::block::{BLOCK_BYTES, BlockSource};
 
-/// Blocks of the source that are kept: 6 MiB of what was read last, and apart from them 5 MiB of the
+/// Blocks of the source that are kept: 3 MiB of what was read last, and apart from them 2 MiB of the
 /// journal, so that reading it through displaces nothing. The newest copies of what the journal holds
 /// are at its log's end, where they are read next.
-const KEPT_BLOCKS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
-const KEPT_LOG_BLOCKS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+const KEPT_BLOCKS: NonZeroUsize = NonZeroUsize::new(6).unwrap();
+const KEPT_LOG_BLOCKS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Blocks of the source named in one hint: 8 GiB. What comes after is fetched when it is read.
 const HINT_BLOCKS_MAX: usize = 16 * 1024;
@@ -228,6 +228,15 @@ impl<S: BlockSource> Volume<S> {
             hint.add(self.indexes(range));
         }
         self.give(hint);
+    }
+
+    /// Takes back hints that were given by [`Self::hint_stored`].
+    pub(super) fn forget_stored(&self, ranges: impl IntoIterator<Item = Range<u64>>) {
+        let mut hint = Hint::default();
+        for range in ranges {
+            hint.add(self.indexes(range));
+        }
+        self.source.forget(&hint.indexes);
     }
 
     fn indexes(&self, blocks: Range<u64>) -> Range<u64> {

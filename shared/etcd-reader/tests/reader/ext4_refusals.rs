@@ -349,6 +349,7 @@ fn the_sources_failure_is_neither() {
             Err(ReadError::Unreadable("denied".to_owned()))
         }
         fn prefetch(&self, _: &[u64]) {}
+        fn forget(&self, _: &[u64]) {}
     }
     assert_eq!(
         Ext4::open(Failing).err(),

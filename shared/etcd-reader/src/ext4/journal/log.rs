@@ -80,21 +80,33 @@ impl<'v, S: BlockSource> Log<'v, S> {
             return;
         }
         let until = (self.read + ahead).min(self.length());
-        let mut ranges = Vec::new();
-        while self.hinted < until {
-            let block = self.nth(self.hinted);
+        self.volume.hint_stored(self.places(self.hinted..until));
+        self.hinted = until;
+    }
+
+    /// Takes back what was hinted beyond the log's end, which was just read.
+    pub(super) fn forget_rest(&self) {
+        let rest = self.places(self.read..self.hinted);
+        self.volume.forget_stored(rest);
+    }
+
+    /// Where the volume has some of the log's blocks, counted from its start.
+    fn places(&self, of: Range<u64>) -> Vec<Range<u64>> {
+        let mut places = Vec::new();
+        let mut at = of.start;
+        while at < of.end {
+            let block = self.nth(at);
             let to_end = u64::from(self.blocks.end) - block;
-            let most = (until - self.hinted).min(to_end);
-            let blocks = match self.map.locate(block) {
+            let most = (of.end - at).min(to_end);
+            at += match self.map.locate(block) {
                 Ok((place, follow)) => {
                     let blocks = follow.min(most);
-                    ranges.push(place..place + blocks);
+                    places.push(place..place + blocks);
                     blocks
                 }
                 Err(missing) => missing.min(most),
             };
-            self.hinted += blocks;
         }
-        self.volume.hint_stored(ranges);
+        places
     }
 }

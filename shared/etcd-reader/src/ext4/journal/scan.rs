@@ -94,6 +94,7 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
     /// Gives the blocks to recover, and how many transactions they are from.
     pub(super) fn run(mut self) -> Result<(Overlay, u64), ReadError> {
         self.read_log()?;
+        self.log.forget_rest();
         match self.damaged_blocks.first() {
             Some(block) => Err(journal_damaged(format!(
                 "the checksum of its copy of block {block} is wrong"

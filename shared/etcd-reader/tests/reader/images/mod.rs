@@ -38,6 +38,8 @@ pub enum Call {
     Block(u64),
     /// The block was named as one that will be read soon.
     Prefetch(u64),
+    /// The block was named as one that won't be read after all.
+    Forget(u64),
 }
 
 #[allow(dead_code)]
@@ -160,6 +162,11 @@ impl BlockSource for MemoryVolume {
         );
         let mut calls = self.calls.lock().unwrap();
         calls.extend(indexes.iter().copied().map(Call::Prefetch));
+    }
+
+    fn forget(&self, indexes: &[u64]) {
+        let mut calls = self.calls.lock().unwrap();
+        calls.extend(indexes.iter().copied().map(Call::Forget));
     }
 }
 

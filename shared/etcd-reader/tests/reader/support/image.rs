@@ -45,4 +45,6 @@ impl BlockSource for Image {
     }
 
     fn prefetch(&self, _: &[u64]) {}
+
+    fn forget(&self, _: &[u64]) {}
 }
