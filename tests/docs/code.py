@@ -44,7 +44,7 @@ def errors() -> list[str]:
 def finding_kinds() -> dict[str, str]:
     """The kinds of findings, by the names of their variants."""
     pairs = found(
-        r'Self::(\w+) \{ \.\. \} => "([a-z_]+)"', source("functions/audit/src/finding.rs")
+        r'Self::(\w+) \{ \.\. \} => "([a-z_]+)"', source("functions/audit/src/finding/kind.rs")
     )
     return dict(pairs)
 
@@ -52,7 +52,7 @@ def finding_kinds() -> dict[str, str]:
 @cache
 def severities() -> dict[str, set[str]]:
     """How grave each variant of a finding may be."""
-    text = source("functions/audit/src/finding.rs")
+    text = source("functions/audit/src/finding/kind.rs")
     body = text[text.index("fn severity(") :]
     body = body[: body.index("\n    }\n")]
     grave: dict[str, set[str]] = {}
@@ -74,7 +74,7 @@ def severities() -> dict[str, set[str]]:
 @cache
 def evidence() -> dict[str, list[str]]:
     """The fields of each kind's evidence, by the kind's name."""
-    text = source("functions/audit/src/finding.rs")
+    text = source("functions/audit/src/finding/kind.rs")
     body = text[text.index("pub enum Kind {") :]
     body = body[: body.index("\n}\n")]
     fields: dict[str, list[str]] = {}
@@ -83,7 +83,7 @@ def evidence() -> dict[str, list[str]]:
         for flatten, name, kind in found(
             r"(#\[serde\(flatten\)\]\s+)?(?<!\w)(\w+): ([\w<>:&' ]+?),?\n", inner + "\n"
         ):
-            names += struct_fields("functions/audit/src/finding.rs", kind) if flatten else [name]
+            names += struct_fields("functions/audit/src/finding/kind.rs", kind) if flatten else [name]
         fields[finding_kinds()[variant]] = names
     return fields
 

@@ -9,7 +9,7 @@ use etcd_backup_core::lifecycle_policy::{
 };
 
 use super::Scope;
-use crate::finding::{Finding, Kind, Subject, not_enabled};
+use crate::finding::{Finding, Kind, Subject};
 
 /// `policy_missing`, `policy_not_enabled`, `policy_duplicated`.
 pub fn check(scope: &Scope) -> Vec<Finding> {
@@ -21,9 +21,10 @@ fn check_ours(scope: &Scope) -> Vec<Finding> {
         None => Some(Kind::PolicyMissing {
             description: scope.settings.policy_description.clone(),
         }),
-        Some(policy) => not_enabled(policy.state).map(|state| Kind::PolicyNotEnabled {
+        Some(policy) if policy.state == PolicyState::Enabled => None,
+        Some(policy) => Some(Kind::PolicyNotEnabled {
             policy_id: policy.id.clone(),
-            state,
+            state: policy.state.name(),
             status_message: policy.status_message.clone(),
         }),
     };
