@@ -14,8 +14,8 @@ use etcd_backup_core::lifecycle_policy::{
 };
 use etcd_backup_core::settings::Settings;
 
-use crate::patience::Patience;
 use crate::plan::{Plan, PolicyUpdate, Step};
+use crate::retry_limits::RetryLimits;
 
 /// IAM's answer where something of that name is there already.
 const PRESENT: &str = "EntityAlreadyExists";
@@ -44,7 +44,7 @@ pub async fn apply<A>(
     aws: &A,
     settings: &Settings,
     plan: &Plan,
-    patience: Patience,
+    retry_limits: RetryLimits,
 ) -> Result<Option<PolicyId>, AwsError>
 where
     A: Roles + RoleWriter + Policies + PolicyWriter,
@@ -52,7 +52,7 @@ where
     let acting = Acting {
         aws,
         settings,
-        patience,
+        retry_limits,
         role_settling: plan.role_settling,
     };
     let mut made = None;
@@ -69,7 +69,7 @@ where
 struct Acting<'a, A> {
     aws: &'a A,
     settings: &'a Settings,
-    patience: Patience,
+    retry_limits: RetryLimits,
     role_settling: bool,
 }
 
@@ -164,7 +164,7 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
 
     /// IAM may not know yet everywhere what was made a moment ago.
     async fn attach(&self, role: &str, policy_arn: &str) -> Result<(), AwsError> {
-        let mut pauses = self.patience.pauses();
+        let mut pauses = self.retry_limits.pauses();
         loop {
             match self.aws.attach_policy(role, policy_arn).await {
                 Err(error) if error.is(ABSENT) && pauses.again().await => {}
@@ -182,7 +182,7 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
         definition: &PolicyDefinition,
         tags: &Tags,
     ) -> Result<PolicyId, AwsError> {
-        let mut pauses = self.patience.pauses();
+        let mut pauses = self.retry_limits.pauses();
         loop {
             if let Some(made) = self.made_meanwhile().await? {
                 return Ok(made);
@@ -197,7 +197,7 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
 
     /// The policy that the failed call has made all the same, if it has.
     async fn look_for_policy(&self, failure: AwsError) -> Result<PolicyId, AwsError> {
-        let mut pauses = self.patience.pauses_within(LOOK_FOR);
+        let mut pauses = self.retry_limits.pauses_within(LOOK_FOR);
         loop {
             if let Ok(Some(made)) = self.made_meanwhile().await {
                 tracing::warn!(policy_id = %made, "{failure}; the policy was made all the same");
@@ -248,7 +248,7 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
     }
 
     async fn update(&self, update: &PolicyUpdate) -> Result<(), AwsError> {
-        let mut pauses = self.patience.pauses();
+        let mut pauses = self.retry_limits.pauses();
         loop {
             match self
                 .aws

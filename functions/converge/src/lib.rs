@@ -16,8 +16,8 @@ mod concern;
 mod custom_resource;
 mod desired;
 mod event;
-mod patience;
 mod plan;
+mod retry_limits;
 mod role_policy;
 pub mod schema;
 
@@ -36,7 +36,7 @@ use crate::collect::RoleUses;
 use crate::custom_resource::{Response, Wanted};
 use crate::desired::Desired;
 use crate::event::{Action, PolicyError, Request};
-use crate::patience::Patience;
+use crate::retry_limits::RetryLimits;
 
 /// What an invocation is answered.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
@@ -79,9 +79,9 @@ where
         ..
     } = invocation;
     let request = Request::decode(&event)?;
-    let patience = Patience::until(deadline);
+    let retry_limits = RetryLimits::until(deadline);
     let desired = Desired::new(settings, &deployment);
-    let converged = converge(aws, settings, &desired, request.action, now, patience).await;
+    let converged = converge(aws, settings, &desired, request.action, now, retry_limits).await;
     let answer = match request.policy_error {
         Some(error) if concern::is_concern(aws, settings, &error).await => {
             tell(aws, settings, &deployment, &error, converged).await
@@ -131,11 +131,13 @@ where
     A: Roles + RoleWriter + Policies + PolicyWriter,
 {
     let desired = Desired::new(settings, &invocation.deployment).used_by_stack();
-    let patience = Patience::until(custom_resource::Request::work_until(invocation.deadline));
+    let retry_limits =
+        RetryLimits::until(custom_resource::Request::work_until(invocation.deadline));
     match request.wanted.clone().map_err(Diagnostic::invalid_event)? {
         Wanted::Converge => {
             let now = invocation.now;
-            let answer = converge(aws, settings, &desired, Action::Apply, now, patience).await?;
+            let answer =
+                converge(aws, settings, &desired, Action::Apply, now, retry_limits).await?;
             Ok(request.converged(&answer, &settings.schedule))
         }
         Wanted::Delete if request.was_made() => {
@@ -148,7 +150,7 @@ where
             let answer = Answer::new(Action::Apply, plan.clone());
             // Listed as always, taken in reverse: nothing goes before what needs it.
             plan.changes.reverse();
-            apply::apply(aws, settings, &plan, patience).await?;
+            apply::apply(aws, settings, &plan, retry_limits).await?;
             Ok(request.done(&answer.text))
         }
         Wanted::Delete | Wanted::Keep => {
@@ -164,7 +166,7 @@ async fn converge<A>(
     desired: &Desired,
     action: Action,
     now: Timestamp,
-    patience: Patience,
+    retry_limits: RetryLimits,
 ) -> Result<Answer, Diagnostic>
 where
     A: Roles + RoleWriter + Policies + PolicyWriter,
@@ -172,7 +174,7 @@ where
     let actual = collect::collect(aws, settings, desired).await?;
     let mut plan = plan::decide(desired, &actual, now);
     if action == Action::Apply {
-        let made = apply::apply(aws, settings, &plan, patience).await?;
+        let made = apply::apply(aws, settings, &plan, retry_limits).await?;
         plan.policy_id = plan.policy_id.or(made);
     }
     Ok(Answer::new(action, plan))

@@ -14,7 +14,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// Until when a call may be tried again, for AWS to show what was written before.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct RetryLimits {
     end: Instant,
 }
 
@@ -25,7 +25,7 @@ pub struct Pauses {
     next: Duration,
 }
 
-impl Patience {
+impl RetryLimits {
     /// Waits end well before the deadline.
     pub fn until(deadline: Instant) -> Self {
         Self {
