@@ -8,13 +8,13 @@ use etcd_backup_core::ids::{EtcdClusterName, MemberKey};
 use etcd_backup_core::restore_point::{Doubt, History, RunSnapshots};
 use jiff::SignedDuration;
 use world::at;
-use world::cluster::{MEMBERS, Story};
+use world::cluster::{MEMBERS, Scenario};
 
 /// Runs of a month, the last on the 22nd at 06:00.
-fn clean() -> Story {
-    let mut story = Story::begun(at("2026-09-01T00:00:00Z"));
-    story.daily_runs(at("2026-10-24T06:00:00Z"), 30);
-    story
+fn clean() -> Scenario {
+    let mut scenario = Scenario::new(at("2026-09-01T00:00:00Z"));
+    scenario.daily_runs(at("2026-10-24T06:00:00Z"), 30);
+    scenario
 }
 
 fn main() -> BTreeSet<EtcdClusterName> {
@@ -39,12 +39,12 @@ fn told(run: &RunSnapshots) -> Told {
     }
 }
 
-fn all(story: &Story) -> Vec<Told> {
-    story.both(|history| history.runs(&main()).iter().map(told).collect())
+fn all(scenario: &Scenario) -> Vec<Told> {
+    scenario.both(|history| history.runs(&main()).iter().map(told).collect())
 }
 
-fn on(story: &Story, run: &str) -> Told {
-    let found = all(story).into_iter().find(|told| told.run == run);
+fn on(scenario: &Scenario, run: &str) -> Told {
+    let found = all(scenario).into_iter().find(|told| told.run == run);
     found.unwrap_or_else(|| panic!("no run of {run}"))
 }
 
@@ -55,23 +55,23 @@ fn doubt_in(history: &History) -> Option<Doubt> {
     history.doubt(newest, &runs, |_| true)
 }
 
-fn doubt(story: &Story) -> Option<Doubt> {
-    story.both(doubt_in)
+fn doubt(scenario: &Scenario) -> Option<Doubt> {
+    scenario.both(doubt_in)
 }
 
-fn recreated(story: &Story, now: &str) -> Vec<String> {
-    story.both(|history| {
+fn recreated(scenario: &Scenario, now: &str) -> Vec<String> {
+    scenario.both(|history| {
         let recreated = history.recreated(at(now));
         recreated.map(|(key, _)| key.to_string()).collect()
     })
 }
 
-fn assert_clean(story: &Story) {
-    for told in all(story) {
+fn assert_clean(scenario: &Scenario) {
+    for told in all(scenario) {
         assert!(told.complete && !told.doubtful && !told.mixed, "{told:?}");
     }
-    assert_eq!(doubt(story), None);
-    assert_eq!(recreated(story, "2026-12-01T07:30:00Z"), [""; 0]);
+    assert_eq!(doubt(scenario), None);
+    assert_eq!(recreated(scenario, "2026-12-01T07:30:00Z"), [""; 0]);
 }
 
 fn days(count: i64) -> SignedDuration {
@@ -80,58 +80,58 @@ fn days(count: i64) -> SignedDuration {
 
 #[test]
 fn nothing_is_wrong_with_a_clean_history_nor_with_a_cluster_that_is_gone() {
-    let mut story = clean();
-    assert_clean(&story);
-    story.lose(&MEMBERS);
-    assert_clean(&story);
+    let mut scenario = clean();
+    assert_clean(&scenario);
+    scenario.lose(&MEMBERS);
+    assert_clean(&scenario);
 }
 
 #[test]
 fn blank_volumes_after_a_loss_are_doubted_for_a_week_and_not_for_one_run() {
-    let mut story = clean();
-    story.lose(&MEMBERS);
-    story.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
-    assert_eq!(recreated(&story, "2026-11-22T12:00:00Z"), MEMBERS);
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 10);
-    assert!(on(&story, "2026-11-23T06:00:00Z").doubtful);
-    assert!(on(&story, "2026-11-24T06:00:00Z").doubtful);
-    assert!(on(&story, "2026-11-29T06:00:00Z").doubtful);
-    assert!(!on(&story, "2026-11-30T06:00:00Z").doubtful);
-    assert!(!on(&story, "2026-11-22T06:00:00Z").doubtful);
-    assert_eq!(recreated(&story, "2026-11-29T10:29:59Z"), MEMBERS);
-    assert_eq!(recreated(&story, "2026-11-29T10:30:00Z"), [""; 0]);
-    assert_eq!(doubt(&story), None, "after a week it is the cluster");
+    let mut scenario = clean();
+    scenario.lose(&MEMBERS);
+    scenario.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
+    assert_eq!(recreated(&scenario, "2026-11-22T12:00:00Z"), MEMBERS);
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 10);
+    assert!(on(&scenario, "2026-11-23T06:00:00Z").doubtful);
+    assert!(on(&scenario, "2026-11-24T06:00:00Z").doubtful);
+    assert!(on(&scenario, "2026-11-29T06:00:00Z").doubtful);
+    assert!(!on(&scenario, "2026-11-30T06:00:00Z").doubtful);
+    assert!(!on(&scenario, "2026-11-22T06:00:00Z").doubtful);
+    assert_eq!(recreated(&scenario, "2026-11-29T10:29:59Z"), MEMBERS);
+    assert_eq!(recreated(&scenario, "2026-11-29T10:30:00Z"), [""; 0]);
+    assert_eq!(doubt(&scenario), None, "after a week it is the cluster");
 }
 
 #[test]
 fn the_refusal_names_the_generations_and_which_at_takes_which() {
-    let mut story = clean();
-    story.lose(&MEMBERS);
-    story.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 2);
-    insta::assert_snapshot!(doubt(&story).unwrap(), @r#"the latest restore point, of the run of 2026-11-24T06:00:00Z, may be of empty volumes: those of main/a (vol-4, 2026-11-22T10:30:00Z), main/b (vol-5, 2026-11-22T10:30:00Z), main/c (vol-6, 2026-11-22T10:30:00Z) were made blank less than 7 days before it, as kops update does after a loss, and snapshots of what was there before still exist. Choose: "at": "2026-11-24T06:03:00Z" takes the run of 2026-11-24T06:00:00Z, of the generation that began 2026-11-22T10:30:00Z; "at": "2026-11-22T06:03:00Z" takes the run of 2026-11-22T06:00:00Z, of the generation first seen 2026-10-24T06:03:00Z"#);
+    let mut scenario = clean();
+    scenario.lose(&MEMBERS);
+    scenario.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 2);
+    insta::assert_snapshot!(doubt(&scenario).unwrap(), @r#"the latest restore point, of the run of 2026-11-24T06:00:00Z, may be of empty volumes: those of main/a (vol-4, 2026-11-22T10:30:00Z), main/b (vol-5, 2026-11-22T10:30:00Z), main/c (vol-6, 2026-11-22T10:30:00Z) were made blank less than 7 days before it, as kops update does after a loss, and snapshots of what was there before still exist. Choose: "at": "2026-11-24T06:03:00Z" takes the run of 2026-11-24T06:00:00Z, of the generation that began 2026-11-22T10:30:00Z; "at": "2026-11-22T06:03:00Z" takes the run of 2026-11-22T06:00:00Z, of the generation first seen 2026-10-24T06:03:00Z"#);
     // Before the first run of the new volumes, and where that is incomplete: no going back either.
-    let mut story = clean();
-    story.lose(&MEMBERS);
-    story.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
-    insta::assert_snapshot!(doubt(&story).unwrap(), @r#"the latest restore point, of the run of 2026-11-22T06:00:00Z, is from before blank volumes were made of main/a (vol-4, 2026-11-22T10:30:00Z), main/b (vol-5, 2026-11-22T10:30:00Z), main/c (vol-6, 2026-11-22T10:30:00Z), after a loss or for a cluster made anew, and no run since is complete. Choose: "at": "2026-11-22T06:03:00Z" takes the run of 2026-11-22T06:00:00Z, of the generation first seen 2026-10-24T06:03:00Z"#);
+    let mut scenario = clean();
+    scenario.lose(&MEMBERS);
+    scenario.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
+    insta::assert_snapshot!(doubt(&scenario).unwrap(), @r#"the latest restore point, of the run of 2026-11-22T06:00:00Z, is from before blank volumes were made of main/a (vol-4, 2026-11-22T10:30:00Z), main/b (vol-5, 2026-11-22T10:30:00Z), main/c (vol-6, 2026-11-22T10:30:00Z), after a loss or for a cluster made anew, and no run since is complete. Choose: "at": "2026-11-22T06:03:00Z" takes the run of 2026-11-22T06:00:00Z, of the generation first seen 2026-10-24T06:03:00Z"#);
 }
 
 #[test]
 fn a_cluster_made_anew_does_not_fall_back_to_the_dead_ones_runs() {
-    let mut story = clean();
-    story.lose(&MEMBERS);
+    let mut scenario = clean();
+    scenario.lose(&MEMBERS);
     // Forty days later.
-    story.make_blank(&MEMBERS, at("2027-01-01T05:00:00Z"));
+    scenario.make_blank(&MEMBERS, at("2027-01-01T05:00:00Z"));
     for has_volumes in [true, false] {
-        let mut story = story.clone();
+        let mut scenario = scenario.clone();
         for member in &MEMBERS[..2] {
-            story.take(member, at("2027-01-01T06:03:00Z"));
+            scenario.take(member, at("2027-01-01T06:03:00Z"));
         }
         if !has_volumes {
-            story.lose(&MEMBERS);
+            scenario.lose(&MEMBERS);
         }
-        let doubt = doubt(&story).unwrap();
+        let doubt = doubt(&scenario).unwrap();
         assert!(!doubt.is_of_later);
         assert_eq!(doubt.run.to_string(), "2026-11-22T06:00:00Z");
         let expected = if has_volumes { 3 } else { 2 };
@@ -145,20 +145,20 @@ fn a_cluster_made_anew_does_not_fall_back_to_the_dead_ones_runs() {
 
 #[test]
 fn one_blank_volume_is_enough_to_be_doubted() {
-    let mut story = clean();
-    story.lose(&["main/b"]);
-    story.make_blank(&["main/b"], at("2026-11-22T10:30:00Z"));
-    assert_eq!(recreated(&story, "2026-11-22T12:00:00Z"), ["main/b"]);
-    assert_eq!(doubt(&story).unwrap().members.len(), 1);
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 1);
-    assert!(on(&story, "2026-11-23T06:00:00Z").doubtful);
-    let doubt = doubt(&story).unwrap();
+    let mut scenario = clean();
+    scenario.lose(&["main/b"]);
+    scenario.make_blank(&["main/b"], at("2026-11-22T10:30:00Z"));
+    assert_eq!(recreated(&scenario, "2026-11-22T12:00:00Z"), ["main/b"]);
+    assert_eq!(doubt(&scenario).unwrap().members.len(), 1);
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 1);
+    assert!(on(&scenario, "2026-11-23T06:00:00Z").doubtful);
+    let doubt = doubt(&scenario).unwrap();
     assert!(doubt.is_of_later);
     let runs: Vec<String> = doubt.ways.iter().map(|way| way.run.to_string()).collect();
     assert_eq!(runs, ["2026-11-23T06:00:00Z", "2026-11-22T06:00:00Z"]);
     // Of a restore that leaves it out, it is no matter.
-    let cluster = story.cluster();
-    let history = History::new(&cluster, Vec::new(), &Story::schedule());
+    let cluster = scenario.cluster();
+    let history = History::new(&cluster, Vec::new(), &Scenario::schedule());
     let runs = history.runs(&main());
     let others = |key: &MemberKey| key.member.as_str() != "b";
     assert_eq!(history.doubt(&runs[0], &runs, others), None);
@@ -166,192 +166,198 @@ fn one_blank_volume_is_enough_to_be_doubted() {
 
 #[test]
 fn a_first_generation_is_never_doubted_however_young() {
-    let mut story = Story::begun(at("2026-11-22T05:00:00Z"));
-    story.daily_runs(at("2026-11-22T06:00:00Z"), 2);
-    assert_clean(&story);
-    story.lose(&MEMBERS);
-    assert_clean(&story);
+    let mut scenario = Scenario::new(at("2026-11-22T05:00:00Z"));
+    scenario.daily_runs(at("2026-11-22T06:00:00Z"), 2);
+    assert_clean(&scenario);
+    scenario.lose(&MEMBERS);
+    assert_clean(&scenario);
 }
 
 #[test]
 fn a_restore_goes_on_with_its_snapshots_generation() {
-    let mut story = clean();
-    let from = story.newest(at("2026-11-21T07:00:00Z"));
-    story.restore(&from, at("2026-11-22T10:30:00Z"));
-    assert_clean(&story);
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 2);
-    assert_clean(&story);
-    story.kops_updates();
-    story.daily_runs(at("2026-11-25T06:00:00Z"), 1);
-    assert_clean(&story);
-    story.clean_up();
-    assert_clean(&story);
-    story.lose(&MEMBERS);
-    assert_clean(&story);
+    let mut scenario = clean();
+    let from = scenario.newest(at("2026-11-21T07:00:00Z"));
+    scenario.restore(&from, at("2026-11-22T10:30:00Z"));
+    assert_clean(&scenario);
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 2);
+    assert_clean(&scenario);
+    scenario.kops_updates();
+    scenario.daily_runs(at("2026-11-25T06:00:00Z"), 1);
+    assert_clean(&scenario);
+    scenario.clean_up();
+    assert_clean(&scenario);
+    scenario.lose(&MEMBERS);
+    assert_clean(&scenario);
 }
 
 #[test]
 fn a_restore_of_vanished_volumes_goes_on_too() {
-    let mut story = clean();
-    story.lose(&MEMBERS);
-    let from = story.newest(at("2026-11-22T07:00:00Z"));
-    let restored = story.restore(&from, at("2026-11-22T10:30:00Z"));
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 2);
-    assert_clean(&story);
-    story.undo(&restored, at("2026-11-24T12:00:00Z"));
-    assert_clean(&story);
+    let mut scenario = clean();
+    scenario.lose(&MEMBERS);
+    let from = scenario.newest(at("2026-11-22T07:00:00Z"));
+    let restored = scenario.restore(&from, at("2026-11-22T10:30:00Z"));
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 2);
+    assert_clean(&scenario);
+    scenario.undo(&restored, at("2026-11-24T12:00:00Z"));
+    assert_clean(&scenario);
 }
 
 #[test]
 fn a_volume_that_an_undo_put_back_began_no_generation() {
-    let mut story = clean();
-    let from = story.newest(at("2026-11-21T07:00:00Z"));
-    let restored = story.restore(&from, at("2026-11-22T10:30:00Z"));
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 2);
-    story.undo(&restored, at("2026-11-24T12:00:00Z"));
-    assert_clean(&story);
-    story.daily_runs(at("2026-11-25T06:00:00Z"), 2);
-    assert_clean(&story);
-    story.kops_updates();
-    story.clean_up();
-    assert_clean(&story);
+    let mut scenario = clean();
+    let from = scenario.newest(at("2026-11-21T07:00:00Z"));
+    let restored = scenario.restore(&from, at("2026-11-22T10:30:00Z"));
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 2);
+    scenario.undo(&restored, at("2026-11-24T12:00:00Z"));
+    assert_clean(&scenario);
+    scenario.daily_runs(at("2026-11-25T06:00:00Z"), 2);
+    assert_clean(&scenario);
+    scenario.kops_updates();
+    scenario.clean_up();
+    assert_clean(&scenario);
 }
 
 #[test]
 fn a_restore_across_a_blank_beginning_goes_on_with_what_was_before_it() {
-    let mut story = clean();
-    story.lose(&MEMBERS);
-    story.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
-    story.daily_runs(at("2026-11-23T06:00:00Z"), 1);
-    let from = story.newest(at("2026-11-22T07:00:00Z"));
-    story.restore(&from, at("2026-11-23T10:30:00Z"));
-    assert_eq!(recreated(&story, "2026-11-23T12:00:00Z"), [""; 0]);
-    assert!(doubt(&story).unwrap().is_of_later);
-    story.daily_runs(at("2026-11-24T06:00:00Z"), 1);
-    assert!(!on(&story, "2026-11-24T06:00:00Z").doubtful);
-    assert!(on(&story, "2026-11-23T06:00:00Z").doubtful);
-    assert_eq!(doubt(&story), None);
+    let mut scenario = clean();
+    scenario.lose(&MEMBERS);
+    scenario.make_blank(&MEMBERS, at("2026-11-22T10:30:00Z"));
+    scenario.daily_runs(at("2026-11-23T06:00:00Z"), 1);
+    let from = scenario.newest(at("2026-11-22T07:00:00Z"));
+    scenario.restore(&from, at("2026-11-23T10:30:00Z"));
+    assert_eq!(recreated(&scenario, "2026-11-23T12:00:00Z"), [""; 0]);
+    assert!(doubt(&scenario).unwrap().is_of_later);
+    scenario.daily_runs(at("2026-11-24T06:00:00Z"), 1);
+    assert!(!on(&scenario, "2026-11-24T06:00:00Z").doubtful);
+    assert!(on(&scenario, "2026-11-23T06:00:00Z").doubtful);
+    assert_eq!(doubt(&scenario), None);
 }
 
 #[test]
 fn a_run_that_straddles_an_exchange_is_mixed_and_no_restore_point() {
-    let mut story = clean();
-    story.take("main/a", at("2026-11-23T06:02:00Z"));
-    let from = story.newest(at("2026-11-22T07:00:00Z"));
-    story.restore(&from, at("2026-11-23T06:05:00Z"));
-    story.take("main/b", at("2026-11-23T06:10:00Z"));
-    story.take("main/c", at("2026-11-23T06:11:00Z"));
+    let mut scenario = clean();
+    scenario.take("main/a", at("2026-11-23T06:02:00Z"));
+    let from = scenario.newest(at("2026-11-22T07:00:00Z"));
+    scenario.restore(&from, at("2026-11-23T06:05:00Z"));
+    scenario.take("main/b", at("2026-11-23T06:10:00Z"));
+    scenario.take("main/c", at("2026-11-23T06:11:00Z"));
     for kops_updated in [false, true] {
         if kops_updated {
-            story.kops_updates();
+            scenario.kops_updates();
         }
-        let straddling = on(&story, "2026-11-23T06:00:00Z");
+        let straddling = on(&scenario, "2026-11-23T06:00:00Z");
         assert!(straddling.mixed && !straddling.complete);
-        assert!(on(&story, "2026-11-22T06:00:00Z").complete);
-        assert_eq!(doubt(&story), None);
+        assert!(on(&scenario, "2026-11-22T06:00:00Z").complete);
+        assert_eq!(doubt(&scenario), None);
     }
     // With one more snapshot there is one timeline.
-    story.take("main/a", at("2026-11-23T06:12:00Z"));
-    let told = on(&story, "2026-11-23T06:00:00Z");
+    scenario.take("main/a", at("2026-11-23T06:12:00Z"));
+    let told = on(&scenario, "2026-11-23T06:00:00Z");
     assert!(told.complete && !told.mixed);
 }
 
 #[test]
 fn a_run_before_or_after_an_exchange_within_its_hours_is_not_mixed() {
     for exchange in ["2026-11-22T06:30:00Z", "2026-11-23T05:30:00Z"] {
-        let mut story = clean();
-        let from = story.newest(at("2026-11-21T07:00:00Z"));
-        let restored = story.restore(&from, at(exchange));
-        story.daily_runs(at("2026-11-23T06:00:00Z"), 1);
-        assert_clean(&story);
-        story.undo(&restored, at("2026-11-23T08:00:00Z"));
-        assert_clean(&story);
+        let mut scenario = clean();
+        let from = scenario.newest(at("2026-11-21T07:00:00Z"));
+        let restored = scenario.restore(&from, at(exchange));
+        scenario.daily_runs(at("2026-11-23T06:00:00Z"), 1);
+        assert_clean(&scenario);
+        scenario.undo(&restored, at("2026-11-23T08:00:00Z"));
+        assert_clean(&scenario);
     }
 }
 
 #[test]
 fn a_run_that_straddles_an_undo_is_mixed() {
-    let mut story = clean();
-    let from = story.newest(at("2026-11-21T07:00:00Z"));
-    let restored = story.restore(&from, at("2026-11-22T10:30:00Z"));
-    story.take("main/a", at("2026-11-23T06:02:00Z"));
-    story.undo(&restored, at("2026-11-23T06:05:00Z"));
-    story.take("main/b", at("2026-11-23T06:10:00Z"));
-    story.take("main/c", at("2026-11-23T06:11:00Z"));
-    assert!(on(&story, "2026-11-23T06:00:00Z").mixed);
+    let mut scenario = clean();
+    let from = scenario.newest(at("2026-11-21T07:00:00Z"));
+    let restored = scenario.restore(&from, at("2026-11-22T10:30:00Z"));
+    scenario.take("main/a", at("2026-11-23T06:02:00Z"));
+    scenario.undo(&restored, at("2026-11-23T06:05:00Z"));
+    scenario.take("main/b", at("2026-11-23T06:10:00Z"));
+    scenario.take("main/c", at("2026-11-23T06:11:00Z"));
+    assert!(on(&scenario, "2026-11-23T06:00:00Z").mixed);
 }
 
 #[test]
 fn a_run_that_straddles_an_exchange_and_its_undo_is_mixed() {
-    let mut story = clean();
-    story.take("main/a", at("2026-11-23T06:02:00Z"));
-    let from = story.newest(at("2026-11-22T07:00:00Z"));
-    let restored = story.restore(&from, at("2026-11-23T06:05:00Z"));
-    story.take("main/b", at("2026-11-23T06:10:00Z"));
-    story.undo(&restored, at("2026-11-23T06:20:00Z"));
-    story.take("main/c", at("2026-11-23T06:30:00Z"));
-    assert!(on(&story, "2026-11-23T06:00:00Z").mixed);
+    let mut scenario = clean();
+    scenario.take("main/a", at("2026-11-23T06:02:00Z"));
+    let from = scenario.newest(at("2026-11-22T07:00:00Z"));
+    let restored = scenario.restore(&from, at("2026-11-23T06:05:00Z"));
+    scenario.take("main/b", at("2026-11-23T06:10:00Z"));
+    scenario.undo(&restored, at("2026-11-23T06:20:00Z"));
+    scenario.take("main/c", at("2026-11-23T06:30:00Z"));
+    assert!(on(&scenario, "2026-11-23T06:00:00Z").mixed);
 }
 
 #[test]
 fn a_run_that_straddles_a_new_beginning_is_mixed() {
-    let mut story = clean();
-    story.take("main/a", at("2026-11-23T06:02:00Z"));
-    story.lose(&MEMBERS);
-    story.make_blank(&MEMBERS, at("2026-11-23T06:05:00Z"));
-    story.take("main/b", at("2026-11-23T06:10:00Z"));
-    story.take("main/c", at("2026-11-23T06:11:00Z"));
-    let straddling = on(&story, "2026-11-23T06:00:00Z");
+    let mut scenario = clean();
+    scenario.take("main/a", at("2026-11-23T06:02:00Z"));
+    scenario.lose(&MEMBERS);
+    scenario.make_blank(&MEMBERS, at("2026-11-23T06:05:00Z"));
+    scenario.take("main/b", at("2026-11-23T06:10:00Z"));
+    scenario.take("main/c", at("2026-11-23T06:11:00Z"));
+    let straddling = on(&scenario, "2026-11-23T06:00:00Z");
     assert!(straddling.mixed && straddling.doubtful && !straddling.complete);
     // Nor does it make the run before be taken by itself: what is live began later.
-    assert!(!doubt(&story).unwrap().is_of_later);
+    assert!(!doubt(&scenario).unwrap().is_of_later);
 }
 
 #[test]
 fn two_volumes_of_one_member_mix_nothing() {
-    let mut story = clean();
+    let mut scenario = clean();
     // A second one appears, and both are backed up: which is in use, only a person knows.
-    let first = story.live[&"main/a".parse().unwrap()].clone();
-    story.make_blank(&["main/a"], at("2026-11-22T10:30:00Z"));
-    let second = story.live[&"main/a".parse().unwrap()].clone();
+    let first = scenario.live[&"main/a".parse().unwrap()].clone();
+    scenario.make_blank(&["main/a"], at("2026-11-22T10:30:00Z"));
+    let second = scenario.live[&"main/a".parse().unwrap()].clone();
     for day in 0..3 {
         let run = at("2026-11-23T06:00:00Z") + days(day);
         for volume in [&first, &second] {
-            story.live.insert("main/a".parse().unwrap(), volume.clone());
-            story.take("main/a", run + SignedDuration::from_secs(60));
+            scenario
+                .live
+                .insert("main/a".parse().unwrap(), volume.clone());
+            scenario.take("main/a", run + SignedDuration::from_secs(60));
         }
         for member in &MEMBERS[1..] {
-            story.take(member, run + SignedDuration::from_secs(90));
+            scenario.take(member, run + SignedDuration::from_secs(90));
         }
     }
-    assert!(all(&story).iter().all(|told| told.complete && !told.mixed));
-    assert_eq!(recreated(&story, "2026-11-25T07:30:00Z"), ["main/a"]);
-    assert!(doubt(&story).is_some());
+    assert!(
+        all(&scenario)
+            .iter()
+            .all(|told| told.complete && !told.mixed)
+    );
+    assert_eq!(recreated(&scenario, "2026-11-25T07:30:00Z"), ["main/a"]);
+    assert!(doubt(&scenario).is_some());
 }
 
 #[test]
 fn a_functions_clock_that_goes_wrong_by_days_mixes_nothing() {
     for wrong in [days(-30), days(3)] {
-        let mut story = clean();
+        let mut scenario = clean();
         // Of one member nothing is left to be retired.
-        story.lose(&["main/c"]);
-        let from = story.newest(at("2026-11-21T07:00:00Z"));
-        story.restore(&from, at("2026-11-22T10:30:00Z"));
-        story.daily_runs(at("2026-11-23T06:00:00Z"), 2);
-        let from = story.newest(at("2026-11-23T07:00:00Z"));
-        let restored = story.restore(&from, at("2026-11-24T12:00:00Z"));
-        story.daily_runs(at("2026-11-25T06:00:00Z"), 2);
-        story.undo(&restored, at("2026-11-26T12:00:00Z"));
-        story.daily_runs(at("2026-11-27T06:00:00Z"), 2);
-        for exchange in &mut story.recorded {
+        scenario.lose(&["main/c"]);
+        let from = scenario.newest(at("2026-11-21T07:00:00Z"));
+        scenario.restore(&from, at("2026-11-22T10:30:00Z"));
+        scenario.daily_runs(at("2026-11-23T06:00:00Z"), 2);
+        let from = scenario.newest(at("2026-11-23T07:00:00Z"));
+        let restored = scenario.restore(&from, at("2026-11-24T12:00:00Z"));
+        scenario.daily_runs(at("2026-11-25T06:00:00Z"), 2);
+        scenario.undo(&restored, at("2026-11-26T12:00:00Z"));
+        scenario.daily_runs(at("2026-11-27T06:00:00Z"), 2);
+        for exchange in &mut scenario.recorded {
             exchange.at += wrong;
         }
-        for volume in &mut story.volumes {
+        for volume in &mut scenario.volumes {
             if let Some(text) = volume.tags.get_mut("etcd-backup/retired-at") {
                 *text = (at(text) + wrong).to_string();
             }
         }
-        let runs = all(&story);
+        let runs = all(&scenario);
         let is_clean = |told: &Told| told.complete && !told.doubtful;
         assert!(runs.iter().all(is_clean), "{wrong:?}: {runs:?}");
     }

@@ -10,7 +10,7 @@ use etcd_backup_core::restore_point::History;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use world::at;
-use world::cluster::{MEMBERS, Restored, Story, keys};
+use world::cluster::{MEMBERS, Restored, Scenario, keys};
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -50,7 +50,7 @@ struct State {
 
 #[derive(Debug)]
 struct Model {
-    story: Story,
+    scenario: Scenario,
     timeline: usize,
     /// When the generation in each live volume began.
     began: BTreeMap<MemberKey, Timestamp>,
@@ -64,7 +64,7 @@ struct Model {
 impl Model {
     fn new(at: Timestamp) -> Self {
         Self {
-            story: Story::begun(at),
+            scenario: Scenario::new(at),
             timeline: 0,
             began: keys().map(|key| (key, at)).collect(),
             of_snapshots: BTreeMap::new(),
@@ -91,20 +91,20 @@ impl Model {
                     timeline: self.timeline,
                     began: self.began[&key],
                 };
-                let id = self.story.take(MEMBERS[member], now);
+                let id = self.scenario.take(MEMBERS[member], now);
                 self.of_snapshots.insert(id, state);
             }
             Event::MadeAnew => {
-                self.lost.extend(self.story.live.values().cloned());
-                self.story.lose(&MEMBERS);
-                self.story.make_blank(&MEMBERS, now);
+                self.lost.extend(self.scenario.live.values().cloned());
+                self.scenario.lose(&MEMBERS);
+                self.scenario.make_blank(&MEMBERS, now);
                 self.timeline += 1;
                 self.began = keys().map(|key| (key, now)).collect();
                 self.restored = None;
             }
             Event::Restore(hours_ago) => {
                 let from = self
-                    .story
+                    .scenario
                     .newest(now - SignedDuration::from_hours(hours_ago));
                 if from.len() == MEMBERS.len() {
                     let began = |(key, id): (&MemberKey, &SnapshotId)| {
@@ -112,21 +112,21 @@ impl Model {
                     };
                     let began = from.iter().map(began).collect();
                     let before = std::mem::replace(&mut self.began, began);
-                    let restored = self.story.restore(&from, now);
+                    let restored = self.scenario.restore(&from, now);
                     self.restored = Some((restored, before));
                     self.timeline += 1;
                 }
             }
             Event::Undo => {
                 if let Some((restored, before)) = self.restored.take() {
-                    self.story.undo(&restored, now);
+                    self.scenario.undo(&restored, now);
                     self.timeline += 1;
                     self.began = before;
                 }
             }
-            Event::KopsUpdate => self.story.kops_updates(),
+            Event::KopsUpdate => self.scenario.kops_updates(),
             Event::CleanUp => {
-                self.story.clean_up();
+                self.scenario.clean_up();
                 self.restored = None;
             }
         }
@@ -136,7 +136,7 @@ impl Model {
     fn follows_another(&self, key: &MemberKey, began: Timestamp) -> bool {
         let tag = format!("k8s.io/etcd/{}", key.etcd_cluster);
         let prefix = format!("{}/", key.member);
-        let mut own = self.story.snapshots.iter().filter(|snapshot| {
+        let mut own = self.scenario.snapshots.iter().filter(|snapshot| {
             let value = snapshot.tags.get(&tag);
             value.is_some_and(|value| value.starts_with(&prefix))
         });
@@ -158,9 +158,9 @@ proptest! {
     #[test]
     fn a_run_is_mixed_when_its_snapshots_are_of_several_states_and_a_restore_point_never_is(events in events()) {
         let model = Model::after(&events);
-        let cluster = model.story.cluster();
-        let schedule = Story::schedule();
-        let history = History::new(&cluster, model.story.recorded.clone(), &schedule);
+        let cluster = model.scenario.cluster();
+        let schedule = Scenario::schedule();
+        let history = History::new(&cluster, model.scenario.recorded.clone(), &schedule);
         for run in history.runs(&main()) {
             let timelines: BTreeSet<usize> = run
                 .snapshots
@@ -174,7 +174,7 @@ proptest! {
             prop_assert_eq!(!run.mixed.is_empty(), timelines.len() > 1, "{:?}", run);
             // And a run is a restore point whenever one state is whole in it.
             let mut members_of: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
-            for snapshot in &model.story.snapshots {
+            for snapshot in &model.scenario.snapshots {
                 if schedule.run_of(snapshot.started) == run.run {
                     let of_state = members_of.entry(model.of_snapshots[&snapshot.id].timeline);
                     of_state.or_default().insert(snapshot.tags["Name"].as_str());
@@ -188,9 +188,9 @@ proptest! {
     #[test]
     fn a_run_is_doubtful_for_a_week_after_a_new_beginning_and_a_live_member_recreated(events in events()) {
         let model = Model::after(&events);
-        let cluster = model.story.cluster();
-        let schedule = Story::schedule();
-        let history = History::new(&cluster, model.story.recorded.clone(), &schedule);
+        let cluster = model.scenario.cluster();
+        let schedule = Scenario::schedule();
+        let history = History::new(&cluster, model.scenario.recorded.clone(), &schedule);
         let is_doubtful = |key: &MemberKey, began: Timestamp, moment: Timestamp| {
             model.follows_another(key, began) && moment.duration_since(began) < DOUBTED_FOR
         };
@@ -223,8 +223,8 @@ proptest! {
     #[test]
     fn the_default_choice_never_takes_a_doubtful_run_nor_goes_back_to_an_earlier_generation(events in events()) {
         let model = Model::after(&events);
-        let cluster = model.story.cluster();
-        let history = History::new(&cluster, model.story.recorded.clone(), &Story::schedule());
+        let cluster = model.scenario.cluster();
+        let history = History::new(&cluster, model.scenario.recorded.clone(), &Scenario::schedule());
         let runs = history.runs(&main());
         let Some(newest) = runs.iter().find(|run| run.is_complete()) else {
             return Ok(());

@@ -20,9 +20,10 @@ use super::{CLUSTER, OUR_POLICY, discovery_tags, policy, settings, snapshot, vol
 pub const MEMBERS: [&str; 3] = ["main/a", "main/b", "main/c"];
 const NAMES: &str = "a,b,c";
 
-/// What EC2 holds, and what a record of restores would.
+/// What EC2 has after everything that happened so far, and the exchanges that the records of restores would
+/// have.
 #[derive(Clone, Debug, Default)]
-pub struct Story {
+pub struct Scenario {
     pub volumes: Vec<Volume>,
     pub snapshots: Vec<Snapshot>,
     pub recorded: Vec<Exchange>,
@@ -32,7 +33,7 @@ pub struct Story {
     restores: usize,
 }
 
-/// The restore that a story's exchange was part of, and what it exchanged.
+/// The restore that a scenario's exchange was part of, and what it exchanged.
 #[derive(Clone, Debug)]
 pub struct Restored {
     pub id: RestoreId,
@@ -43,12 +44,12 @@ pub fn keys() -> impl Iterator<Item = MemberKey> {
     MEMBERS.into_iter().map(|key| key.parse().unwrap())
 }
 
-impl Story {
+impl Scenario {
     /// Blank volumes of all members.
-    pub fn begun(at: Timestamp) -> Self {
-        let mut story = Self::default();
-        story.make_blank(&MEMBERS, at);
-        story
+    pub fn new(at: Timestamp) -> Self {
+        let mut scenario = Self::default();
+        scenario.make_blank(&MEMBERS, at);
+        scenario
     }
 
     /// As `kops update cluster` makes them.
