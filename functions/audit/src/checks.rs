@@ -15,7 +15,7 @@ pub mod volumes;
 
 use std::collections::BTreeMap;
 
-use etcd_backup_core::fleet::{Cluster, Fleet};
+use etcd_backup_core::fleet::{Cluster, Fleet, UnidentifiedVolume};
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName};
 use etcd_backup_core::lifecycle_policy::LifecyclePolicy;
 use etcd_backup_core::restore_point::{History, RunSnapshots};
@@ -88,14 +88,12 @@ impl<'a> Scope<'a> {
         let any_volume = cluster
             .members_of(etcd_cluster)
             .any(|(_, member)| !member.volumes.is_empty());
-        let any_misfit = self.fleet.misfits_of(name).iter().any(|misfit| {
-            misfit
-                .likely_member()
-                .is_some_and(|key| key.etcd_cluster == *etcd_cluster)
-        });
+        let unidentified = self.fleet.unidentified_volumes_of(name).iter();
+        let mut likely_members = unidentified.filter_map(UnidentifiedVolume::likely_member);
+        let is_any_unidentified = likely_members.any(|key| key.etcd_cluster == *etcd_cluster);
         let in_exchange = || restores::in_exchange(self, name);
         !any_volume
-            && !any_misfit
+            && !is_any_unidentified
             && !in_exchange()
                 .iter()
                 .any(|key| key.etcd_cluster == *etcd_cluster)

@@ -254,7 +254,7 @@ fn keep_only(fleet: &mut Fleet, asked: &[ClusterName]) {
     fleet.clusters.retain(|name, _| asked.contains(name));
     let is_asked =
         |name: &Option<ClusterName>| name.as_ref().is_some_and(|name| asked.contains(name));
-    fleet.misfits.retain(|name, _| is_asked(name));
+    fleet.unidentified_volumes.retain(|name, _| is_asked(name));
 }
 
 fn find(scope: &Scope) -> Vec<Finding> {
@@ -287,7 +287,7 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
         .iter()
         .filter(|(_, cluster)| cluster.volume_count() > 0)
         .map(|(name, _)| name.clone());
-    let misfits = scope.fleet.misfits.keys().flatten().cloned();
+    let with_unidentified = scope.fleet.unidentified_volumes.keys().flatten().cloned();
     // Of a cluster that was given up snapshots stay for ever: its age would be an alarm for ever.
     let in_findings = findings
         .iter()
@@ -299,7 +299,10 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
             counts.entry(name).or_default().add(finding);
         }
     }
-    let names: BTreeSet<ClusterName> = with_volumes.chain(misfits).chain(in_findings).collect();
+    let names: BTreeSet<ClusterName> = with_volumes
+        .chain(with_unidentified)
+        .chain(in_findings)
+        .collect();
     names
         .into_iter()
         .map(|name| {
@@ -337,10 +340,10 @@ fn covered(scope: &Scope) -> BTreeMap<Option<ClusterName>, usize> {
         scope.settings.schedule.run_of(snapshot.started) == due_run
             && snapshot.state != SnapshotState::Error
     };
-    for (claimed, misfits) in &scope.fleet.misfits {
-        let good = misfits
+    for (claimed, unidentified_volumes) in &scope.fleet.unidentified_volumes {
+        let good = unidentified_volumes
             .iter()
-            .filter(|misfit| misfit.snapshots.iter().any(is_good));
+            .filter(|unidentified| unidentified.snapshots.iter().any(is_good));
         *covered.entry(claimed.clone()).or_default() += good.count();
     }
     covered
@@ -365,11 +368,11 @@ fn snapshot_count(fleet: &Fleet) -> usize {
         .values()
         .flat_map(|cluster| cluster.members.values());
     let of_members: usize = members.map(|member| member.snapshots.len()).sum();
-    let of_misfits: usize = fleet
-        .misfits
+    let of_unidentified: usize = fleet
+        .unidentified_volumes
         .values()
         .flatten()
-        .map(|misfit| misfit.snapshots.len())
+        .map(|unidentified| unidentified.snapshots.len())
         .sum();
-    of_members + of_misfits
+    of_members + of_unidentified
 }

@@ -29,7 +29,7 @@ pub struct Fleet {
     /// By name; every cluster of which a volume or a managed snapshot is left.
     pub clusters: BTreeMap<ClusterName, Cluster>,
     /// Volumes with an etcd tag that doesn't tell whose they are, by the cluster they claim.
-    pub misfits: BTreeMap<Option<ClusterName>, Vec<Misfit>>,
+    pub unidentified_volumes: BTreeMap<Option<ClusterName>, Vec<UnidentifiedVolume>>,
     /// Managed snapshots of which neither tags nor a volume tell whose they are.
     pub unclaimed: Vec<Listed<Snapshot>>,
 }
@@ -37,8 +37,8 @@ pub struct Fleet {
 /// Whose a volume is.
 enum Owner {
     Member(Identity),
-    /// The misfit's place in [`Fleet::misfits`].
-    Misfit(Option<ClusterName>, usize),
+    /// Nobody's that its tags tell: its place in [`Fleet::unidentified_volumes`].
+    Unidentified(Option<ClusterName>, usize),
 }
 
 /// What is left of one cluster's etcd.
@@ -74,7 +74,7 @@ pub struct MemberSnapshot {
 
 /// A volume with an etcd tag that doesn't tell whose it is.
 #[derive(Clone, Debug)]
-pub struct Misfit {
+pub struct UnidentifiedVolume {
     /// The volume.
     pub volume: Volume,
     /// What is wrong with its tags.
@@ -189,13 +189,16 @@ impl Fleet {
             }
             Some(Err(problem)) => {
                 let claimed = cluster_of(&volume.tags);
-                let of_cluster = self.misfits.entry(claimed.clone()).or_default();
-                of_cluster.push(Misfit {
+                let of_cluster = self
+                    .unidentified_volumes
+                    .entry(claimed.clone())
+                    .or_default();
+                of_cluster.push(UnidentifiedVolume {
                     volume,
                     problem,
                     snapshots: Vec::new(),
                 });
-                Some(Owner::Misfit(claimed, of_cluster.len() - 1))
+                Some(Owner::Unidentified(claimed, of_cluster.len() - 1))
             }
             None => self.add_untagged_volume(volume),
         }
@@ -240,7 +243,7 @@ impl Fleet {
 
     /// The clusters that volumes name.
     fn known_clusters(&self) -> BTreeSet<ClusterName> {
-        let claimed = self.misfits.keys().flatten();
+        let claimed = self.unidentified_volumes.keys().flatten();
         self.clusters.keys().chain(claimed).cloned().collect()
     }
 
@@ -259,10 +262,10 @@ impl Fleet {
                 of_volume = ByTags::from(identity.clone());
                 &of_volume
             }
-            (_, Some(Owner::Misfit(claimed, index))) => {
-                let of_cluster = self.misfits.get_mut(claimed);
-                if let Some(misfit) = of_cluster.and_then(|misfits| misfits.get_mut(*index)) {
-                    misfit.snapshots.push(snapshot);
+            (_, Some(Owner::Unidentified(claimed, index))) => {
+                let of_cluster = self.unidentified_volumes.get_mut(claimed);
+                if let Some(unidentified) = of_cluster.and_then(|volumes| volumes.get_mut(*index)) {
+                    unidentified.snapshots.push(snapshot);
                 }
                 return;
             }
@@ -286,18 +289,18 @@ impl Fleet {
         });
     }
 
-    /// The misfits that claim a cluster.
-    pub fn misfits_of(&self, name: &ClusterName) -> &[Misfit] {
-        self.misfits
+    /// The unidentified volumes that claim a cluster.
+    pub fn unidentified_volumes_of(&self, name: &ClusterName) -> &[UnidentifiedVolume] {
+        self.unidentified_volumes
             .get(&Some(name.clone()))
             .map_or(&[], Vec::as_slice)
     }
 
     /// How many volumes carry an etcd tag, well-formed or not.
     pub fn volume_count(&self) -> usize {
-        let fitting: usize = self.clusters.values().map(Cluster::volume_count).sum();
-        let misfits: usize = self.misfits.values().map(Vec::len).sum();
-        fitting + misfits
+        let identified: usize = self.clusters.values().map(Cluster::volume_count).sum();
+        let unidentified: usize = self.unidentified_volumes.values().map(Vec::len).sum();
+        identified + unidentified
     }
 }
 
@@ -378,7 +381,7 @@ impl Cluster {
     }
 }
 
-impl Misfit {
+impl UnidentifiedVolume {
     /// The member that the volume most likely is, judged by whatever is left: the `Name` that kops
     /// gave it, or the part of its etcd tag before the slash.
     pub fn likely_member(&self) -> Option<MemberKey> {

@@ -130,12 +130,12 @@ fn wanted(scope: &Scope) -> BTreeSet<ClusterName> {
 
 /// A cluster's volumes, those with a malformed etcd tag among them.
 pub fn volume_count(scope: &Scope, name: &ClusterName) -> usize {
-    let fitting = scope
+    let identified = scope
         .fleet
         .clusters
         .get(name)
         .map_or(0, Cluster::volume_count);
-    fitting + scope.fleet.misfits_of(name).len()
+    identified + scope.fleet.unidentified_volumes_of(name).len()
 }
 
 /// `no_restore_point`: an etcd cluster has none, though a run was due of every member.

@@ -1,7 +1,7 @@
 //! Whether every member has its volume, and only one.
 
 use etcd_backup_core::discovery::Identity;
-use etcd_backup_core::fleet::{Cluster, Member};
+use etcd_backup_core::fleet::{Cluster, Member, UnidentifiedVolume};
 use etcd_backup_core::ids::{ClusterName, MemberKey, VolumeId};
 use etcd_backup_core::volume::Volume;
 
@@ -20,7 +20,7 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             let subject = Subject::member(name, key);
             match &member.volumes[..] {
                 [] if member.is_named
-                    && !has_misfit(scope, name, key)
+                    && !has_unidentified_volume(scope, name, key)
                     && !in_exchange.contains(key) =>
                 {
                     findings.push(Finding::new(subject, missing(cluster, key, member)));
@@ -40,11 +40,10 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
 }
 
 /// A member whose volume is there, but wrongly tagged, isn't missing: `volume_tag_wrong` says it.
-fn has_misfit(scope: &Scope, name: &ClusterName, key: &MemberKey) -> bool {
-    let misfits = scope.fleet.misfits_of(name);
-    misfits
-        .iter()
-        .any(|misfit| misfit.likely_member().as_ref() == Some(key))
+fn has_unidentified_volume(scope: &Scope, name: &ClusterName, key: &MemberKey) -> bool {
+    let unidentified = scope.fleet.unidentified_volumes_of(name).iter();
+    let mut likely_members = unidentified.filter_map(UnidentifiedVolume::likely_member);
+    likely_members.any(|likely| likely == *key)
 }
 
 fn missing(cluster: &Cluster, key: &MemberKey, member: &Member) -> Kind {

@@ -93,10 +93,10 @@ fn targeted_volumes<'a>(scope: &Scope<'a>) -> BTreeSet<&'a VolumeId> {
 fn etcd_volumes<'a>(scope: &Scope<'a>) -> BTreeSet<&'a VolumeId> {
     let clusters = scope.fleet.clusters.values();
     let of_members = clusters.flat_map(Cluster::all_volumes);
-    let misfits = scope.fleet.misfits.values().flatten();
+    let unidentified_volumes = scope.fleet.unidentified_volumes.values().flatten();
     of_members
         .map(|(_, volume)| &volume.id)
-        .chain(misfits.map(|misfit| &misfit.volume.id))
+        .chain(unidentified_volumes.map(|unidentified| &unidentified.volume.id))
         .collect()
 }
 
@@ -109,9 +109,9 @@ fn managed<'a>(
         let snapshots = members.flat_map(|member| &member.snapshots);
         snapshots.map(move |of_member| (Some(name.clone()), &of_member.snapshot))
     });
-    let misfits = scope.fleet.misfits.values().flatten();
-    let of_misfits = misfits.flat_map(|misfit| &misfit.snapshots);
-    let others = of_misfits.chain(&scope.fleet.unclaimed);
+    let unidentified_volumes = scope.fleet.unidentified_volumes.values().flatten();
+    let of_unidentified = unidentified_volumes.flat_map(|unidentified| &unidentified.snapshots);
+    let others = of_unidentified.chain(&scope.fleet.unclaimed);
     let others = others.map(|snapshot| (cluster_of(&snapshot.tags), snapshot));
     members.chain(others.filter(|(cluster, _)| {
         scope

@@ -4,7 +4,7 @@
 use etcd_backup_core::discovery::{
     CLUSTER, CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, NAME, ROLE_CONTROL_PLANE, ROLE_MASTER,
 };
-use etcd_backup_core::fleet::{Cluster, Misfit};
+use etcd_backup_core::fleet::{Cluster, UnidentifiedVolume};
 use etcd_backup_core::ids::{ClusterName, MemberName, ZoneName};
 use etcd_backup_core::settings::Tag;
 use etcd_backup_core::volume::Volume;
@@ -30,26 +30,30 @@ pub fn check(scope: &Scope) -> Vec<Finding> {
             }
         }
     }
-    for (claimed, misfit) in scope.fleet.misfits.iter().flat_map(claims) {
+    for (claimed, unidentified) in scope.fleet.unidentified_volumes.iter().flat_map(claims) {
         let subject = Subject {
             cluster: claimed.clone(),
-            volume_id: Some(misfit.volume.id.clone()),
+            volume_id: Some(unidentified.volume.id.clone()),
             ..Subject::default()
         };
-        findings.extend(check_target(scope, subject.clone(), &misfit.volume));
-        let mut problems = vec![misfit.problem.to_string()];
-        let latest = misfit.snapshots.iter().map(|of| &**of);
+        findings.extend(check_target(scope, subject.clone(), &unidentified.volume));
+        let mut problems = vec![unidentified.problem.to_string()];
+        let latest = unidentified.snapshots.iter().map(|of| &**of);
         let latest = latest.max_by_key(|of| of.started);
-        problems.extend(tag_room::problems(scope.settings, &misfit.volume, latest));
+        problems.extend(tag_room::problems(
+            scope.settings,
+            &unidentified.volume,
+            latest,
+        ));
         findings.push(Finding::new(subject, Kind::VolumeTagWrong { problems }));
     }
     findings
 }
 
 fn claims<'a>(
-    (claimed, misfits): (&'a Option<ClusterName>, &'a Vec<Misfit>),
-) -> impl Iterator<Item = (&'a Option<ClusterName>, &'a Misfit)> {
-    misfits.iter().map(move |misfit| (claimed, misfit))
+    (claimed, volumes): (&'a Option<ClusterName>, &'a Vec<UnidentifiedVolume>),
+) -> impl Iterator<Item = (&'a Option<ClusterName>, &'a UnidentifiedVolume)> {
+    volumes.iter().map(move |volume| (claimed, volume))
 }
 
 fn check_target(scope: &Scope, subject: Subject, volume: &Volume) -> Option<Finding> {

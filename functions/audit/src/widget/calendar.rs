@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_backup_core::fleet::{Member, Misfit};
+use etcd_backup_core::fleet::{Member, UnidentifiedVolume};
 use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId, VolumeId};
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -228,10 +228,10 @@ fn rows_by_cluster(scope: &Scope, columns: &[Run]) -> BTreeMap<Option<ClusterNam
             }
         }
     }
-    for (claimed, misfits) in &scope.fleet.misfits {
-        let of_cluster = misfits
+    for (claimed, unidentified_volumes) in &scope.fleet.unidentified_volumes {
+        let of_cluster = unidentified_volumes
             .iter()
-            .map(|misfit| Subjects::of_misfit(scope, misfit, columns));
+            .map(|unidentified| Subjects::of_unidentified(scope, unidentified, columns));
         rows.entry(claimed.clone()).or_default().extend(of_cluster);
     }
     rows
@@ -264,9 +264,9 @@ impl Subjects {
         }
     }
 
-    fn of_misfit(scope: &Scope, misfit: &Misfit, columns: &[Run]) -> Self {
-        let key = misfit.likely_member();
-        let id = &misfit.volume.id;
+    fn of_unidentified(scope: &Scope, unidentified: &UnidentifiedVolume, columns: &[Run]) -> Self {
+        let key = unidentified.likely_member();
+        let id = &unidentified.volume.id;
         Self {
             label: match &key {
                 Some(key) => format!("{key}? ({id})"),
@@ -276,7 +276,7 @@ impl Subjects {
             volumes: BTreeSet::from([id.clone()]),
             cells: cells(
                 scope,
-                misfit.snapshots.iter().map(|of| &**of),
+                unidentified.snapshots.iter().map(|of| &**of),
                 columns,
                 |_| CellState::NotExpected,
             ),

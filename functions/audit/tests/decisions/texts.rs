@@ -54,7 +54,7 @@ fn faults(notification: &Value) -> Vec<String> {
 }
 
 /// So many volumes, each of a cluster of its own, with an etcd tag that can't be parsed.
-fn misfits(count: usize, name: &str, tag: &str) -> Inventory {
+fn unidentified_volumes(count: usize, name: &str, tag: &str) -> Inventory {
     let volumes = (0..count).map(|i| {
         let mut wrong = volume("main", "a");
         wrong.id = format!("vol-{i:017}").into();
@@ -104,7 +104,7 @@ fn the_alert_says_what_is_wrong_where_and_what_to_do() {
 #[test]
 fn a_fleet_where_everything_is_wrong_still_fits_into_an_answer() {
     let tag = "<script>".repeat(31);
-    let report = report(misfits(20_000, &tag, &tag));
+    let report = report(unidentified_volumes(20_000, &tag, &tag));
     let kept = report.findings.len();
     assert!(kept > 1000 && report.findings_left_out > 0);
     let all = report.summary.critical + report.summary.warning + report.summary.info;
@@ -119,7 +119,11 @@ fn a_fleet_where_everything_is_wrong_still_fits_into_an_answer() {
 
 #[test]
 fn an_alert_keeps_to_the_limits_of_sns_and_counts_what_it_leaves_out() {
-    let report = report(misfits(2_000, "größe-", &"malformed".repeat(20)));
+    let report = report(unidentified_volumes(
+        2_000,
+        "größe-",
+        &"malformed".repeat(20),
+    ));
     let alert = alert_of(&report).unwrap();
     let subject = &alert.subject;
     assert!(subject.len() <= 100 && subject.is_ascii(), "{subject}");
@@ -232,7 +236,7 @@ proptest! {
         tag in prop_oneof!["[\"\\\\]{1,256}", "\\PC{1,256}"],
         lost in vec("main|events", 0..3),
     ) {
-        let mut inventory = misfits(count, &names, &tag);
+        let mut inventory = unidentified_volumes(count, &names, &tag);
         inventory.volumes.extend(lost.iter().map(|etcd_cluster| volume(etcd_cluster, "a")));
         let report = report(inventory);
         let alert = alert_in(&report, "chat").unwrap();

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::aws::{AwsError, Filter, Masters, Storage};
 use etcd_backup_core::diagnostic::Diagnostic;
-use etcd_backup_core::fleet::{Cluster, Fleet, Member, Misfit, cluster_filters};
+use etcd_backup_core::fleet::{Cluster, Fleet, Member, UnidentifiedVolume, cluster_filters};
 use etcd_backup_core::ids::{ClusterName, SnapshotId, VolumeId};
 use etcd_backup_core::lifecycle_policy::{Policies, ours};
 use etcd_backup_core::provenance::Makers;
@@ -39,7 +39,7 @@ pub struct Inventory {
     /// Volumes and managed snapshots by member.
     pub cluster: Cluster,
     /// Volumes that claim to be the cluster's, with an etcd tag that doesn't tell whose.
-    pub misfits: Vec<Misfit>,
+    pub unidentified_volumes: Vec<UnidentifiedVolume>,
     /// The snapshots that the event names by hand, and those of an unfinished restore, as far as they exist.
     pub named_snapshots: BTreeMap<SnapshotId, Snapshot>,
     /// The volumes that the snapshots named by hand are of, as far as they are none of the above.
@@ -101,8 +101,8 @@ pub async fn read(
     let mut fleet = Fleet::new(listed, snapshots.into_values().collect(), &makers);
     let mut inventory = Inventory {
         cluster: fleet.clusters.remove(cluster).unwrap_or_default(),
-        misfits: fleet
-            .misfits
+        unidentified_volumes: fleet
+            .unidentified_volumes
             .remove(&Some(cluster.clone()))
             .unwrap_or_default(),
         volumes,

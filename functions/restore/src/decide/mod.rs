@@ -161,7 +161,7 @@ pub fn refuse_unknown_cluster(
     context: Context,
 ) -> Result<(), Diagnostic> {
     let is_empty = inventory.cluster.members.is_empty()
-        && inventory.misfits.is_empty()
+        && inventory.unidentified_volumes.is_empty()
         && inventory.volumes.is_empty()
         && inventory.named_snapshots.is_empty();
     if !is_empty {

@@ -193,7 +193,10 @@ impl World {
             volumes: self.volumes.clone(),
             named_volumes: BTreeMap::new(),
             cluster: fleet.clusters.remove(&cluster).unwrap_or_default(),
-            misfits: fleet.misfits.remove(&Some(cluster)).unwrap_or_default(),
+            unidentified_volumes: fleet
+                .unidentified_volumes
+                .remove(&Some(cluster))
+                .unwrap_or_default(),
             named_snapshots: named_snapshots
                 .map(|snapshot| (snapshot.id.clone(), snapshot.clone()))
                 .collect(),
