@@ -154,7 +154,7 @@ async fn suspended_groups(
     for record in restores.unfinished_ones() {
         let is_untagged = |name: &&GroupName| groups.iter().all(|group| group.name != **name);
         let untagged: Vec<_> = record
-            .held_groups
+            .suspended_groups
             .iter()
             .filter(is_untagged)
             .cloned()

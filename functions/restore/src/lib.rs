@@ -116,7 +116,7 @@ impl<Aws: World> Function<'_, Aws> {
             Action::Status => self.status(&records, &inventory),
             _ => self.plan(&records, &inventory),
         };
-        answer.map_err(|refusal| tell_held(refusal, &records, &inventory))
+        answer.map_err(|refusal| with_suspended_groups(refusal, &records, &inventory))
     }
 
     fn list(&self, records: &Records, inventory: &Inventory) -> Result<Value, Diagnostic> {
@@ -235,13 +235,13 @@ impl<Aws: World> Function<'_, Aws> {
     async fn decided(&self, aim: &mut Option<Aim>) -> Result<Decided, Diagnostic> {
         let records = self.records().await?;
         let read = inventory::read(self.aws, self.settings, self.request, &records).await;
-        let inventory = read.map_err(|error| tell_named(error, &records))?;
+        let inventory = read.map_err(|error| with_recorded_groups(error, &records))?;
         let decision = decide::decide(self.request, &records, &inventory, self.context())
-            .map_err(|refusal| tell_held(refusal, &records, &inventory))?;
+            .map_err(|refusal| with_suspended_groups(refusal, &records, &inventory))?;
         match aim {
             Some(aim) => aim
                 .refuse_other(&decision, &records, self.request, &inventory)
-                .map_err(|refusal| tell_held(refusal, &records, &inventory))?,
+                .map_err(|refusal| with_suspended_groups(refusal, &records, &inventory))?,
             None => *aim = Some(Aim::of(&decision, &records)),
         }
         let is_over = matches!(decision, Decision::Repeat(_));
@@ -312,7 +312,7 @@ impl<Aws: World> Function<'_, Aws> {
                 )
             },
         );
-        Err(self.tell_held_by_records(refusal).await)
+        Err(self.read_recorded_groups(refusal).await)
     }
 
     /// Under the lease the records are read once more: where somebody else has worked meanwhile, everything
@@ -397,19 +397,23 @@ impl<Aws: World> Function<'_, Aws> {
         ))
     }
 
-    async fn tell_held_by_records(&self, refusal: Diagnostic) -> Diagnostic {
+    async fn read_recorded_groups(&self, refusal: Diagnostic) -> Diagnostic {
         match self.records().await {
-            Ok(records) => tell_named(refusal, &records),
+            Ok(records) => with_recorded_groups(refusal, &records),
             Err(_) => refusal,
         }
     }
 }
 
 /// Nobody should have to wonder why no master comes back.
-fn tell_held(refusal: Diagnostic, records: &Records, inventory: &Inventory) -> Diagnostic {
+fn with_suspended_groups(
+    refusal: Diagnostic,
+    records: &Records,
+    inventory: &Inventory,
+) -> Diagnostic {
     let record = intent::unfinished(records).map(|known| &known.record);
-    let held = masters::held(record, &inventory.control_plane);
-    if held.is_empty() {
+    let suspended = masters::suspended_by_restore(record, &inventory.control_plane);
+    if suspended.is_empty() {
         return refusal;
     }
     let by = record.map_or("a restore".to_owned(), |record| {
@@ -417,17 +421,17 @@ fn tell_held(refusal: Diagnostic, records: &Records, inventory: &Inventory) -> D
     });
     refusal.with(&format!(
         "launches of {} are suspended by {by}, which isn't over",
-        decide::list::list(held)
+        decide::list::list(suspended)
     ))
 }
 
 /// The same where groups can't be looked at: by what the record names.
-fn tell_named(refusal: Diagnostic, records: &Records) -> Diagnostic {
+fn with_recorded_groups(refusal: Diagnostic, records: &Records) -> Diagnostic {
     let record = intent::unfinished(records).map(|known| &known.record);
     match record {
-        Some(record) if !record.held_groups.is_empty() => refusal.with(&format!(
+        Some(record) if !record.suspended_groups.is_empty() => refusal.with(&format!(
             "launches of {} may be suspended by restore {}, which isn't over",
-            decide::list::list(&record.held_groups),
+            decide::list::list(&record.suspended_groups),
             record.id
         )),
         _ => refusal,

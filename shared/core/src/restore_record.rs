@@ -58,8 +58,8 @@ pub struct RestoreRecord {
     pub start_order: StartOrder,
     /// The groups whose launches it may have suspended and not resumed: named here before the call, and
     /// taken out after the launches were resumed.
-    #[serde(default)]
-    pub held_groups: Vec<GroupName>,
+    #[serde(default, rename = "held_groups")]
+    pub suspended_groups: Vec<GroupName>,
     /// The turn of the restore itself.
     pub restore: Turn,
     /// Each undo and redo since; the last one counts.

@@ -163,7 +163,7 @@ impl<Aws: World> Execution<'_, Aws> {
             if step == Step::Finish {
                 if self.confirm().await? {
                     self.record.turn_mut().end((self.clock)());
-                    self.record.held_groups.clear();
+                    self.record.suspended_groups.clear();
                     self.save().await?;
                 }
                 return Ok(());
@@ -214,10 +214,10 @@ impl<Aws: World> Execution<'_, Aws> {
             Step::Create(keys) => self.create(keys).await?,
             Step::WaitForVolumes => sleep(PAUSE).await,
             Step::Suspend(groups) => {
-                let held = &mut self.record.held_groups;
-                let new = groups.iter().filter(|group| !held.contains(group));
+                let suspended = &mut self.record.suspended_groups;
+                let new = groups.iter().filter(|group| !suspended.contains(group));
                 let new: Vec<_> = new.cloned().collect();
-                held.extend(new);
+                suspended.extend(new);
                 self.save().await?;
                 let id = self.record.id.clone();
                 masters::suspend(aws, lease, groups, &id).await?;

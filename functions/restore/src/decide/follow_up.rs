@@ -33,7 +33,7 @@ pub enum NextStep {
         /// The least that such an event says.
         event: String,
     },
-    /// The last resort where launches are held.
+    /// The last resort where launches are suspended by a restore.
     ResumeByHand(Vec<GroupName>),
     /// What was restored is gone: restore once more.
     RestoreAgain {
@@ -126,9 +126,9 @@ pub fn next_steps(subject: Subject, inventory: &Inventory) -> Vec<NextStep> {
                 }
             };
             let mut steps = vec![step];
-            let held = masters::held(Some(record), &inventory.control_plane);
-            if !held.is_empty() {
-                steps.push(NextStep::ResumeByHand(held));
+            let suspended = masters::suspended_by_restore(Some(record), &inventory.control_plane);
+            if !suspended.is_empty() {
+                steps.push(NextStep::ResumeByHand(suspended));
             }
             steps
         }

@@ -75,10 +75,13 @@ pub fn to_suspend(control_plane: &ControlPlane) -> Vec<GroupName> {
 }
 
 /// The groups whose launches are suspended at the moment in this tool's name.
-pub fn held(record: Option<&RestoreRecord>, control_plane: &ControlPlane) -> Vec<GroupName> {
+pub fn suspended_by_restore(
+    record: Option<&RestoreRecord>,
+    control_plane: &ControlPlane,
+) -> Vec<GroupName> {
     let groups = control_plane.groups.iter();
-    let held = groups.filter(|group| group.launches_suspended && is_ours(record, group));
-    held.map(|group| group.name.clone()).collect()
+    let ours = groups.filter(|group| group.launches_suspended && is_ours(record, group));
+    ours.map(|group| group.name.clone()).collect()
 }
 
 /// The groups whose launches somebody else suspended: they are left so, and bring no new master.
@@ -91,13 +94,14 @@ pub fn suspended_by_others<'a>(
     others.map(|group| &group.name).collect()
 }
 
-/// The groups to be resumed: those held, and those resumed already whose tag still says otherwise.
+/// The groups to be resumed: those that are suspended in this tool's name, and those resumed already whose
+/// tag still says otherwise.
 pub fn to_resume(record: &RestoreRecord, control_plane: &ControlPlane) -> Vec<GroupName> {
     let groups = control_plane.groups.iter();
-    let left = groups.filter(|group| {
+    let to_resume = groups.filter(|group| {
         group.suspended_by.is_some() || (group.launches_suspended && is_ours(Some(record), group))
     });
-    left.map(|group| group.name.clone()).collect()
+    to_resume.map(|group| group.name.clone()).collect()
 }
 
 /// The masters that run on the other side's volumes, if any of these groups brings a master on this side's as
@@ -123,9 +127,10 @@ pub fn met_by_launches(
 /// Whether any of these groups, resumed, brings a master at once: it has fewer than it keeps.
 fn brings_masters(groups: &[GroupName], control_plane: &ControlPlane) -> bool {
     let is_alive = |id: &&InstanceId| control_plane.master(id).is_some_and(Master::is_alive);
-    let held = control_plane.groups.iter();
-    let mut held = held.filter(|group| group.launches_suspended && groups.contains(&group.name));
-    held.any(|group| {
+    let suspended = control_plane.groups.iter();
+    let mut suspended =
+        suspended.filter(|group| group.launches_suspended && groups.contains(&group.name));
+    suspended.any(|group| {
         let alive = group.instances.iter().filter(is_alive).count();
         usize::try_from(group.desired_size).is_ok_and(|desired| alive < desired)
     })
@@ -142,7 +147,7 @@ fn running(control_plane: &ControlPlane) -> impl Iterator<Item = &Master> {
 /// # Errors
 ///
 /// `MastersRunning`.
-pub fn refuse_leaving(
+pub fn refuse_masters_left(
     record: &RestoreRecord,
     control_plane: &ControlPlane,
 ) -> Result<(), Diagnostic> {
@@ -194,17 +199,17 @@ pub fn refuse_resuming(
 
 fn is_ours(record: Option<&RestoreRecord>, group: &MasterGroup) -> bool {
     group.suspended_by.is_some()
-        || record.is_some_and(|record| record.held_groups.contains(&group.name))
+        || record.is_some_and(|record| record.suspended_groups.contains(&group.name))
 }
 
 /// What keeps the exchange from beginning.
 pub fn waited_for(control_plane: &ControlPlane) -> Option<String> {
     let masters = control_plane.masters.iter();
-    let leaving: Vec<_> = masters
+    let shutting_down: Vec<_> = masters
         .filter(|master| master.state == InstanceState::ShuttingDown)
         .map(|master| &master.id)
         .collect();
-    (!leaving.is_empty()).then(|| format!("{} are still shutting down", list(leaving)))
+    (!shutting_down.is_empty()).then(|| format!("{} are still shutting down", list(shutting_down)))
 }
 
 /// What couldn't be terminated, or would not come back, or be lost with it.
@@ -224,7 +229,7 @@ pub fn refuse_replacing(
     let instances: BTreeSet<InstanceId> = to_terminate(control_plane).into_iter().collect();
     refuse_protected(&instances, control_plane)?;
     // A group may show a launch that was under way later than EC2 does; it was whole before.
-    if held(Some(record), control_plane).is_empty() {
+    if suspended_by_restore(Some(record), control_plane).is_empty() {
         refuse_without_group(&instances, exchange, inventory)?;
     }
     refuse_lost_volumes(inventory)

@@ -49,7 +49,7 @@ pub fn masters(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diag
             if !exchange.changes_what_masters_find(&inventory.volumes) {
                 return Ok(());
             }
-            masters::refuse_leaving(record, &inventory.control_plane)?;
+            masters::refuse_masters_left(record, &inventory.control_plane)?;
             masters_running(record, &exchange, inventory)?;
             masters::refuse_lost_volumes(inventory)
         }

@@ -83,7 +83,7 @@ pub fn plan(
         warnings: warnings.collect(),
         members,
         start_order,
-        held_groups: held_before(records, inventory),
+        suspended_groups: suspended_before(records, inventory),
         restore: Turn {
             mounted_by: request.mounted_by,
             ..Turn::begin(
@@ -123,16 +123,16 @@ fn leaves_members_out(choice: &Choice, inventory: &Inventory) -> bool {
 
 /// Groups that an earlier restore suspended, which was given up, or of which there is no record any more:
 /// this one resumes them.
-fn held_before(records: &Records, inventory: &Inventory) -> Vec<GroupName> {
-    // What is over holds none.
+fn suspended_before(records: &Records, inventory: &Inventory) -> Vec<GroupName> {
+    // The record of a restore that ended names none.
     let of_newest = records.all().next();
-    let of_newest = of_newest.map_or(&[][..], |record| &record.held_groups);
+    let of_newest = of_newest.map_or(&[][..], |record| &record.suspended_groups);
     let groups = inventory.control_plane.groups.iter();
-    let held = groups.filter(|group| {
+    let suspended = groups.filter(|group| {
         group.suspended_by.is_some()
             || (group.launches_suspended && of_newest.contains(&group.name))
     });
-    held.map(|group| group.name.clone()).collect()
+    suspended.map(|group| group.name.clone()).collect()
 }
 
 fn giving_up(records: &Records) -> Option<String> {

@@ -45,11 +45,11 @@ pub fn warnings(
             list(by_others)
         ));
     }
-    let held = masters::held(Some(record), control_plane);
-    if !held.is_empty() {
+    let suspended = masters::suspended_by_restore(Some(record), control_plane);
+    if !suspended.is_empty() {
         warnings.push(format!(
             "launches of {} are suspended until this is done, or undone: no master comes back before",
-            list(held)
+            list(suspended)
         ));
     }
     if subject.phase == RestoreStage::WaitingForMasters {

@@ -1,4 +1,4 @@
-//! The way out of a failure: which of the groups whose launches are held may be resumed, so that masters
+//! The way out of a failure: which of the groups whose launches are suspended may be resumed, so that masters
 //! come back where that is safe. The others stay suspended, and the operator is told why.
 
 use etcd_backup_core::ids::GroupName;

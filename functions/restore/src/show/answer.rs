@@ -270,6 +270,6 @@ fn masters_answer(subject: Subject, inventory: &Inventory) -> MastersAnswer {
         option,
         terminate,
         suspend,
-        suspended: masters::held(Some(record), control_plane),
+        suspended: masters::suspended_by_restore(Some(record), control_plane),
     }
 }

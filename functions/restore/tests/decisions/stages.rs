@@ -57,7 +57,7 @@ fn masters_are_replaced_before_the_exchange_and_start_in_two_waves() {
         steps,
         "create, suspend, terminate, retire, tag, resume two, wait for first, resume one, finish"
     );
-    assert_eq!(record.held_groups, []);
+    assert_eq!(record.suspended_groups, []);
     // Nobody launched the new masters here: those of the exchange are gone.
     let (_, steps) = carried_out(&mut world, json!({"action": "undo", "masters": "replace"}));
     assert_eq!(

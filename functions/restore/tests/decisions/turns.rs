@@ -166,7 +166,7 @@ fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
                 let step = world.next(&record);
                 world.does(&step, &mut record);
             }
-            assert_eq!(record.held_groups.len(), 3);
+            assert_eq!(record.suspended_groups.len(), 3);
         }
         let member = &record.members[&a];
         let (old, new) = (&member.outgoing[0].id, member.incoming.volume_id.as_ref());
@@ -200,7 +200,7 @@ fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
         assert_eq!(new_record.turn().direction, Direction::Restore);
         assert_ne!(new_record.id, record.id);
         assert_eq!(
-            new_record.held_groups, record.held_groups,
+            new_record.suspended_groups, record.suspended_groups,
             "they are resumed by it"
         );
         let warnings = new_record.warnings.join("; ");
@@ -210,7 +210,7 @@ fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
         world.record(record.clone());
         let again = world.begin(json!({"skew_minutes_max": 50}));
         assert_eq!(
-            again.held_groups, new_record.held_groups,
+            again.suspended_groups, new_record.suspended_groups,
             "cut off in between"
         );
         let of_it = json!({"action": "undo", "restore_id": record.id});
@@ -411,7 +411,7 @@ fn an_undo_that_fails_starts_no_second_master_before_its_time() {
         }
         let mut record = record.clone();
         let groups = world.control_plane.groups.iter();
-        record.held_groups = groups.map(|group| group.name.clone()).collect();
+        record.suspended_groups = groups.map(|group| group.name.clone()).collect();
         let inventory = world.inventory(&request(json!({})));
         way_out::decide(&record, Some(Side::Incoming), &inventory)
     };

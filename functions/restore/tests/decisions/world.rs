@@ -286,7 +286,7 @@ impl World {
                 }
             }
             Step::Suspend(groups) => {
-                record.held_groups.extend(groups.iter().cloned());
+                record.suspended_groups.extend(groups.iter().cloned());
                 for group in &mut self.control_plane.groups {
                     group.launches_suspended |= groups.contains(&group.name);
                     group.suspended_by = Some(record.id.clone());
@@ -320,7 +320,7 @@ impl World {
             Step::WaitForFirst(_) => self.now += SignedDuration::from_secs(180),
             Step::Finish => {
                 record.turn_mut().end(self.now);
-                record.held_groups.clear();
+                record.suspended_groups.clear();
             }
             Step::WaitForVolumes | Step::WaitForMasters => panic!("nothing takes time here"),
         }

@@ -25,7 +25,7 @@ impl<Aws: World> Execution<'_, Aws> {
     pub(super) async fn refresh(&mut self, step: &Step) -> Result<(), Stop> {
         let was_creating = matches!(step, Step::Create(_) | Step::WaitForVolumes);
         let masters_matter = self.record.turn().masters == MastersOption::Replace
-            || !self.record.held_groups.is_empty();
+            || !self.record.suspended_groups.is_empty();
         if was_creating {
             self.read_volumes().await?;
             let is_creating = self.next().stage(Direction::Restore) == RestoreStage::Creating;

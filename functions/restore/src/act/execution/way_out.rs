@@ -12,7 +12,7 @@ use crate::decide::sightings::LOOKS_MAX;
 use crate::decide::way_out::{self, WayOut};
 
 impl<Aws: World> Execution<'_, Aws> {
-    /// The way out of a failure: launches that are held are resumed if masters that come now would find
+    /// The way out of a failure: suspended launches are resumed if masters that come now would find
     /// what was there when the turn began, or what it is to leave, for all members alike. Else they stay
     /// suspended, and the message says so.
     pub(super) async fn let_masters_come(&mut self, failure: Diagnostic) -> Stop {
@@ -21,9 +21,9 @@ impl<Aws: World> Execution<'_, Aws> {
             Ok(Some(what)) => Stop::Failed(failure.with(&what)),
             Err(Stop::LeaseLost(lost)) => Stop::LeaseLost(lost),
             Err(Stop::Failed(error)) => {
-                let held = list(&self.record.held_groups);
+                let suspended = list(&self.record.suspended_groups);
                 Stop::Failed(failure.with(&format!(
-                    "launches of {held} may still be suspended, as it could not be seen whether masters \
+                    "launches of {suspended} may still be suspended, as it could not be seen whether masters \
                      would find the right volumes, or they could not be resumed ({})",
                     error.message
                 )))
@@ -57,7 +57,7 @@ impl<Aws: World> Execution<'_, Aws> {
     }
 
     async fn try_to_let_masters_come(&mut self) -> Result<Option<String>, Stop> {
-        if self.record.held_groups.is_empty() {
+        if self.record.suspended_groups.is_empty() {
             return Ok(None);
         }
         self.read_control_plane().await?;
@@ -74,7 +74,7 @@ impl<Aws: World> Execution<'_, Aws> {
         if !resumed.is_empty() {
             masters::resume(self.aws, self.lease, &resumed).await?;
             self.record
-                .held_groups
+                .suspended_groups
                 .retain(|group| !resumed.contains(group));
             self.save().await?;
             self.read_control_plane().await?;
