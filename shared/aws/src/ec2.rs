@@ -45,7 +45,7 @@ impl Storage for Aws {
                 .max_results(PAGE_SIZE)
                 .set_next_token(request.token)
                 .customize()
-                .config_override(patience(request.is_patient));
+                .config_override(retry_config_override(request.is_retried));
             let answer = on_any_thread(call.send()).await;
             answer.map_err(aws_error(DESCRIBE_VOLUMES))
         };
@@ -86,7 +86,7 @@ impl Storage for Aws {
                 .max_results(PAGE_SIZE)
                 .set_next_token(request.token)
                 .customize()
-                .config_override(patience(request.is_patient));
+                .config_override(retry_config_override(request.is_retried));
             let answer = on_any_thread(call.send()).await;
             answer.map_err(aws_error(OPERATION))
         };
@@ -153,9 +153,9 @@ fn next_token(token: Option<&str>) -> Option<String> {
 }
 
 /// Tries again as the client does, or fails at once.
-fn patience(is_patient: bool) -> aws_sdk_ec2::config::Builder {
+fn retry_config_override(is_retried: bool) -> aws_sdk_ec2::config::Builder {
     let config = aws_sdk_ec2::config::Config::builder();
-    if is_patient {
+    if is_retried {
         config
     } else {
         config.retry_config(RetryConfig::disabled())

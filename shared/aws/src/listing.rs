@@ -9,7 +9,7 @@
 //!
 //! Each page is turned into items as it comes: what is in memory is the items, and the pages under way.
 //!
-//! Where EC2 throttles, the parts go on one page at a time, with the SDK's own patience.
+//! Where EC2 throttles, the parts go on one page at a time, and the SDK tries each again as it does elsewhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -56,7 +56,7 @@ pub(crate) struct PageRequest {
     /// Where it goes on.
     pub(crate) token: Option<String>,
     /// Whether to wait and try again where EC2 throttles, or to fail at once.
-    pub(crate) is_patient: bool,
+    pub(crate) is_retried: bool,
 }
 
 /// A page, and where the next one begins if there is one.
@@ -80,7 +80,7 @@ pub(crate) async fn whole<Answer, Item>(
     loop {
         let next = PageRequest {
             token,
-            is_patient: true,
+            is_retried: true,
             ..PageRequest::default()
         };
         let page = read(ask(next).await?)?;
@@ -149,7 +149,7 @@ where
     }
 }
 
-/// How the parts share EC2's patience and this function's memory: some at once, or one after the other
+/// How the parts share what EC2 allows and this function's memory: some at once, or one after the other
 /// since EC2 throttled.
 struct Pace {
     places: Semaphore,
@@ -174,10 +174,10 @@ impl Pace {
         digits: &'static [char],
         token: Option<String>,
     ) -> Result<Answer, AwsError> {
-        let request = |is_patient| PageRequest {
+        let request = |is_retried| PageRequest {
             last_digits: Some(digits),
             token: token.clone(),
-            is_patient,
+            is_retried,
         };
         let turn = self.turn().await;
         if turn.is_some() {

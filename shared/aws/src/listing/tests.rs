@@ -11,9 +11,9 @@ const PAGE_SIZE: usize = 10;
 struct Account {
     ids: RefCell<BTreeSet<String>>,
     calls: Cell<u32>,
-    patient_calls: Cell<u32>,
+    retried_calls: Cell<u32>,
     in_flight: Cell<u32>,
-    most_in_flight_patient: Cell<u32>,
+    most_in_flight_retried: Cell<u32>,
     throttled_from: Option<u32>,
 }
 
@@ -26,9 +26,9 @@ impl Account {
         Self {
             ids: RefCell::new((0..count).map(id).collect()),
             calls: Cell::new(0),
-            patient_calls: Cell::new(0),
+            retried_calls: Cell::new(0),
             in_flight: Cell::new(0),
-            most_in_flight_patient: Cell::new(0),
+            most_in_flight_retried: Cell::new(0),
             throttled_from: None,
         }
     }
@@ -41,7 +41,7 @@ impl Account {
             .throttled_from
             .is_some_and(|from| self.calls.get() > from);
         self.in_flight.set(self.in_flight.get() - 1);
-        if is_throttled && !request.is_patient {
+        if is_throttled && !request.is_retried {
             return Err(AwsError {
                 operation: "ec2:DescribeSnapshots",
                 code: Some("RequestLimitExceeded".to_owned()),
@@ -50,10 +50,10 @@ impl Account {
                 certainly_refused: true,
             });
         }
-        if request.is_patient && request.last_digits.is_some() {
-            self.patient_calls.set(self.patient_calls.get() + 1);
-            let most = self.most_in_flight_patient.get();
-            self.most_in_flight_patient
+        if request.is_retried && request.last_digits.is_some() {
+            self.retried_calls.set(self.retried_calls.get() + 1);
+            let most = self.most_in_flight_retried.get();
+            self.most_in_flight_retried
                 .set(most.max(self.in_flight.get()));
         }
         let ids = self.ids.borrow();
@@ -154,9 +154,9 @@ async fn throttled_parts_go_on_one_at_a_time() {
     let ids = whole(SIXTEENTHS, async |request| account.page(request).await, Ok).await;
     let expected: Vec<_> = account.ids.borrow().iter().cloned().collect();
     assert_eq!(sorted(ids.unwrap()), expected);
-    assert!(account.patient_calls.get() > 50);
+    assert!(account.retried_calls.get() > 50);
     assert_eq!(
-        account.most_in_flight_patient.get(),
+        account.most_in_flight_retried.get(),
         0,
         "no other is under way"
     );
