@@ -30,7 +30,7 @@ use crate::decide::aim::Aim;
 use crate::decide::follow_up::Subject;
 use crate::decide::intent;
 use crate::decide::masters_find::MastersFind;
-use crate::decide::{Context, Decision, choice, masters, plan_id, same_event};
+use crate::decide::{Context, Decision, choice, plan_id, same_event, unfinished};
 use crate::event::{Action, Request};
 use crate::show::answer;
 use crate::show::history::HistoryAnswer;
@@ -116,7 +116,7 @@ impl<Aws: World> Function<'_, Aws> {
             Action::Status => self.status(&records, &inventory),
             _ => self.plan(&records, &inventory),
         };
-        answer.map_err(|refusal| with_suspended_groups(refusal, &records, &inventory))
+        answer.map_err(|refusal| unfinished::with_suspended_groups(refusal, &records, &inventory))
     }
 
     fn list(&self, records: &Records, inventory: &Inventory) -> Result<Value, Diagnostic> {
@@ -235,13 +235,15 @@ impl<Aws: World> Function<'_, Aws> {
     async fn decided(&self, aim: &mut Option<Aim>) -> Result<Decided, Diagnostic> {
         let records = self.records().await?;
         let read = inventory::read(self.aws, self.settings, self.request, &records).await;
-        let inventory = read.map_err(|error| with_recorded_groups(error, &records))?;
+        let inventory = read.map_err(|error| unfinished::with_recorded_groups(error, &records))?;
         let decision = decide::decide(self.request, &records, &inventory, self.context())
-            .map_err(|refusal| with_suspended_groups(refusal, &records, &inventory))?;
+            .map_err(|refusal| unfinished::with_suspended_groups(refusal, &records, &inventory))?;
         match aim {
             Some(aim) => aim
                 .refuse_other(&decision, &records, self.request, &inventory)
-                .map_err(|refusal| with_suspended_groups(refusal, &records, &inventory))?,
+                .map_err(|refusal| {
+                    unfinished::with_suspended_groups(refusal, &records, &inventory)
+                })?,
             None => *aim = Some(Aim::of(&decision, &records)),
         }
         let is_over = matches!(decision, Decision::Repeat(_));
@@ -293,26 +295,8 @@ impl<Aws: World> Function<'_, Aws> {
                 Taking::OtherEvent(holder) => (holder, false),
                 Taking::TimeUp(holder) => (holder, true),
             };
-        let what = holder
-            .restore_id
-            .map_or("another restore".to_owned(), |id| format!("restore {id}"));
-        let status =
-            format!("{{\"action\":\"status\",\"cluster\":\"{cluster}\"}} shows how far it is");
-        let refusal = Diagnostic::new(
-            ErrorType::RestoreInProgress,
-            if is_same {
-                format!(
-                    "another invocation of this event is still at work on {what} of {cluster}: {status}; \
-                     send the event again"
-                )
-            } else {
-                format!(
-                    "an invocation of another event is at work on {what} of {cluster} at this moment: \
-                     {status}; nothing was changed"
-                )
-            },
-        );
-        Err(self.read_recorded_groups(refusal).await)
+        let refusal = unfinished::lease_taken(cluster, holder, is_same);
+        Err(self.with_recorded_groups(refusal).await)
     }
 
     /// Under the lease the records are read once more: where somebody else has worked meanwhile, everything
@@ -397,44 +381,12 @@ impl<Aws: World> Function<'_, Aws> {
         ))
     }
 
-    async fn read_recorded_groups(&self, refusal: Diagnostic) -> Diagnostic {
+    /// What the records tell of suspended launches, where they can be read.
+    async fn with_recorded_groups(&self, refusal: Diagnostic) -> Diagnostic {
         match self.records().await {
-            Ok(records) => with_recorded_groups(refusal, &records),
+            Ok(records) => unfinished::with_recorded_groups(refusal, &records),
             Err(_) => refusal,
         }
-    }
-}
-
-/// Nobody should have to wonder why no master comes back.
-fn with_suspended_groups(
-    refusal: Diagnostic,
-    records: &Records,
-    inventory: &Inventory,
-) -> Diagnostic {
-    let record = intent::unfinished(records).map(|known| &known.record);
-    let suspended = masters::suspended_by_restore(record, &inventory.control_plane);
-    if suspended.is_empty() {
-        return refusal;
-    }
-    let by = record.map_or("a restore".to_owned(), |record| {
-        format!("restore {}", record.id)
-    });
-    refusal.with(&format!(
-        "launches of {} are suspended by {by}, which isn't over",
-        decide::list::list(suspended)
-    ))
-}
-
-/// The same where groups can't be looked at: by what the record names.
-fn with_recorded_groups(refusal: Diagnostic, records: &Records) -> Diagnostic {
-    let record = intent::unfinished(records).map(|known| &known.record);
-    match record {
-        Some(record) if !record.suspended_groups.is_empty() => refusal.with(&format!(
-            "launches of {} may be suspended by restore {}, which isn't over",
-            decide::list::list(&record.suspended_groups),
-            record.id
-        )),
-        _ => refusal,
     }
 }
 

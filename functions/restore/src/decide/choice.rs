@@ -1,4 +1,4 @@
-//! The choice of snapshots: one run for all members, or what a person named by hand ([`by_hand`]).
+//! The choice of snapshots: one run for all members, or what a person named by hand (`by_hand`).
 
 mod by_hand;
 
@@ -15,7 +15,6 @@ use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::verdict::Verdict;
 use jiff::Timestamp;
 
-use self::by_hand::by_hand;
 use super::list::list;
 use super::skew;
 use crate::collect::inventory::Inventory;
@@ -108,7 +107,7 @@ pub fn choose(
     settings: &Settings,
 ) -> Result<Choice, Diagnostic> {
     let mut choice = match &request.snapshots {
-        Some(named) => by_hand(request, inventory, history, named)?,
+        Some(named) => by_hand::choose(request, inventory, history, named)?,
         None => by_run(request, inventory, history, settings)?,
     };
     refuse_members_left_out(request, &inventory.cluster, &choice)?;

@@ -10,6 +10,7 @@
 //!   its parts) and [`start_order`] to its record;
 //! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
 //! - [`refusal`]: what all that is refused for before anything is written;
+//! - [`unfinished`]: what a refused event is told of a restore that isn't over;
 //! - [`plan_id`]: what a plan showed, in one short text;
 //! - [`aim`]: whether a decision made again, after a wait for the lease, is still about the same turn;
 //! - [`follow_up`]: what the operator does next; [`warnings`]: what they should know; [`events`]: what to
@@ -42,6 +43,7 @@ pub mod stage;
 pub mod start_order;
 pub mod tags;
 pub mod turn;
+pub mod unfinished;
 pub mod warnings;
 pub mod way_out;
 pub mod zone;

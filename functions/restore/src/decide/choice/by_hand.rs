@@ -18,7 +18,7 @@ use crate::decide::list::list;
 use crate::event::Request;
 
 /// What the event names, if every snapshot of it may be what it is named for.
-pub(super) fn by_hand(
+pub(super) fn choose(
     request: &Request,
     inventory: &Inventory,
     history: &History,
