@@ -10,7 +10,8 @@ use etcd_backup_core::restore_table::{
     LeaseHolder, RecordNumber, RestoreTable, StoredLease, StoredRecord, Tokens, Written,
 };
 use restore::act::lease::{
-    ENDS_EARLY, LASTS, Lease, LeaseKey, LeasedWork, RENEWED_EVERY, RecordError, RecordSlot, Taking,
+    ENDS_EARLY, LASTS, Lease, LeaseKey, LeaseOutcome, LeasedWork, RENEWED_EVERY, RecordError,
+    RecordSlot,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -39,7 +40,7 @@ fn work(event: &str) -> LeasedWork<'_> {
 }
 
 /// Asks for the lease as an invocation would.
-async fn ask(aws: &EmulatedAws, invocation: &str, event: &str, within: Duration) -> Taking {
+async fn ask(aws: &EmulatedAws, invocation: &str, event: &str, within: Duration) -> LeaseOutcome {
     let deadline = Instant::now() + within;
     let tokens = Tokens::new(invocation);
     let taking = Lease::take(&table(aws), key(), tokens, work(event), deadline).await;
@@ -48,7 +49,7 @@ async fn ask(aws: &EmulatedAws, invocation: &str, event: &str, within: Duration)
 
 async fn take(aws: &EmulatedAws, invocation: &str, event: &str) -> Lease {
     match ask(aws, invocation, event, PATIENCE).await {
-        Taking::Held(lease) => lease,
+        LeaseOutcome::Held(lease) => lease,
         other => panic!("{invocation}: {other:?}"),
     }
 }
@@ -114,7 +115,7 @@ async fn clusters_do_not_wait_for_each_other() {
         deadline,
     )
     .await;
-    assert!(matches!(taking, Ok(Taking::Held(_))));
+    assert!(matches!(taking, Ok(LeaseOutcome::Held(_))));
     assert_eq!(looks(&aws).await, 1);
 }
 
@@ -150,9 +151,9 @@ async fn another_events_invocation_is_refused_and_the_same_events_waits() {
     let (released, taken, impatient, other) = tokio::join!(working, same, impatient, other);
     // It would have run out that late if it had not been given back.
     assert!(taken >= released && taken < released + LASTS - RENEWED_EVERY);
-    assert!(matches!(impatient, Taking::TimeUp(holder) if holder.invocation_id == "one"));
+    assert!(matches!(impatient, LeaseOutcome::TimeUp(holder) if holder.invocation_id == "one"));
     let (other, told) = other;
-    let Taking::OtherEvent(holder) = other else {
+    let LeaseOutcome::OtherEvent(holder) = other else {
         panic!("{other:?}");
     };
     assert_eq!(holder.restore_id, Some("r-1f2e3d4c5b6a".into()));
@@ -476,7 +477,7 @@ async fn the_clusters_that_have_records_are_known() {
         let tokens = Tokens::new("one");
         let deadline = Instant::now() + PATIENCE;
         let taking = Lease::take(&table, key, tokens, work(EVENT), deadline).await;
-        let Ok(Taking::Held(lease)) = taking else {
+        let Ok(LeaseOutcome::Held(lease)) = taking else {
             panic!("{taking:?}");
         };
         let mut number = RecordNumber::FIRST;

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::act::Stop;
 use crate::act::execution::{Execution, MARGIN, Seen, World};
-use crate::act::lease::{Lease, LeaseKey, LeasedWork, RecordSlot, Taking};
+use crate::act::lease::{Lease, LeaseKey, LeaseOutcome, LeasedWork, RecordSlot};
 use crate::collect::inventory::{self, Inventory};
 use crate::collect::records::{Records, unreachable_table};
 use crate::decide::aim::Aim;
@@ -291,9 +291,9 @@ impl<Aws: World> Function<'_, Aws> {
         let taking = Lease::take(self.aws, key, tokens, work, deadline).await;
         let (holder, is_same) =
             match taking.map_err(|error| unreachable_table(self.table, error))? {
-                Taking::Held(lease) => return Ok(lease),
-                Taking::OtherEvent(holder) => (holder, false),
-                Taking::TimeUp(holder) => (holder, true),
+                LeaseOutcome::Held(lease) => return Ok(lease),
+                LeaseOutcome::OtherEvent(holder) => (holder, false),
+                LeaseOutcome::TimeUp(holder) => (holder, true),
             };
         let refusal = unfinished::lease_taken(cluster, holder, is_same);
         Err(self.with_recorded_groups(refusal).await)

@@ -67,7 +67,7 @@ pub struct LeasedWork<'a> {
 
 /// What came of asking for a lease.
 #[derive(Debug)]
-pub enum Taking {
+pub enum LeaseOutcome {
     /// It is held from now on.
     Held(Lease),
     /// Another invocation, for another event, is at work.
@@ -150,7 +150,7 @@ impl Lease {
         tokens: Tokens,
         work: LeasedWork<'_>,
         deadline: Instant,
-    ) -> Result<Taking, AwsError>
+    ) -> Result<LeaseOutcome, AwsError>
     where
         Table: RestoreTable + Clone + Send + Sync + 'static,
     {
@@ -167,14 +167,14 @@ impl Lease {
                 Move::Take(seen) => seen,
                 Move::Hold(token, sent_at) => {
                     let keeping = Keeping::new(token, sent_at);
-                    return Ok(Taking::Held(Self::keep(aws, key, tokens, ours, keeping)));
+                    return Ok(LeaseOutcome::Held(Self::keep(aws, key, tokens, ours, keeping)));
                 }
-                Move::Refuse(holder) => return Ok(Taking::OtherEvent(holder)),
+                Move::Refuse(holder) => return Ok(LeaseOutcome::OtherEvent(holder)),
                 Move::Wait(holder) if Instant::now() + LOOKS_EVERY >= deadline => {
                     return Ok(if holder.event == event {
-                        Taking::TimeUp(holder)
+                        LeaseOutcome::TimeUp(holder)
                     } else {
-                        Taking::OtherEvent(holder)
+                        LeaseOutcome::OtherEvent(holder)
                     });
                 }
                 Move::Wait(_) => {
