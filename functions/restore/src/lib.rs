@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::act::Stop;
-use crate::act::execution::{Execution, MARGIN, Seen, World};
+use crate::act::execution::{Execution, MARGIN, Observations, World};
 use crate::act::lease::{Lease, LeaseKey, LeaseOutcome, LeasedWork, RecordSlot};
 use crate::collect::inventory::{self, Inventory};
 use crate::collect::records::{Records, unreachable_table};
@@ -329,7 +329,7 @@ impl<Aws: World> Function<'_, Aws> {
             settings: self.settings,
             clock: self.invocation.clock,
             deadline: self.invocation.deadline,
-            seen: Seen::default(),
+            seen: Observations::default(),
         };
         // Before anything is done; and where a turn is gone on with, so that no write of whoever was at
         // work before succeeds any more.

@@ -27,7 +27,7 @@ use crate::decide::masters as master_decisions;
 use crate::decide::masters_find::MastersFind;
 use crate::decide::refusal;
 use crate::decide::sightings::Sightings;
-use crate::decide::stage::{self, Scene, Step};
+use crate::decide::stage::{self, StageInput, Step};
 
 /// For each listing that a look takes, between it and the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -87,12 +87,12 @@ pub struct Execution<'a, Aws> {
     /// When Lambda ends the invocation.
     pub deadline: Instant,
     /// What this invocation has seen so far.
-    pub seen: Seen,
+    pub seen: Observations,
 }
 
 /// What one invocation has seen: nothing of it needs to outlive it.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Observations {
     /// In which looks the incoming volumes were shown.
     sightings: BTreeMap<VolumeId, Sightings>,
     /// Since when volumes are attached, by this invocation's clock.
@@ -103,7 +103,7 @@ pub struct Seen {
     is_confirmed: bool,
 }
 
-impl Seen {
+impl Observations {
     /// What masters' filters showed is about to change.
     fn forget_look(&mut self) {
         self.is_confirmed = false;
@@ -179,14 +179,14 @@ impl<Aws: World> Execution<'_, Aws> {
         let seen_attached: BTreeMap<VolumeId, Duration> = attached
             .map(|(id, since)| (id.clone(), since.elapsed()))
             .collect();
-        let scene = Scene {
+        let input = StageInput {
             volumes: &self.inventory.volumes,
             control_plane: &self.inventory.control_plane,
             seen_attached: &seen_attached,
             settings: self.settings,
             now: (self.clock)(),
         };
-        stage::next(&self.record, scene)
+        stage::next(&self.record, input)
     }
 
     fn is_time_up(&self) -> bool {

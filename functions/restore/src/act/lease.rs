@@ -167,7 +167,9 @@ impl Lease {
                 Move::Take(seen) => seen,
                 Move::Hold(token, sent_at) => {
                     let keeping = Keeping::new(token, sent_at);
-                    return Ok(LeaseOutcome::Held(Self::keep(aws, key, tokens, ours, keeping)));
+                    return Ok(LeaseOutcome::Held(Self::keep(
+                        aws, key, tokens, ours, keeping,
+                    )));
                 }
                 Move::Refuse(holder) => return Ok(LeaseOutcome::OtherEvent(holder)),
                 Move::Wait(holder) if Instant::now() + LOOKS_EVERY >= deadline => {

@@ -54,7 +54,7 @@ const LIMIT: &str = "the account's limit is reached: delete volumes that nobody 
 
 /// What became of a call that makes a member's volume.
 #[derive(Debug)]
-pub enum Made {
+pub enum CreateOutcome {
     /// It is being made, or was already.
     Volume(VolumeId),
     /// What an earlier call of the same token made is gone.
@@ -71,12 +71,12 @@ pub async fn create(
     lease: &Lease,
     record: &RestoreRecord,
     keys: &[MemberKey],
-) -> Result<Vec<(MemberKey, Made)>, LeaseLost> {
+) -> Result<Vec<(MemberKey, CreateOutcome)>, LeaseLost> {
     let calls = keys.iter().filter_map(|key| {
         let volume = new_volume(record, key)?;
         Some(async move {
             let made = lease.during(aws.create_volume(&volume)).await?;
-            Ok((key.clone(), made_of(made, &volume)))
+            Ok((key.clone(), create_outcome(made, &volume)))
         })
     });
     try_join_all(calls).await
@@ -97,18 +97,18 @@ fn new_volume(record: &RestoreRecord, key: &MemberKey) -> Option<NewVolume> {
     })
 }
 
-fn made_of(made: Result<VolumeId, AwsError>, volume: &NewVolume) -> Made {
+fn create_outcome(made: Result<VolumeId, AwsError>, volume: &NewVolume) -> CreateOutcome {
     match made {
-        Ok(id) => Made::Volume(id),
-        Err(error) if TOKEN_USED_UP.iter().any(|code| error.is(code)) => Made::Gone,
+        Ok(id) => CreateOutcome::Volume(id),
+        Err(error) if TOKEN_USED_UP.iter().any(|code| error.is(code)) => CreateOutcome::Gone,
         Err(error)
             if volume.initialization_rate_mib_s.is_some()
                 && error.certainly_refused
                 && !NOT_FOR_THE_RATE.iter().any(|code| error.is(code)) =>
         {
-            Made::RateRefused(error)
+            CreateOutcome::RateRefused(error)
         }
-        Err(error) => Made::Failed(error),
+        Err(error) => CreateOutcome::Failed(error),
     }
 }
 

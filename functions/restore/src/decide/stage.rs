@@ -79,7 +79,7 @@ impl Step {
 
 /// What is there, as far as the next step depends on it.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub struct StageInput<'a> {
     /// The record's volumes, as far as they exist.
     pub volumes: &'a Volumes,
     /// The masters and their groups.
@@ -93,25 +93,25 @@ pub struct Scene<'a> {
 }
 
 /// Decides what is next for a record's last turn.
-pub fn next(record: &RestoreRecord, scene: Scene) -> Step {
+pub fn next(record: &RestoreRecord, input: StageInput) -> Step {
     let turn = record.turn();
     if turn.direction == Direction::Restore
-        && let Some(step) = making(record, scene)
+        && let Some(step) = making(record, input)
     {
         return step;
     }
     let exchange = Exchange::of(record);
     if turn.masters == MastersOption::Replace
-        && let Some(step) = masters_gone(&exchange, scene)
+        && let Some(step) = masters_gone(&exchange, input)
     {
         return step;
     }
-    exchanging(&exchange, scene)
-        .or_else(|| starting(record, scene))
+    exchanging(&exchange, input)
+        .or_else(|| starting(record, input))
         .unwrap_or(Step::Finish)
 }
 
-fn making(record: &RestoreRecord, scene: Scene) -> Option<Step> {
+fn making(record: &RestoreRecord, input: StageInput) -> Option<Step> {
     let members = || record.members.iter();
     let missing = members().filter(|(_, member)| member.incoming.volume_id.is_none());
     let missing: Vec<MemberKey> = missing.map(|(key, _)| key.clone()).collect();
@@ -119,7 +119,7 @@ fn making(record: &RestoreRecord, scene: Scene) -> Option<Step> {
         return Some(Step::Create(missing));
     }
     let mut made = members().filter_map(|(_, member)| member.incoming.volume_id.as_ref());
-    let is_usable = |id: &VolumeId| scene.volumes.get(id).is_some_and(is_usable);
+    let is_usable = |id: &VolumeId| input.volumes.get(id).is_some_and(is_usable);
     (!made.all(is_usable)).then_some(Step::WaitForVolumes)
 }
 
@@ -128,12 +128,12 @@ pub fn is_usable(volume: &Volume) -> bool {
     matches!(volume.state, VolumeState::Available | VolumeState::InUse)
 }
 
-fn masters_gone(exchange: &Exchange, scene: Scene) -> Option<Step> {
-    let Scene {
+fn masters_gone(exchange: &Exchange, input: StageInput) -> Option<Step> {
+    let StageInput {
         volumes,
         control_plane,
         ..
-    } = scene;
+    } = input;
     let step = masters::next(exchange, volumes, control_plane)?;
     Some(match step {
         MastersStep::Suspend(groups) => Step::Suspend(groups),
@@ -142,13 +142,13 @@ fn masters_gone(exchange: &Exchange, scene: Scene) -> Option<Step> {
     })
 }
 
-fn exchanging(exchange: &Exchange, scene: Scene) -> Option<Step> {
-    let Scene {
+fn exchanging(exchange: &Exchange, input: StageInput) -> Option<Step> {
+    let StageInput {
         volumes,
         settings,
         now,
         ..
-    } = scene;
+    } = input;
     let removals = exchange.removals(volumes, settings, now);
     if !removals.is_empty() {
         return Some(Step::Retire(removals));
@@ -163,8 +163,8 @@ fn exchanging(exchange: &Exchange, scene: Scene) -> Option<Step> {
 }
 
 /// Volumes that an undo brings back stopped together, so that they need no order.
-fn starting(record: &RestoreRecord, scene: Scene) -> Option<Step> {
-    let left = masters::to_resume(record, scene.control_plane);
+fn starting(record: &RestoreRecord, input: StageInput) -> Option<Step> {
+    let left = masters::to_resume(record, input.control_plane);
     if left.is_empty() {
         return None;
     }
@@ -181,7 +181,7 @@ fn starting(record: &RestoreRecord, scene: Scene) -> Option<Step> {
     let waiting: Vec<MemberKey> = order
         .first
         .iter()
-        .filter(|key| !has_been_attached(record, key, scene))
+        .filter(|key| !has_been_attached(record, key, input))
         .cloned()
         .collect();
     Some(if waiting.is_empty() {
@@ -191,17 +191,17 @@ fn starting(record: &RestoreRecord, scene: Scene) -> Option<Step> {
     })
 }
 
-fn has_been_attached(record: &RestoreRecord, key: &MemberKey, scene: Scene) -> bool {
+fn has_been_attached(record: &RestoreRecord, key: &MemberKey, input: StageInput) -> bool {
     let incoming = record.members.get(key).map(|member| &member.incoming);
     let id = incoming.and_then(|incoming| incoming.volume_id.as_ref());
-    let Some(volume) = id.and_then(|id| scene.volumes.get(id)) else {
+    let Some(volume) = id.and_then(|id| input.volumes.get(id)) else {
         return false;
     };
-    let seen_for = scene.seen_attached.get(&volume.id);
+    let seen_for = input.seen_attached.get(&volume.id);
     let mut attachments = volume.attachments.iter();
     attachments.any(|attachment| {
         let by_ec2 = attachment.attached_at.is_some_and(|at| {
-            let since = scene.now.duration_since(at);
+            let since = input.now.duration_since(at);
             Duration::try_from(since).is_ok_and(|since| since >= FIRST_ATTACHED_FOR)
         });
         by_ec2 || seen_for.is_some_and(|seen_for| *seen_for >= FIRST_ATTACHED_FOR)

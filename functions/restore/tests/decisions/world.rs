@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use restore::collect::control_plane::ControlPlane;
 use restore::collect::inventory::Inventory;
 use restore::collect::records::{KnownRecord, Records};
-use restore::decide::stage::{self, Scene, Step};
+use restore::decide::stage::{self, StageInput, Step};
 use restore::decide::{self, Context, Decision};
 use restore::event::Request;
 use serde_json::{Value, json};
@@ -267,7 +267,7 @@ impl World {
     pub fn next(&self, record: &RestoreRecord) -> Step {
         stage::next(
             record,
-            Scene {
+            StageInput {
                 volumes: &self.volumes,
                 control_plane: &self.control_plane,
                 seen_attached: &BTreeMap::new(),

@@ -8,7 +8,7 @@ use etcd_backup_core::volume::VolumeState;
 
 use super::{Execution, World};
 use crate::act::Stop;
-use crate::act::volumes::{self, Made};
+use crate::act::volumes::{self, CreateOutcome};
 use crate::decide::list::list;
 use crate::decide::{refusal, turn};
 
@@ -43,12 +43,12 @@ impl<Aws: World> Execution<'_, Aws> {
             };
             let incoming = &mut member.incoming;
             match made {
-                Made::Volume(id) => incoming.volume_id = Some(id),
-                Made::Gone => {
+                CreateOutcome::Volume(id) => incoming.volume_id = Some(id),
+                CreateOutcome::Gone => {
                     incoming.attempt += 1;
                     gone.push(format!("the volume for {key}"));
                 }
-                Made::RateRefused(error) => {
+                CreateOutcome::RateRefused(error) => {
                     let rate = incoming.initialization_rate_mib_s.take().unwrap_or(0);
                     incoming.attempt += 1;
                     self.record.warnings.push(format!(
@@ -56,7 +56,7 @@ impl<Aws: World> Execution<'_, Aws> {
                          MiB/s: etcd's first minutes may be slow ({error})"
                     ));
                 }
-                Made::Failed(error) => {
+                CreateOutcome::Failed(error) => {
                     failure = failure.or(Some((key, error)));
                 }
             }
