@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub use choice::{Doubt, DoubtedMember, Way};
-pub use verified::{Unneeded, unneeded};
+pub use choice::{Alternative, Doubt, DoubtedMember};
+pub use verified::{SkipReason, skip_reason};
 
 use crate::fleet::{Cluster, MemberSnapshot};
 use crate::generation::{Exchange, Generation, Generations, exchanges};
@@ -48,12 +48,12 @@ pub struct History<'a> {
     cluster: &'a Cluster,
     generations: BTreeMap<&'a MemberKey, Generations<'a>>,
     /// By run, the earliest first, and etcd cluster.
-    left: Vec<Left<'a>>,
+    left: Vec<EtcdClusterRun<'a>>,
 }
 
 /// What one run left of one etcd cluster. An account has many, and most lack nothing.
 #[derive(Clone, Debug)]
-struct Left<'a> {
+struct EtcdClusterRun<'a> {
     run: Run,
     etcd_cluster: &'a EtcdClusterName,
     snapshots: Box<[(&'a MemberKey, &'a Snapshot)]>,
@@ -140,7 +140,9 @@ impl<'a> History<'a> {
             run == other_run && key.etcd_cluster == other_key.etcd_cluster
         };
         let found = found.chunk_by(is_together);
-        let left: Vec<_> = found.map(|found| Left::of(found, &generations)).collect();
+        let left: Vec<_> = found
+            .map(|found| EtcdClusterRun::of(found, &generations))
+            .collect();
         Self {
             left,
             cluster,
@@ -157,7 +159,7 @@ impl<'a> History<'a> {
 
     fn run(
         &self,
-        left: &[Left<'a>],
+        left: &[EtcdClusterRun<'a>],
         etcd_clusters: &BTreeSet<EtcdClusterName>,
     ) -> RunSnapshots<'a> {
         let mut of_run = RunSnapshots::new(left[0].run);
@@ -192,7 +194,7 @@ impl<'a> History<'a> {
     }
 }
 
-impl<'a> Left<'a> {
+impl<'a> EtcdClusterRun<'a> {
     /// `found` is of one run and one etcd cluster, and never empty.
     fn of(found: &[Found<'a>], generations: &BTreeMap<&'a MemberKey, Generations<'a>>) -> Self {
         let (run, any, _) = found[0];

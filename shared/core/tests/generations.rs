@@ -136,10 +136,10 @@ fn a_cluster_made_anew_does_not_fall_back_to_the_dead_ones_runs() {
         assert_eq!(doubt.run.to_string(), "2026-11-22T06:00:00Z");
         let expected = if has_volumes { 3 } else { 2 };
         assert_eq!(doubt.members.len(), expected);
-        let [way] = &doubt.ways[..] else {
-            panic!("{:?}", doubt.ways);
+        let [alternative] = &doubt.alternatives[..] else {
+            panic!("{:?}", doubt.alternatives);
         };
-        assert_eq!(way.run, doubt.run);
+        assert_eq!(alternative.run, doubt.run);
     }
 }
 
@@ -154,7 +154,11 @@ fn one_blank_volume_is_enough_to_be_doubted() {
     assert!(on(&scenario, "2026-11-23T06:00:00Z").doubtful);
     let doubt = doubt(&scenario).unwrap();
     assert!(doubt.is_of_later);
-    let runs: Vec<String> = doubt.ways.iter().map(|way| way.run.to_string()).collect();
+    let runs: Vec<String> = doubt
+        .alternatives
+        .iter()
+        .map(|alternative| alternative.run.to_string())
+        .collect();
     assert_eq!(runs, ["2026-11-23T06:00:00Z", "2026-11-22T06:00:00Z"]);
     // Of a restore that leaves it out, it is no matter.
     let cluster = scenario.cluster();

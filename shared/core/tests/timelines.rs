@@ -231,12 +231,14 @@ proptest! {
         };
         let doubt = history.doubt(newest, &runs, |_| true);
         if let Some(doubt) = &doubt {
-            // Whatever is meant, one of the ways takes it.
-            prop_assert!(doubt.ways.iter().any(|way| way.run == newest.run));
-            for way in &doubt.ways {
+            // Whatever is meant, one of the alternatives takes it.
+            let mut alternatives = doubt.alternatives.iter();
+            prop_assert!(alternatives.any(|alternative| alternative.run == newest.run));
+            for alternative in &doubt.alternatives {
                 let mut at_most = runs.iter().filter(|run| run.is_complete());
-                let taken = at_most.find(|run| run.earliest().is_some_and(|earliest| earliest <= way.at));
-                prop_assert_eq!(taken.map(|run| run.run), Some(way.run));
+                let at = alternative.at;
+                let taken = at_most.find(|run| run.earliest().is_some_and(|earliest| earliest <= at));
+                prop_assert_eq!(taken.map(|run| run.run), Some(alternative.run));
             }
         }
         if doubt.is_none() {

@@ -1,7 +1,7 @@
 //! What verify said of the latest restore point, or didn't.
 
 use etcd_backup_core::ids::ClusterName;
-use etcd_backup_core::restore_point::{RunSnapshots, unneeded};
+use etcd_backup_core::restore_point::{RunSnapshots, skip_reason};
 use etcd_backup_core::settings::VerifyMode;
 use etcd_backup_core::verdict::Verdict;
 use jiff::SignedDuration;
@@ -93,8 +93,10 @@ fn unverified(scope: &Scope, latest: &RunSnapshots, runs: &[RunSnapshots]) -> Op
         .values()
         .map(|of| of.completed().unwrap_or(of.started));
     let is_overdue = scope.now.duration_since(ends.max()?) >= VERDICT_AFTER_MAX;
-    (is_overdue && unneeded(latest, runs, mode).is_none()).then_some(Kind::RestorePointUnverified {
-        run: latest.run,
-        latest_snapshot_started: started,
-    })
+    (is_overdue && skip_reason(latest, runs, mode).is_none()).then_some(
+        Kind::RestorePointUnverified {
+            run: latest.run,
+            latest_snapshot_started: started,
+        },
+    )
 }

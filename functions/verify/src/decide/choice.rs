@@ -6,7 +6,7 @@ use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{Identity, cluster_of};
 use etcd_backup_core::fleet::Cluster;
 use etcd_backup_core::ids::{ClusterName, EtcdClusterName, MemberKey, SnapshotId};
-use etcd_backup_core::restore_point::{History, RunSnapshots, Unneeded, unneeded};
+use etcd_backup_core::restore_point::{History, RunSnapshots, SkipReason, skip_reason};
 use etcd_backup_core::schedule::{Run, Schedule};
 use etcd_backup_core::settings::{Settings, VerifyMode};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
@@ -179,7 +179,7 @@ pub fn completed(
             "the run of {of_snapshot} of {name} isn't complete yet"
         ));
     }
-    match unneeded(run, &runs, mode) {
+    match skip_reason(run, &runs, mode) {
         Some(why) => Asked::Nothing(format!("{} of {name}", said(why))),
         None => Asked::Verify(Box::new(of_run(name, cluster, run))),
     }
@@ -199,16 +199,16 @@ pub fn left_over(
     let mut snapshots = latest.snapshots.values();
     // Where none takes a verdict, it would be read again each hour, for nothing.
     let is_open = snapshots.any(|of| Verdict::of(of).is_none() && takes_verdict(&of.tags));
-    (is_open && unneeded(latest, &runs, mode).is_none()).then(|| of_run(name, cluster, latest))
+    (is_open && skip_reason(latest, &runs, mode).is_none()).then(|| of_run(name, cluster, latest))
 }
 
-fn said(unneeded: Unneeded) -> &'static str {
-    match unneeded {
-        Unneeded::Verified => "there is a verdict already on that run",
-        Unneeded::OfThatDay => {
+fn said(skip_reason: SkipReason) -> &'static str {
+    match skip_reason {
+        SkipReason::Verified => "there is a verdict already on that run",
+        SkipReason::OfThatDay => {
             "VERIFY is daily, and there is a verdict already on a run of that day"
         }
-        Unneeded::Off => "VERIFY is off: nothing is verified by itself, that run neither",
+        SkipReason::Off => "VERIFY is off: nothing is verified by itself, that run neither",
     }
 }
 

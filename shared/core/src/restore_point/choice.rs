@@ -16,7 +16,7 @@ use crate::schedule::Run;
 use crate::snapshot::Snapshot;
 
 /// How many generations a refusal offers.
-const WAYS_MAX: usize = 5;
+const ALTERNATIVES_MAX: usize = 5;
 
 /// Why the latest restore point isn't taken by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Doubt {
     /// Whether the run is of the later generation itself; else it is of an earlier one.
     pub is_of_later: bool,
     /// The newest restore point of each generation, newest first.
-    pub ways: Vec<Way>,
+    pub alternatives: Vec<Alternative>,
 }
 
 /// A member with a generation that came after another.
@@ -44,7 +44,7 @@ pub struct DoubtedMember {
 
 /// The newest restore point of one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct Alternative {
     /// Its run.
     pub run: Run,
     /// What `at` takes it.
@@ -78,7 +78,7 @@ impl<'a> History<'a> {
         };
         (!later.is_empty()).then(|| Doubt {
             run: chosen.run,
-            ways: self.ways(runs, &later, &is_wanted),
+            alternatives: self.alternatives(runs, &later, &is_wanted),
             members: later.into_iter().map(DoubtedMember::new).collect(),
             is_of_later,
         })
@@ -123,14 +123,14 @@ impl<'a> History<'a> {
         self.generations.get(key)?.of_snapshot(snapshot)
     }
 
-    fn ways(
+    fn alternatives(
         &self,
         runs: &[RunSnapshots<'a>],
         doubted: &BTreeMap<&'a MemberKey, &Generation<'a>>,
         is_wanted: impl Fn(&MemberKey) -> bool,
-    ) -> Vec<Way> {
+    ) -> Vec<Alternative> {
         let mut known: Vec<Vec<Option<usize>>> = Vec::new();
-        let mut ways = Vec::new();
+        let mut alternatives = Vec::new();
         for run in runs.iter().filter(|run| run.is_complete_of(&is_wanted)) {
             let generations = doubted.keys().map(|key| self.generation(run, key));
             let numbers = generations.clone().map(|of| Some(of?.number)).collect();
@@ -139,17 +139,17 @@ impl<'a> History<'a> {
             }
             known.push(numbers);
             let last = generations.flatten().max_by_key(|of| of.began);
-            ways.extend(last.zip(run.latest()).map(|(last, at)| Way {
+            alternatives.extend(last.zip(run.latest()).map(|(last, at)| Alternative {
                 run: run.run,
                 at,
                 began: last.began,
                 is_exact: last.is_exact,
             }));
-            if ways.len() == WAYS_MAX {
+            if alternatives.len() == ALTERNATIVES_MAX {
                 break;
             }
         }
-        ways
+        alternatives
     }
 }
 
@@ -170,7 +170,7 @@ impl fmt::Display for DoubtedMember {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Alternative {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { run, at, began, .. } = self;
         let since = if self.is_exact {
@@ -204,7 +204,11 @@ impl fmt::Display for Doubt {
                  of {members}, after a loss or for a cluster made anew, and no run since is complete."
             )?;
         }
-        let ways: Vec<String> = self.ways.iter().map(Way::to_string).collect();
-        write!(f, " Choose: {}", ways.join("; "))
+        let alternatives: Vec<String> = self
+            .alternatives
+            .iter()
+            .map(Alternative::to_string)
+            .collect();
+        write!(f, " Choose: {}", alternatives.join("; "))
     }
 }

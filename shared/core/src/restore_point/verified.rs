@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 
 /// Why a run isn't verified by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unneeded {
+pub enum SkipReason {
     /// It has its verdict.
     Verified,
     /// Another run of its day was found sound, and one a day is enough.
@@ -46,13 +46,17 @@ impl<'a> RunSnapshots<'a> {
 }
 
 /// Why one of a cluster's runs isn't verified by itself; `None` where it is to be.
-pub fn unneeded(run: &RunSnapshots, runs: &[RunSnapshots], mode: VerifyMode) -> Option<Unneeded> {
+pub fn skip_reason(
+    run: &RunSnapshots,
+    runs: &[RunSnapshots],
+    mode: VerifyMode,
+) -> Option<SkipReason> {
     if run.verdict().is_some() {
-        return Some(Unneeded::Verified);
+        return Some(SkipReason::Verified);
     }
     match mode {
         VerifyMode::All => None,
-        VerifyMode::Off => Some(Unneeded::Off),
+        VerifyMode::Off => Some(SkipReason::Off),
         VerifyMode::Daily => {
             let of_day = runs.iter().filter(|other| day(other.run) == day(run.run));
             let verdicts = of_day.filter_map(|other| Some((other.run, other.verdict()?)));
@@ -60,7 +64,7 @@ pub fn unneeded(run: &RunSnapshots, runs: &[RunSnapshots], mode: VerifyMode) -> 
             // What was found damaged, or couldn't be told, asks for the next run to be read: whether it
             // is so still, nobody knows otherwise.
             let is_sound = newest.is_some_and(|(_, verdict)| verdict <= Verdict::Degraded);
-            is_sound.then_some(Unneeded::OfThatDay)
+            is_sound.then_some(SkipReason::OfThatDay)
         }
     }
 }
@@ -105,7 +109,7 @@ mod tests {
     }
 
     /// Why the newest of some runs, given newest first with their verdicts, isn't verified by itself.
-    fn of_newest(runs: &[(&str, &str)], mode: VerifyMode) -> Option<Unneeded> {
+    fn of_newest(runs: &[(&str, &str)], mode: VerifyMode) -> Option<SkipReason> {
         let key: MemberKey = "main/a".parse().unwrap();
         let snapshots: Vec<_> = runs
             .iter()
@@ -116,14 +120,14 @@ mod tests {
             ..RunSnapshots::new(schedule().run_of(snapshot.started))
         });
         let runs: Vec<_> = runs.collect();
-        unneeded(&runs[0], &runs, mode)
+        skip_reason(&runs[0], &runs, mode)
     }
 
     #[test]
     fn a_day_is_done_when_the_newest_that_was_read_of_it_is_sound() {
         let (early, late) = ("2026-11-22T01:02:00Z", "2026-11-22T05:02:00Z");
         let (latest, yesterday) = ("2026-11-22T09:02:00Z", "2026-11-21T09:02:00Z");
-        let done = Some(Unneeded::OfThatDay);
+        let done = Some(SkipReason::OfThatDay);
         for (of_early, of_late, expected) in [
             ("restorable", "", done),
             ("degraded", "", done),
@@ -137,7 +141,7 @@ mod tests {
             let found = of_newest(&runs, VerifyMode::Daily);
             assert_eq!(found, expected, "{of_early:?}, {of_late:?}");
             assert_eq!(of_newest(&runs, VerifyMode::All), None);
-            assert_eq!(of_newest(&runs, VerifyMode::Off), Some(Unneeded::Off));
+            assert_eq!(of_newest(&runs, VerifyMode::Off), Some(SkipReason::Off));
         }
         let yesterdays = [(latest, ""), (yesterday, "restorable")];
         assert_eq!(of_newest(&yesterdays, VerifyMode::Daily), None);
@@ -145,7 +149,7 @@ mod tests {
         let damaged = [(latest, "damaged")];
         assert_eq!(
             of_newest(&damaged, VerifyMode::Daily),
-            Some(Unneeded::Verified)
+            Some(SkipReason::Verified)
         );
     }
 }
