@@ -78,19 +78,19 @@ struct VolumeHistory {
 }
 
 /// A volume as far as anything tells of it.
-struct Known<'a, 'e> {
+struct KnownVolume<'a, 'e> {
     id: &'a VolumeId,
     /// Its creation; of one that is gone, the start of its first snapshot.
     began: Timestamp,
     exists: bool,
-    made: Made<'e>,
+    made_from: MadeFrom<'e>,
 }
 
 /// What a volume was made from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Made<'a> {
+enum MadeFrom<'a> {
     Blank,
-    From(Option<&'a SnapshotId>),
+    Snapshot(Option<&'a SnapshotId>),
 }
 
 impl<'a> Generations<'a> {
@@ -138,10 +138,10 @@ impl<'a> Generations<'a> {
     }
 
     /// The number of a volume's generation, given those of all volumes that began before it.
-    fn generation_of(&mut self, member: &'a Member, volume: &Known<'a, '_>) -> usize {
-        let source = match volume.made {
-            Made::Blank => None,
-            Made::From(id) => source(member, id, volume.began),
+    fn generation_of(&mut self, member: &'a Member, volume: &KnownVolume<'a, '_>) -> usize {
+        let source = match volume.made_from {
+            MadeFrom::Blank => None,
+            MadeFrom::Snapshot(id) => source(member, id, volume.began),
         };
         let inherited = source.and_then(|source| self.volume(&source.volume_id));
         if let Some(inherited) = inherited {
@@ -153,7 +153,7 @@ impl<'a> Generations<'a> {
             number,
             volume: volume.id,
             began: volume.began,
-            is_exact: volume.exists && volume.made == Made::Blank,
+            is_exact: volume.exists && volume.made_from == MadeFrom::Blank,
             // No snapshot is older than its generation.
             follows_another: oldest.is_some_and(|of| of.snapshot.started < volume.began),
         });
@@ -198,34 +198,34 @@ fn known_volumes<'a: 'e, 'e>(
     key: &MemberKey,
     member: &'a Member,
     exchanges: &[(Timestamp, &'e MemberExchange)],
-) -> Vec<Known<'a, 'e>> {
+) -> Vec<KnownVolume<'a, 'e>> {
     let retired = member.retired.iter().map(|(_, volume)| volume);
     let unfinished = cluster.unfinished.iter();
     let unfinished = unfinished.filter(|(origin, _)| origin.member == *key);
     let existing = member.volumes.iter().chain(retired);
     let existing = existing.chain(unfinished.map(|(_, volume)| volume));
-    let mut known: BTreeMap<&VolumeId, Known> = existing
-        .map(|volume| (&volume.id, Known::existing(volume)))
+    let mut known: BTreeMap<&VolumeId, KnownVolume> = existing
+        .map(|volume| (&volume.id, KnownVolume::existing(volume)))
         .collect();
     // Oldest first: of a volume that is gone, the first one counts.
     for of_member in &member.snapshots {
         let snapshot = &of_member.snapshot;
-        let gone = || Known::gone(snapshot, exchanges);
+        let gone = || KnownVolume::gone(snapshot, exchanges);
         known.entry(&snapshot.volume_id).or_insert_with(gone);
     }
-    let mut known: Vec<Known> = known.into_values().collect();
+    let mut known: Vec<KnownVolume> = known.into_values().collect();
     known.sort_by_key(|volume| volume.began);
     known
 }
 
-impl<'a: 'e, 'e> Known<'a, 'e> {
+impl<'a: 'e, 'e> KnownVolume<'a, 'e> {
     fn existing(volume: &'a Volume) -> Self {
         let made_from = volume.made_from.as_ref();
         Self {
             id: &volume.id,
             began: volume.created,
             exists: true,
-            made: made_from.map_or(Made::Blank, |id| Made::From(Some(id))),
+            made_from: made_from.map_or(MadeFrom::Blank, |id| MadeFrom::Snapshot(Some(id))),
         }
     }
 
@@ -234,16 +234,16 @@ impl<'a: 'e, 'e> Known<'a, 'e> {
         let id = &first.volume_id;
         let incoming = exchanges.iter().flat_map(|(_, of)| &of.incoming);
         let sources = incoming.filter(|incoming| incoming.volume == *id && !incoming.returns);
-        let made = match sources.map(|incoming| incoming.made_from.as_ref()).max() {
-            Some(source) => Made::From(source),
-            None if restored_by(&first.tags).is_some() => Made::From(None),
-            None => Made::Blank,
+        let made_from = match sources.map(|incoming| incoming.made_from.as_ref()).max() {
+            Some(source) => MadeFrom::Snapshot(source),
+            None if restored_by(&first.tags).is_some() => MadeFrom::Snapshot(None),
+            None => MadeFrom::Blank,
         };
         Self {
             id,
             began: first.started,
             exists: false,
-            made,
+            made_from,
         }
     }
 }
@@ -264,7 +264,7 @@ fn source<'a>(
 }
 
 /// When masters found a volume: from its creation on, as far as no exchange tells otherwise.
-fn services(volume: &Known, exchanges: &[(Timestamp, &MemberExchange)]) -> Box<[Service]> {
+fn services(volume: &KnownVolume, exchanges: &[(Timestamp, &MemberExchange)]) -> Box<[Service]> {
     let mut last = Service {
         since: volume.exists.then_some(volume.began),
         until: None,

@@ -17,7 +17,7 @@
 //!   that both believe they may begin a restore, one is refused, even if one of them is so slow that
 //!   its lease was taken from it.
 //! - A write whose answer was lost, and that was sent again by the SDK, meets its own success as a
-//!   failed condition. [`Sent`] tells that from another's write.
+//!   failed condition. [`SentWrites`] tells that from another's write.
 //! - A cluster is listed under `*` before its first record is written.
 //! - No item is deleted, and none expires: a lease that was given back stays, without a holder.
 
@@ -132,7 +132,7 @@ pub enum Written<Item> {
     /// The condition held: the item is as written.
     Done,
     /// The condition failed. What stands there instead; `None` for nothing. It can be this very write's
-    /// own success, or an earlier one's: see [`Sent`].
+    /// own success, or an earlier one's: see [`SentWrites`].
     Refused(Option<Item>),
 }
 
@@ -201,15 +201,15 @@ pub trait RestoreTable {
 ///
 /// `About` is what must be known of a write once it turns out to have been done.
 #[derive(Clone, Debug)]
-pub struct Sent<About>(Vec<(Token, About)>);
+pub struct SentWrites<About>(Vec<(Token, About)>);
 
-impl<About> Default for Sent<About> {
+impl<About> Default for SentWrites<About> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<About> Sent<About> {
+impl<About> SentWrites<About> {
     /// Notes a write; call it before the write is sent.
     pub fn note(&mut self, token: Token, about: About) {
         self.0.push((token, about));
@@ -248,7 +248,7 @@ mod tests {
     fn own_writes_are_told_from_anothers_and_later_ones_stay_open() {
         let tokens = Tokens::new("one");
         let (first, second, third) = (tokens.fresh(), tokens.fresh(), tokens.fresh());
-        let mut sent = Sent::default();
+        let mut sent = SentWrites::default();
         for (token, about) in [(&first, 1), (&second, 2), (&third, 3)] {
             sent.note(token.clone(), about);
         }

@@ -71,7 +71,7 @@ pub fn exchanges(cluster: &Cluster, recorded: Vec<Exchange>) -> Vec<Exchange> {
 
 /// At most one exchange and one undo of each restore, in this order.
 fn told_by_tags(cluster: &Cluster) -> Vec<Exchange> {
-    let mut told: BTreeMap<RestoreId, Told> = BTreeMap::new();
+    let mut told: BTreeMap<RestoreId, ExchangeByTags> = BTreeMap::new();
     for (key, member) in &cluster.members {
         told_by_volumes(&mut told, key, member);
         told_by_snapshots(&mut told, key, member);
@@ -84,7 +84,7 @@ fn told_by_tags(cluster: &Cluster) -> Vec<Exchange> {
 
 /// What tags tell of one exchange.
 #[derive(Debug, Default)]
-struct Told {
+struct ExchangeByTags {
     /// The earliest time in a journal.
     retired: Option<Timestamp>,
     /// The creation of the last volume made: none was exchanged before.
@@ -94,7 +94,7 @@ struct Told {
     members: BTreeMap<MemberKey, MemberExchange>,
 }
 
-impl Told {
+impl ExchangeByTags {
     fn member(&mut self, key: &MemberKey) -> &mut MemberExchange {
         self.members.entry(key.clone()).or_default()
     }
@@ -126,7 +126,11 @@ impl MemberExchange {
     }
 }
 
-fn told_by_volumes(told: &mut BTreeMap<RestoreId, Told>, key: &MemberKey, member: &Member) {
+fn told_by_volumes(
+    told: &mut BTreeMap<RestoreId, ExchangeByTags>,
+    key: &MemberKey,
+    member: &Member,
+) {
     let mut made = |volume: &Volume| {
         if let Some(id) = restored_by(&volume.tags) {
             let exchange = told.entry(id).or_default();
@@ -158,7 +162,11 @@ fn told_by_volumes(told: &mut BTreeMap<RestoreId, Told>, key: &MemberKey, member
 
 /// Snapshots carry their volume's tags: they tell of volumes that are gone, and of live ones from
 /// which `kops update cluster` has taken our tags since.
-fn told_by_snapshots(told: &mut BTreeMap<RestoreId, Told>, key: &MemberKey, member: &Member) {
+fn told_by_snapshots(
+    told: &mut BTreeMap<RestoreId, ExchangeByTags>,
+    key: &MemberKey,
+    member: &Member,
+) {
     let mut last: Option<&VolumeId> = None;
     for of_member in &member.snapshots {
         let snapshot = &of_member.snapshot;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_backup_core::aws::AwsError;
 use etcd_backup_core::ids::RestoreId;
 use etcd_backup_core::restore_table::{
-    LeaseHolder, RestoreTable, Sent, StoredLease, Token, Tokens, Written,
+    LeaseHolder, RestoreTable, SentWrites, StoredLease, Token, Tokens, Written,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,7 +24,7 @@ pub(super) struct Keeping {
     /// The token that its last write left in the item, and when that was sent.
     seen: Token,
     sent_at: Instant,
-    sent: Sent<Instant>,
+    sent: SentWrites<Instant>,
 }
 
 impl Keeping {
@@ -33,7 +33,7 @@ impl Keeping {
         Self {
             seen: token,
             sent_at,
-            sent: Sent::default(),
+            sent: SentWrites::default(),
         }
     }
 

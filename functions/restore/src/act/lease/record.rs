@@ -3,7 +3,7 @@
 use etcd_backup_core::aws::AwsError;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::restore_table::{
-    RecordNumber, RestoreTable, Sent, StoredRecord, Token, Written,
+    RecordNumber, RestoreTable, SentWrites, StoredRecord, Token, Written,
 };
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ use super::{Lease, LeaseKey, LeaseLost};
 pub struct RecordSlot {
     number: RecordNumber,
     seen: Option<Token>,
-    sent: Sent<()>,
+    sent: SentWrites<()>,
 }
 
 impl RecordSlot {
@@ -31,7 +31,7 @@ impl RecordSlot {
         Self {
             number,
             seen: None,
-            sent: Sent::default(),
+            sent: SentWrites::default(),
         }
     }
 

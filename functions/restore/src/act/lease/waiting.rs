@@ -1,6 +1,6 @@
 //! Waiting for a lease: what to do about it, by what was seen of it so far.
 
-use etcd_backup_core::restore_table::{LeaseHolder, Sent, StoredLease, Token};
+use etcd_backup_core::restore_table::{LeaseHolder, SentWrites, StoredLease, Token};
 use tokio::time::Instant;
 
 use super::{ENDS_EARLY, LASTS};
@@ -24,7 +24,7 @@ pub(super) struct Waiting<'a> {
     event: &'a str,
     /// The token of the lease that another holds, and when it was first seen.
     seen: Option<(Token, Instant)>,
-    sent: Sent<Instant>,
+    sent: SentWrites<Instant>,
 }
 
 impl<'a> Waiting<'a> {
@@ -33,7 +33,7 @@ impl<'a> Waiting<'a> {
         Self {
             event,
             seen: None,
-            sent: Sent::default(),
+            sent: SentWrites::default(),
         }
     }
 

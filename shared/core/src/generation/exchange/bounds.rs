@@ -11,13 +11,13 @@ use crate::ids::VolumeId;
 
 /// What EC2 tells of a volume.
 #[derive(Clone, Copy, Debug, Default)]
-struct Facts {
+struct VolumeTimes {
     created: Option<Timestamp>,
     first_snapshot: Option<Timestamp>,
     last_snapshot: Option<Timestamp>,
 }
 
-type FactsByVolume<'a> = BTreeMap<&'a VolumeId, Facts>;
+type TimesByVolume<'a> = BTreeMap<&'a VolumeId, VolumeTimes>;
 
 /// Puts the times of one restore's exchanges, given in their order, within these bounds.
 pub(super) fn put_right(cluster: &Cluster, exchanges: &mut [Exchange]) {
@@ -25,15 +25,15 @@ pub(super) fn put_right(cluster: &Cluster, exchanges: &mut [Exchange]) {
         .iter()
         .flat_map(|exchange| exchange.members.keys());
     let members = keys.filter_map(|key| cluster.members.get(key));
-    let facts: FactsByVolume = members.fold(BTreeMap::new(), add_facts);
+    let times: TimesByVolume = members.fold(BTreeMap::new(), add_times);
     let mut before = Timestamp::MIN;
     for index in 0..exchanges.len() {
         let (earlier, rest) = exchanges.split_at_mut(index);
         let Some((exchange, later)) = rest.split_first_mut() else {
             return;
         };
-        let at_least = at_least(exchange, later, &facts);
-        let at_most = at_most(exchange, earlier, &facts);
+        let at_least = at_least(exchange, later, &times);
+        let at_most = at_most(exchange, earlier, &times);
         let at = exchange.at.max(at_least.unwrap_or(exchange.at));
         let at = at.min(at_most.unwrap_or(at));
         exchange.at = at.max(before);
@@ -41,23 +41,23 @@ pub(super) fn put_right(cluster: &Cluster, exchanges: &mut [Exchange]) {
     }
 }
 
-fn add_facts<'a>(mut facts: FactsByVolume<'a>, member: &'a Member) -> FactsByVolume<'a> {
+fn add_times<'a>(mut times: TimesByVolume<'a>, member: &'a Member) -> TimesByVolume<'a> {
     let retired = member.retired.iter().map(|(_, volume)| volume);
     for volume in member.volumes.iter().chain(retired) {
-        facts.entry(&volume.id).or_default().created = Some(volume.created);
+        times.entry(&volume.id).or_default().created = Some(volume.created);
     }
     for of_member in &member.snapshots {
         let snapshot = &of_member.snapshot;
-        let facts = facts.entry(&snapshot.volume_id).or_default();
-        facts.first_snapshot.get_or_insert(snapshot.started);
-        facts.last_snapshot = Some(snapshot.started);
+        let times = times.entry(&snapshot.volume_id).or_default();
+        times.first_snapshot.get_or_insert(snapshot.started);
+        times.last_snapshot = Some(snapshot.started);
     }
-    facts
+    times
 }
 
-fn at_least(exchange: &Exchange, later: &[Exchange], facts: &FactsByVolume) -> Option<Timestamp> {
-    let created = |id: &VolumeId| facts.get(id)?.created;
-    let last_snapshot = |id: &VolumeId| facts.get(id)?.last_snapshot;
+fn at_least(exchange: &Exchange, later: &[Exchange], times: &TimesByVolume) -> Option<Timestamp> {
+    let created = |id: &VolumeId| times.get(id)?.created;
+    let last_snapshot = |id: &VolumeId| times.get(id)?.last_snapshot;
     let incoming = incoming(exchange).filter_map(created);
     let outgoing = outgoing(exchange).filter_map(created);
     let returns = |id: &VolumeId| {
@@ -70,7 +70,7 @@ fn at_least(exchange: &Exchange, later: &[Exchange], facts: &FactsByVolume) -> O
     all.chain(for_good.filter_map(last_snapshot)).max()
 }
 
-fn at_most(exchange: &Exchange, earlier: &[Exchange], facts: &FactsByVolume) -> Option<Timestamp> {
+fn at_most(exchange: &Exchange, earlier: &[Exchange], times: &TimesByVolume) -> Option<Timestamp> {
     let was_out = |id: &VolumeId| {
         earlier
             .iter()
@@ -82,7 +82,7 @@ fn at_most(exchange: &Exchange, earlier: &[Exchange], facts: &FactsByVolume) -> 
         .filter(|incoming| !incoming.returns)
         .map(|incoming| &incoming.volume)
         .filter(|id| !was_out(id));
-    new.filter_map(|id| facts.get(id)?.first_snapshot).min()
+    new.filter_map(|id| times.get(id)?.first_snapshot).min()
 }
 
 fn incoming(exchange: &Exchange) -> impl Iterator<Item = &VolumeId> {
