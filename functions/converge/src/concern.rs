@@ -16,17 +16,17 @@ use etcd_backup_core::volume::Volume;
 use crate::event::PolicyError;
 
 /// What an event's policy is.
-enum Found {
+enum PolicyInError {
     Ours,
     /// Deleted, perhaps since; DLM is late to tell at times.
     Gone,
     /// It makes images, or copies what others share.
     OfNoVolume,
-    Another(Box<Suspect>),
+    Other(Box<OtherPolicy>),
 }
 
 /// A policy that isn't ours, and what it might take.
-struct Suspect {
+struct OtherPolicy {
     policy: LifecyclePolicy,
     /// All etcd volumes of the Region.
     volumes: Vec<Volume>,
@@ -44,9 +44,9 @@ where
         return true;
     };
     match find(aws, settings, &id.as_str().into()).await {
-        Ok(Found::Ours) => true,
-        Ok(Found::Gone | Found::OfNoVolume) => false,
-        Ok(Found::Another(suspect)) => suspect.takes_etcd(),
+        Ok(PolicyInError::Ours) => true,
+        Ok(PolicyInError::Gone | PolicyInError::OfNoVolume) => false,
+        Ok(PolicyInError::Other(policy)) => policy.takes_etcd(),
         Err(error) => {
             tracing::warn!(policy_id = %id, "whether the policy takes etcd volumes is unknown: {error}");
             true
@@ -55,7 +55,7 @@ where
 }
 
 /// Reads the policy and what it might take.
-async fn find<A>(aws: &A, settings: &Settings, id: &PolicyId) -> Result<Found, AwsError>
+async fn find<A>(aws: &A, settings: &Settings, id: &PolicyId) -> Result<PolicyInError, AwsError>
 where
     A: Policies + Storage + AllMasters,
 {
@@ -63,16 +63,16 @@ where
     let mut own = ours(&summaries, settings);
     own.extend(namesakes(&summaries, settings));
     if own.iter().any(|policy| policy.id == *id) {
-        return Ok(Found::Ours);
+        return Ok(PolicyInError::Ours);
     }
     let Some(summary) = summaries.iter().find(|policy| policy.id == *id) else {
-        return Ok(Found::Gone);
+        return Ok(PolicyInError::Gone);
     };
     if !summary.kind.snapshots_volumes() {
-        return Ok(Found::OfNoVolume);
+        return Ok(PolicyInError::OfNoVolume);
     }
     let Some(policy) = aws.policy(id).await? else {
-        return Ok(Found::Gone);
+        return Ok(PolicyInError::Gone);
     };
     let etcd = Filter::new("tag-key", [format!("{ETCD_PREFIX}*")]);
     let volumes = aws.volumes(&[etcd]).await?;
@@ -81,14 +81,14 @@ where
     } else {
         Vec::new()
     };
-    Ok(Found::Another(Box::new(Suspect {
+    Ok(PolicyInError::Other(Box::new(OtherPolicy {
         policy,
         volumes,
         masters,
     })))
 }
 
-impl Suspect {
+impl OtherPolicy {
     fn takes_etcd(&self) -> bool {
         self.volumes.iter().any(|volume| {
             let instance = self.instance_of(volume);

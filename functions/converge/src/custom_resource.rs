@@ -33,17 +33,17 @@ const MARGIN: Duration = Duration::from_secs(15);
 pub struct Request {
     /// Where the answer is put.
     pub response_url: String,
-    /// What is wanted; `Err` says what is wrong with the request.
-    pub wanted: Result<Wanted, String>,
+    /// What CloudFormation asks for; `Err` says what is wrong with the request.
+    pub task: Result<Task, String>,
     /// The resource's id so far.
     physical_id: Option<String>,
     /// What the answer repeats.
     echo: Map<String, Value>,
 }
 
-/// What CloudFormation wants.
+/// What CloudFormation asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Task {
     /// The resource is created or updated.
     Converge,
     /// The resource is deleted, and what it made stays.
@@ -79,7 +79,7 @@ impl Request {
         });
         Some(Self {
             response_url: response_url.to_owned(),
-            wanted: wanted(event),
+            task: task(event),
             physical_id: text("PhysicalResourceId").map(str::to_owned),
             echo: echo.into_iter().collect(),
         })
@@ -153,11 +153,11 @@ fn restore_point_age_hours_max(schedule: &Schedule) -> i32 {
     2 * schedule.interval_hours + A_RUN_TAKES_HOURS
 }
 
-fn wanted(event: &Value) -> Result<Wanted, String> {
+fn task(event: &Value) -> Result<Task, String> {
     let on_delete = event.pointer("/ResourceProperties/OnDelete");
     match event.get("RequestType").and_then(Value::as_str) {
         Some("Create" | "Update") => match on_delete.map(Value::as_str) {
-            None | Some(Some("keep" | "delete")) => Ok(Wanted::Converge),
+            None | Some(Some("keep" | "delete")) => Ok(Task::Converge),
             Some(_) => Err(format!(
                 "the property OnDelete is {}; accepted are keep and delete",
                 on_delete.unwrap_or(&Value::Null)
@@ -165,8 +165,8 @@ fn wanted(event: &Value) -> Result<Wanted, String> {
         },
         // Anything else than the one word keeps: a deletion must neither hang nor go too far.
         Some("Delete") => match on_delete.and_then(Value::as_str) {
-            Some("delete") => Ok(Wanted::Delete),
-            _ => Ok(Wanted::Keep),
+            Some("delete") => Ok(Task::Delete),
+            _ => Ok(Task::Keep),
         },
         other => Err(format!(
             "the RequestType is {}; known are Create, Update and Delete",
@@ -205,33 +205,33 @@ mod tests {
 
     #[test]
     fn the_sample_events_are_requests() {
-        for (name, wanted) in [
-            ("stack-create", Wanted::Converge),
-            ("stack-delete", Wanted::Delete),
+        for (name, task) in [
+            ("stack-create", Task::Converge),
+            ("stack-delete", Task::Delete),
         ] {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/converge");
             let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
             let request = Request::of(&serde_json::from_str(&text).unwrap()).unwrap();
-            assert_eq!(request.wanted, Ok(wanted), "{name}");
+            assert_eq!(request.task, Ok(task), "{name}");
         }
     }
 
     #[test]
-    fn what_is_wanted_is_told_or_what_is_wrong() {
+    fn a_request_is_a_task_or_an_error_that_says_what_is_wrong() {
         let on_delete = |kind: &str, value: &str| {
-            request(&json!({"RequestType": kind, "ResourceProperties": {"OnDelete": value}})).wanted
+            request(&json!({"RequestType": kind, "ResourceProperties": {"OnDelete": value}})).task
         };
-        assert_eq!(request(&json!({})).wanted, Ok(Wanted::Converge));
-        assert_eq!(on_delete("Update", "delete"), Ok(Wanted::Converge));
-        assert_eq!(on_delete("Delete", "delete"), Ok(Wanted::Delete));
-        assert_eq!(on_delete("Delete", "Delete"), Ok(Wanted::Keep));
+        assert_eq!(request(&json!({})).task, Ok(Task::Converge));
+        assert_eq!(on_delete("Update", "delete"), Ok(Task::Converge));
+        assert_eq!(on_delete("Delete", "delete"), Ok(Task::Delete));
+        assert_eq!(on_delete("Delete", "Delete"), Ok(Task::Keep));
         assert_eq!(
-            request(&json!({"RequestType": "Delete"})).wanted,
-            Ok(Wanted::Keep)
+            request(&json!({"RequestType": "Delete"})).task,
+            Ok(Task::Keep)
         );
         assert!(on_delete("Create", "destroy").is_err());
-        assert!(request(&json!({"RequestType": "Explode"})).wanted.is_err());
-        assert!(request(&json!({"RequestType": null})).wanted.is_err());
+        assert!(request(&json!({"RequestType": "Explode"})).task.is_err());
+        assert!(request(&json!({"RequestType": null})).task.is_err());
         assert_eq!(Request::of(&json!({"RequestType": "Create"})), None);
         assert_eq!(Request::of(&json!({"ResponseURL": 7})), None);
     }

@@ -33,7 +33,7 @@ use serde::Serialize;
 
 pub use crate::answer::Answer;
 use crate::collect::RoleUses;
-use crate::custom_resource::{Response, Wanted};
+use crate::custom_resource::{Response, Task};
 use crate::desired::Desired;
 use crate::event::{Action, PolicyError, Request};
 use crate::retry_limits::RetryLimits;
@@ -133,14 +133,14 @@ where
     let desired = Desired::new(settings, &invocation.deployment).used_by_stack();
     let retry_limits =
         RetryLimits::until(custom_resource::Request::work_until(invocation.deadline));
-    match request.wanted.clone().map_err(Diagnostic::invalid_event)? {
-        Wanted::Converge => {
+    match request.task.clone().map_err(Diagnostic::invalid_event)? {
+        Task::Converge => {
             let now = invocation.now;
             let answer =
                 converge(aws, settings, &desired, Action::Apply, now, retry_limits).await?;
             Ok(request.converged(&answer, &settings.schedule))
         }
-        Wanted::Delete if request.was_made() => {
+        Task::Delete if request.was_made() => {
             let actual = collect::collect(aws, settings, &desired).await?;
             let uses = match &actual.role {
                 Some(role) => collect::role_uses(aws, role, &actual.policies).await?,
@@ -153,7 +153,7 @@ where
             apply::apply(aws, settings, &plan, retry_limits).await?;
             Ok(request.done(&answer.text))
         }
-        Wanted::Delete | Wanted::Keep => {
+        Task::Delete | Task::Keep => {
             Ok(request.done("The lifecycle policy, its role and all snapshots are kept."))
         }
     }
