@@ -57,12 +57,12 @@ pub fn order(
         return together("as only a part of the members is restored");
     }
     let places = places(members, control_plane);
-    let wanted = Wanted {
+    let first_masters = FirstMasters {
         members,
         first_etcd_cluster,
         quorum: count / 2 + 1,
     };
-    match wanted.choose(&places) {
+    match first_masters.choose(&places) {
         Some(first) => {
             let (first, second): (Vec<_>, Vec<_>) = places
                 .into_iter()
@@ -74,11 +74,11 @@ pub fn order(
             let first_members = first.iter().flat_map(|place| &place.members);
             let first_members: BTreeSet<&MemberKey> = first_members.collect();
             let order = StartOrder {
-                first: wanted.sorted(&first_members),
+                first: first_masters.sorted(&first_members),
                 first_groups: groups(&first),
                 second_groups: groups(&second),
             };
-            (order, wanted.warnings(&first_members))
+            (order, first_masters.warnings(&first_members))
         }
         None => together(
             "as one autoscaling group or zone holds masters of both halves, or the groups of a zone don't bring \
@@ -104,7 +104,7 @@ fn members_of<'a>(
 }
 
 /// What the first masters are to be.
-struct Wanted<'a> {
+struct FirstMasters<'a> {
     members: &'a BTreeMap<MemberKey, MemberRecord>,
     first_etcd_cluster: &'a EtcdClusterName,
     quorum: usize,
@@ -114,16 +114,16 @@ struct Wanted<'a> {
 /// them, else by the snapshot's start.
 type Age = (Option<u64>, Timestamp);
 
-/// What a choice is worth, compared from the top: of etcd clusters, in their order.
+/// How good a choice is, compared from the top: of etcd clusters, in their order.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Worth {
+struct Rank {
     holds_needed: Vec<bool>,
     holds_newest: Vec<bool>,
     named: usize,
     ages: Vec<Option<Age>>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> FirstMasters<'a> {
     fn age(&self, key: &MemberKey) -> Option<Age> {
         let snapshot = &self.members.get(key)?.snapshot;
         let mut peers = members_of(self.members, &key.etcd_cluster);
@@ -188,13 +188,13 @@ impl<'a> Wanted<'a> {
             let newest = self.newest(self.first_etcd_cluster);
             of_first.count() == self.quorum && newest.is_some_and(|newest| chosen.contains(newest))
         };
-        subsets.filter(fits).max_by_key(|chosen| self.worth(chosen))
+        subsets.filter(fits).max_by_key(|chosen| self.rank(chosen))
     }
 
     /// What makes one choice better than another: first what each etcd cluster needs, in their order, so that
     /// no other one's newest comes before what verify names of `main`; then what is most likely its newest;
     /// then as many as possible of those that verify names; then those that are newest.
-    fn worth(&self, chosen: &BTreeSet<MemberKey>) -> Worth {
+    fn rank(&self, chosen: &BTreeSet<MemberKey>) -> Rank {
         let holds_needed = self.etcd_clusters().into_iter().map(|name| {
             let mut needed = self.needed(name).into_iter();
             needed.all(|key| chosen.contains(key))
@@ -209,7 +209,7 @@ impl<'a> Wanted<'a> {
         });
         let ages = self.sorted(&chosen.iter().collect());
         let ages = ages.iter().map(|key| self.age(key));
-        Worth {
+        Rank {
             holds_needed: holds_needed.collect(),
             holds_newest: holds_newest.collect(),
             named: named.count(),
