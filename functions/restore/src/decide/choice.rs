@@ -51,6 +51,20 @@ impl Choice {
     pub fn skew_seconds(&self) -> i64 {
         skew_seconds(self.snapshots.values())
     }
+
+    /// Members of the etcd clusters restored that have a volume and are not restored: they stay beside older
+    /// peers.
+    pub fn members_left_out<'a>(&self, cluster: &'a Cluster) -> Vec<&'a MemberKey> {
+        let keys = self.snapshots.keys();
+        let restored: BTreeSet<_> = keys.map(|key| &key.etcd_cluster).collect();
+        let members = cluster.members.iter();
+        let left_out = members.filter(|(key, member)| {
+            restored.contains(&key.etcd_cluster)
+                && !self.snapshots.contains_key(*key)
+                && !member.volumes.is_empty()
+        });
+        left_out.map(|(key, _)| key).collect()
+    }
 }
 
 /// The etcd clusters that the event is about.
@@ -238,18 +252,7 @@ fn refuse_members_left_out(
     if request.partial {
         return Ok(());
     }
-    let restored: BTreeSet<_> = choice
-        .snapshots
-        .keys()
-        .map(|key| &key.etcd_cluster)
-        .collect();
-    let left_out: Vec<_> = cluster
-        .members
-        .iter()
-        .filter(|(key, member)| restored.contains(&key.etcd_cluster) && !member.volumes.is_empty())
-        .map(|(key, _)| key)
-        .filter(|key| !choice.snapshots.contains_key(key))
-        .collect();
+    let left_out = choice.members_left_out(cluster);
     if left_out.is_empty() {
         Ok(())
     } else {

@@ -64,7 +64,7 @@ pub fn plan(
         &members,
         &inventory.control_plane,
         request.start,
-        request.partial && leaves_members_out(choice, inventory),
+        request.partial && !choice.members_left_out(&inventory.cluster).is_empty(),
     );
     let warnings = choice
         .warnings
@@ -104,21 +104,6 @@ pub fn plan(
 fn live<'a>(inventory: &'a Inventory, key: &MemberKey) -> &'a [Volume] {
     let member = inventory.cluster.members.get(key);
     member.map_or(&[], |member| &member.volumes)
-}
-
-fn leaves_members_out(choice: &Choice, inventory: &Inventory) -> bool {
-    let restored: BTreeSet<&EtcdClusterName> = choice
-        .snapshots
-        .keys()
-        .map(|key| &key.etcd_cluster)
-        .collect();
-    let members = inventory.cluster.members.iter();
-    let mut left_out = members.filter(|(key, member)| {
-        restored.contains(&key.etcd_cluster)
-            && !choice.snapshots.contains_key(*key)
-            && !member.volumes.is_empty()
-    });
-    left_out.next().is_some()
 }
 
 /// Groups that an earlier restore suspended, which was given up, or of which there is no record any more:
