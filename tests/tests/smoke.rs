@@ -174,7 +174,7 @@ async fn a_bad_setting_is_reported_to_lambda_before_the_end() {
 }
 
 #[tokio::test]
-async fn the_story_leaves_one_snapshot_per_day_and_volume() {
+async fn a_backed_up_fleet_has_one_snapshot_per_day_and_volume() {
     let fleet = e2e::backed_up_fleet(2).await;
     assert!(fleet.aws.calls().await.is_empty());
     let runs = fleet.next_morning().await;

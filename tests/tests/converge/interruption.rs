@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_run_that_dies_at_any_call_is_finished_by_the_next() {
+async fn a_run_that_was_killed_at_any_call_is_finished_by_the_next() {
     let mut boundaries = 0;
     for nth in 1.. {
         for point in [CrashPoint::Before(nth), CrashPoint::After(nth)] {

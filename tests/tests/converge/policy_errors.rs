@@ -46,7 +46,7 @@ async fn another(aws: &EmulatedAws, change: impl FnOnce(&mut PolicyDetails)) -> 
 }
 
 #[tokio::test]
-async fn another_teams_policy_that_takes_no_etcd_volume_is_silence() {
+async fn another_teams_policy_that_takes_no_etcd_volume_is_not_reported() {
     let (aws, converge) = with_cluster().await;
     let databases = |details: &mut PolicyDetails| {
         details.target_tags = Some(vec![tag("app", "database")]);
@@ -169,7 +169,7 @@ async fn a_chat_channel_gets_the_alert_of_a_policy_in_error() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_gone_is_silence() {
+async fn a_policy_that_is_gone_is_not_reported() {
     let (aws, converge) = with_cluster().await;
     let gone = another(&aws, |details| {
         details.target_tags = Some(vec![tag("KubernetesCluster", "k8s.mycompany.tld")]);

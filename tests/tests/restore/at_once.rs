@@ -269,7 +269,7 @@ async fn clusters_are_restored_side_by_side() {
 /// An invocation that stood still for longer than its lease lives must not take up what was turned meanwhile:
 /// the person who undid it has the last word.
 #[tokio::test]
-async fn what_was_frozen_begins_nothing_after_an_undo() {
+async fn an_invocation_that_was_frozen_does_nothing_after_an_undo() {
     let seeded = RestoreBed::small().await;
     for stopped_after in ["CreateVolume", "DeleteTags"] {
         // A machine may be too slow once to stop it before its end, seconds later.

@@ -61,7 +61,7 @@ async fn new_volumes_carry_all_but_discovery_tags_from_the_moment_they_exist() {
 
 /// Discovery tags and `Name` as kops writes them now; then the old volume's; then the snapshot's.
 #[tokio::test]
-async fn whose_tags_come_first() {
+async fn tags_come_from_kops_then_the_old_volume_then_the_snapshot() {
     let bed = RestoreBed::small().await;
     let snapshot = bed.newest_snapshot("main/a").await;
     let then = json!({"tags": {"Name": "restored-by-hand", "k8s.io/role/master": "0", "team": "then",

@@ -258,7 +258,7 @@ async fn an_undo_resumes_what_the_restore_suspended() {
 }
 
 #[tokio::test]
-async fn nothing_dies_where_something_would_be_lost() {
+async fn no_master_is_terminated_where_it_is_protected_or_a_volume_would_be_lost() {
     let bed = RestoreBed::fleet(1).await;
     let master = &bed.cluster.masters[1];
     let instance = master.instance.as_str();
@@ -328,7 +328,7 @@ async fn an_old_clusters_masters_are_replaced_or_stopped_first() {
 
 /// kops 1.9 to 1.11 tag volumes as owned and mount by protokube: volumes' tags don't tell.
 #[tokio::test]
-async fn who_mounts_is_told_by_the_groups_or_by_the_event() {
+async fn what_mounts_the_volumes_follows_from_the_groups_or_the_event() {
     let kops = Kops::new(CLUSTER).etcd_clusters(&["main"]);
     let seeded = RestoreBed::of(kops).await;
     let owned = format!("kubernetes.io/cluster/{CLUSTER}");

@@ -21,7 +21,7 @@ fn actors(bed: &RestoreBed) -> [Actor; 3] {
 
 /// Restores, undoes and redoes while somebody is at work before every call.
 #[tokio::test]
-async fn somebody_is_at_work_all_the_time() {
+async fn tags_are_removed_before_every_call() {
     let seeded = Arc::new(RestoreBed::small().await);
     let mut tries = Vec::new();
     for masters in ["leave", "replace"] {
@@ -48,7 +48,7 @@ async fn somebody_is_at_work_all_the_time() {
 
 /// Once, before each call in turn.
 #[tokio::test]
-async fn somebody_comes_between_any_two_calls() {
+async fn tags_are_removed_once_between_any_two_calls() {
     let seeded = RestoreBed::small().await;
     let restored = seeded.fork().await;
     restored.done(json!({})).await;

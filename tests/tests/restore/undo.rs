@@ -118,7 +118,7 @@ async fn an_undo_in_the_middle_is_ended_before_anything_else() {
 }
 
 #[tokio::test]
-async fn what_there_is_not_can_not_be_undone() {
+async fn an_unknown_restore_cannot_be_undone() {
     let bed = RestoreBed::small().await;
     for action in ["undo", "redo", "status"] {
         bed.refused(json!({"action": action}), "RestoreNotFound")

@@ -9,7 +9,7 @@ use serde_json::json;
 const MARKS: [&str; 3] = ["SECRETVALUE", "leakname", "/registry/"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_key_and_no_value_is_ever_told() {
+async fn no_key_and_no_value_is_ever_written_out() {
     let folder = tempfile::tempdir().unwrap();
     let set = etcd_images("etcd-3.6.14-b").copy_to(folder.path());
     // The marks are there to be found.

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_asked_of_masters_that_were_read_without_asking() {
+    fn termination_protection_is_asked_of_masters_it_was_not_asked_of_before() {
         let master = |id: &str, state| Master {
             id: id.into(),
             zone: "eu-west-2a".into(),

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_wrong_then_does_not_come_back_and_the_old_volumes_own_comes_first() {
+    fn the_old_volumes_tags_come_before_the_snapshots_and_wrong_ones_are_left_out() {
         let of_snapshot = [
             ("KubernetesCluster", "k8s.mycompany.tld"),
             ("Name", "restored-by-hand"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_snapshot_still_gives_a_volume_that_masters_find() {
+    fn a_snapshot_without_tags_still_gives_a_volume_that_masters_find() {
         insta::assert_snapshot!(completed(&[], None), @r"
         KubernetesCluster=k8s.mycompany.tld
         Name=a.etcd-main.k8s.mycompany.tld

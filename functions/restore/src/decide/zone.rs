@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_the_zones_unless_masters_contradict() {
+    fn a_members_letter_names_its_zone_unless_masters_contradict() {
         assert_eq!(zone("b", &[]).unwrap(), "eu-west-2b");
         assert_eq!(
             zone("b", &["eu-west-2a", "eu-west-2b"]).unwrap(),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_tells_is_asked_for_in_json_that_can_be_pasted() {
+    fn an_unknown_zone_is_asked_for_in_json_that_can_be_pasted() {
         let message = zones(&["1", "2"], &["eu-west-2a", "eu-west-2b"]).unwrap_err();
         insta::assert_snapshot!(message, @r#"the volumes of main/1, events/1, main/2, events/2 are gone, and neither names nor the cluster's masters tell their zones: pass "zones": {"1": "eu-west-2a", "2": "eu-west-2a"} with the right one of eu-west-2a, eu-west-2b, eu-west-2c for each"#);
         let start = message.find('{').unwrap();

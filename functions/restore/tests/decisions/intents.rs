@@ -43,7 +43,7 @@ fn the_same_event_is_the_same_restore_for_a_day() {
 
 /// Whichever of the two began it.
 #[test]
-fn to_name_every_etcd_cluster_is_the_same_as_to_name_none() {
+fn naming_all_etcd_clusters_is_the_same_event_as_naming_none() {
     let none = json!({"masters": "replace"});
     let all = json!({"masters": "replace", "etcd_clusters": ["events", "main"]});
     let some = json!({"masters": "replace", "etcd_clusters": ["main"]});
@@ -70,7 +70,7 @@ fn to_name_every_etcd_cluster_is_the_same_as_to_name_none() {
 }
 
 #[test]
-fn the_same_event_has_one_fingerprint_and_every_deed_its_own() {
+fn events_have_one_fingerprint_where_they_ask_for_the_same_and_else_different_ones() {
     let (world, record) = World::restored();
     let fingerprint = |more: Value| {
         let request = request(more);
@@ -203,7 +203,7 @@ fn the_restores_own_event_goes_on_with_its_redo_only_if_it_treats_masters_alike(
 }
 
 #[test]
-fn what_is_turned_already_is_answered_again() {
+fn an_undo_or_redo_that_is_done_already_is_answered_again() {
     let (mut world, record) = World::restored();
     assert_eq!(name(&world, json!({"action": "redo"})), "repeat");
     let mut undone = world.begin(json!({"action": "undo"}));

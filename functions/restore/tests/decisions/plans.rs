@@ -93,7 +93,7 @@ fn the_same_plan_has_the_same_ids_and_a_later_one_differs() {
 }
 
 #[test]
-fn what_has_changed_since_the_plan_is_said() {
+fn a_plan_that_changed_is_refused_with_what_has_changed() {
     let world = World::new();
     let record = world.begin(json!({"masters": "replace"}));
     let planned = plan_id(&record, &world.inventory(&request(json!({}))));
@@ -271,7 +271,7 @@ fn an_initialization_rate_comes_from_the_event_before_the_setting() {
 
 /// Somebody else may have begun the same event since, with other snapshots.
 #[test]
-fn what_is_gone_on_with_is_what_a_plan_showed_of_it() {
+fn an_unfinished_restore_goes_on_with_its_plan_or_a_plan_of_what_is_left() {
     let mut world = World::new();
     let with = |planned: &str| json!({"masters": "replace", "plan_id": planned});
     let plan = |world: &World, record: &RestoreRecord| {

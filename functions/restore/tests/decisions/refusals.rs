@@ -79,7 +79,7 @@ fn what_masters_would_find_beside_the_right_volume_is_refused() {
 }
 
 #[test]
-fn a_volume_that_came_since_is_in_an_undos_way() {
+fn an_undo_is_refused_where_a_new_volume_would_be_found_too() {
     let (mut world, _) = World::restored();
     stranger(&mut world, tags(&"main/a".parse().unwrap()));
     insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it claims main/a, and is neither the old volume nor the restored one. Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");

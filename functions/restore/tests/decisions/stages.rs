@@ -137,7 +137,7 @@ fn a_launch_that_was_under_way_is_waited_for_and_terminated() {
 }
 
 #[test]
-fn once_the_first_new_volume_is_found_no_master_dies_any_more() {
+fn no_master_is_terminated_once_the_first_new_volume_is_found() {
     let mut world = World::new();
     let mut record = world.begin(json!({"masters": "replace"}));
     let tags = loop {
@@ -153,7 +153,7 @@ fn once_the_first_new_volume_is_found_no_master_dies_any_more() {
 }
 
 #[test]
-fn no_master_dies_for_tags_that_masters_do_not_look_at() {
+fn no_master_is_terminated_for_tags_that_masters_do_not_look_at() {
     let (started, record) = World::with_first_masters();
     for (key, value) in [("Name", "put back"), ("k8s.io/role/master", "1")] {
         let mut world = started.clone();
@@ -188,7 +188,7 @@ fn no_master_dies_for_tags_that_masters_do_not_look_at() {
 }
 
 #[test]
-fn no_master_that_was_let_come_dies_for_a_read_that_lags() {
+fn a_read_that_lags_terminates_no_master_that_was_let_come() {
     let (mut world, mut record) = World::with_first_masters();
     for member in record.members.values() {
         let id = member.incoming.volume_id.as_ref().unwrap();

@@ -47,7 +47,7 @@ fn an_undo_brings_every_volume_back_as_it_was() {
 }
 
 #[test]
-fn no_tag_that_somebody_took_or_put_since_plays_a_part() {
+fn an_undo_does_not_depend_on_tags_changed_since_the_restore() {
     let (mut world, record) = World::restored();
     for volume in world.volumes.values_mut() {
         // As a tag cleaner leaves them.
@@ -66,7 +66,7 @@ fn no_tag_that_somebody_took_or_put_since_plays_a_part() {
 }
 
 #[test]
-fn all_members_turn_or_none_does() {
+fn an_undo_or_redo_that_lacks_a_members_volume_is_refused() {
     let (world, record) = World::restored();
     let undo = json!({"action": "undo"});
     let mut gone = world.clone();
@@ -118,7 +118,7 @@ fn attach_found(world: &mut World) {
 
 /// What was said of the masters once holds for every event that follows, and each event shown says it.
 #[test]
-fn what_mounts_the_volumes_needs_saying_once() {
+fn mounted_by_holds_for_every_later_event() {
     let unknown = |world: &mut World| {
         for volume in world.volumes.values_mut() {
             volume.tags.remove("k8s.io/role/control-plane");
@@ -185,7 +185,7 @@ fn a_redo_waits_for_the_restore_that_it_built_on() {
 
 /// Also where it was said to a restore that was unfinished then.
 #[test]
-fn again_counts_as_said_once() {
+fn a_repeated_again_makes_no_second_restore() {
     let (mut world, _) = World::restored();
     let begun = world.begin(json!({"skew_minutes_max": 59}));
     world.record(begun.clone());

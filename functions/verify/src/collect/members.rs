@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stays_as_it_is_is_given_up_for_good() {
+    fn only_snapshots_that_stay_unreadable_are_given_up_for_good() {
         for (state, archived, expected) in [
             (SnapshotState::Completed, false, None),
             (SnapshotState::Completed, true, Some(GaveUp::ForGood)),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sharp_fall_is_told_also_where_nothing_is_left() {
+    fn a_sharp_fall_is_reported_also_where_nothing_is_left() {
         type Counts = [(&'static str, u64)];
         let (nothing, hundred, half): (&Counts, &Counts, &Counts) =
             (&[], &[("pods", 100)], &[("pods", 206)]);

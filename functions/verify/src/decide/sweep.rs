@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_is_left_and_hides_none_of_the_others() {
+    fn a_cluster_that_fails_does_not_stop_the_sweep() {
         let names =
             |names: &[ClusterName]| names.iter().map(ClusterName::as_str).collect::<String>();
         for (outcomes, verified, left, failures) in [
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_gets_its_part_but_never_too_little_to_read_one() {
+    fn a_cluster_gets_its_share_of_the_time_and_at_least_enough_for_one() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         for (left, clusters, expected) in [
             (minutes(14), 1, minutes(14)),

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_member_alone_nothing_is_said_of_its_etcd_cluster() {
+    fn a_member_read_alone_gets_no_verdict_on_its_etcd_cluster() {
         for (verdict, said) in [
             (
                 judge::Verdict::Restorable,

@@ -211,7 +211,7 @@ fn nothing_of_an_earlier_verdict_stands_beside_a_later_one() {
 }
 
 #[test]
-fn what_stands_empty_is_compared_with_nothing() {
+fn an_empty_tag_of_an_earlier_verdict_is_not_compared() {
     let mut snapshots = run();
     let of = &mut snapshots[0];
     of.tags.extend([

@@ -139,7 +139,7 @@ fn a_snapshot_that_no_run_left_is_of_no_restore_point() {
 }
 
 #[test]
-fn the_sweep_passes_over_what_takes_no_verdict() {
+fn the_sweep_skips_runs_that_can_take_no_verdict() {
     let is_left = |there: &[Snapshot]| {
         left_over(&name(), &cluster(there), &settings(), VerifyMode::All).is_some()
     };

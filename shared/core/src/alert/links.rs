@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_named_is_said_in_words() {
+    fn without_names_in_the_settings_links_are_words() {
         let (settings, deployment) = (settings(&[]), deployment("aws", "eu-west-2"));
         let links = Links {
             settings: &settings,

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_expression_is_not() {
+    fn every_other_expression_is_no_schedule() {
         for expression in [
             "cron(0 7 * * ? *)",
             "cron(0 6,18 * * ? *)",

@@ -174,7 +174,7 @@ fn lists_are_split_at_commas_and_values_keep_their_equals_signs() {
 
 /// Each of these would have snapshots pass for another member's, or restored volumes not be found.
 #[test]
-fn no_tag_to_add_has_a_key_that_somebody_reads() {
+fn keys_that_masters_kops_dlm_or_this_project_read_are_refused_in_tags_to_add() {
     for key in [
         "Name",
         "KubernetesCluster",

@@ -141,7 +141,7 @@ fn a_revision_says_more_than_a_start() {
 }
 
 #[test]
-fn a_quorum_that_verify_names_comes_before_revisions_and_times() {
+fn a_quorum_that_verify_names_outranks_revisions_and_times() {
     let mut taken = members(&[("main/a", 20), ("main/b", 10), ("main/c", 30)]);
     let name = |taken: &mut BTreeMap<MemberKey, MemberRecord>, named: &[&str]| {
         for (key, member) in taken {
@@ -281,7 +281,7 @@ fn a_group_is_as_many_masters_as_it_keeps() {
 }
 
 #[test]
-fn an_empty_group_beside_one_that_brings_enough_is_in_nobodys_way() {
+fn an_empty_group_does_not_matter_beside_one_that_brings_enough() {
     let taken = members(&[("main/a", 20), ("main/b", 10), ("main/c", 30)]);
     let groups = [("ga", "a"), ("gb", "b"), ("gc", "c"), ("old", "c")];
     let mut control_plane = control_plane(&groups);
@@ -292,7 +292,7 @@ fn an_empty_group_beside_one_that_brings_enough_is_in_nobodys_way() {
 }
 
 #[test]
-fn one_master_needs_no_order_and_together_is_a_wish() {
+fn one_master_needs_no_order_and_together_gets_none() {
     assert_eq!(
         told(&members(&[("main/a", 1), ("events/a", 2)]), &THREE).2,
         0

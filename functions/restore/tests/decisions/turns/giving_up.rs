@@ -39,7 +39,7 @@ fn an_unfinished_restore_is_given_up_at_any_step() {
 
 /// Old volumes, new volumes and snapshots are gone, whichever way the record was going.
 #[test]
-fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
+fn a_turn_that_can_neither_end_nor_be_undone_gives_way_to_a_new_restore() {
     let a: MemberKey = "main/a".parse().unwrap();
     for direction in [Direction::Restore, Direction::Undo, Direction::Redo] {
         let (mut world, mut record) = match direction {
@@ -131,7 +131,7 @@ fn what_can_go_neither_on_nor_back_is_given_up_for_a_new_restore() {
 
 /// Made anew beside members that run on the others already, it would be older than they are.
 #[test]
-fn what_is_lost_is_made_anew_only_before_anything_is_exchanged() {
+fn lost_volumes_are_made_anew_only_before_anything_is_exchanged() {
     let mut world = World::new();
     let mut record = world.begin(json!({"masters": "replace"}));
     let mut is_exchanged = false;
@@ -162,7 +162,7 @@ fn what_is_lost_is_made_anew_only_before_anything_is_exchanged() {
 
 /// The key of a snapshot is gone for good, and so is one of the old volumes.
 #[test]
-fn what_fails_and_cannot_go_back_gives_way_to_another_event_alone() {
+fn a_failed_restore_that_cannot_be_undone_gives_way_to_another_event_only() {
     let mut world = World::new();
     let mut record = world.begin(json!({}));
     let step = world.next(&record);

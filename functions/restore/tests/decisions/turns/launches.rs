@@ -13,7 +13,7 @@ use crate::world::{World, attachment, request, zone};
 
 /// Launches that are held bring masters on the volumes that a turn leaves, beside those that run.
 #[test]
-fn masters_are_not_left_running_beside_those_that_held_launches_bring() {
+fn running_masters_are_refused_where_suspended_launches_would_bring_others() {
     let undo = json!({"action": "undo"});
     let (mut world, mut record) = World::with_first_masters();
     insta::assert_snapshot!(world.refusal(undo.clone()), @r#"MastersRunning: masters run (i-master-b-new, i-master-c-new), and launches of master-a are suspended in this tool's name: resumed at the end, they would bring masters on other volumes beside these. Say "masters": "replace", so that all stop first"#);
@@ -48,7 +48,7 @@ fn masters_are_not_left_running_beside_those_that_held_launches_bring() {
 }
 
 #[test]
-fn a_new_restore_leaves_no_master_beside_launches_that_an_earlier_one_held() {
+fn a_new_restore_refuses_running_masters_beside_launches_that_an_earlier_one_suspended() {
     let mut world = World::new();
     let group = &mut world.control_plane.groups[1];
     group.launches_suspended = true;
@@ -72,7 +72,7 @@ fn group_without_master(world: &mut World, index: usize) {
 }
 
 #[test]
-fn no_launch_is_resumed_beside_a_master_on_the_other_volumes() {
+fn launches_stay_suspended_while_a_master_runs_on_retired_volumes() {
     let (mut world, _) = World::with_first_masters();
     world.terminate_masters();
     let mut undo = world.begin(json!({"action": "undo"}));
@@ -122,7 +122,7 @@ fn side_shown(record: &RestoreRecord, filters: &World, world: &World) -> Option<
 
 /// Reads lag writes: masters' filters may show for a while what an exchange has begun to take away.
 #[test]
-fn the_side_of_before_is_not_believed_once_its_exchange_has_begun() {
+fn what_masters_found_before_the_exchange_is_not_trusted_once_it_has_begun() {
     for masters in ["leave", "replace"] {
         let mut world = World::new();
         let mut record = world.begin(json!({"masters": masters}));
@@ -152,7 +152,7 @@ fn the_side_of_before_is_not_believed_once_its_exchange_has_begun() {
 
 /// The first masters have had the restored volumes for seconds when an undo begins, and fails.
 #[test]
-fn an_undo_that_fails_starts_no_second_master_before_its_time() {
+fn a_failed_undo_keeps_the_order_in_which_masters_start() {
     let (world, record) = World::with_first_masters();
     let way_out = |record: &RestoreRecord| {
         let mut world = world.clone();

@@ -12,7 +12,7 @@ use crate::world::{World, attachment, request};
 
 /// With `leave` the operator replaces the masters: whenever they ask again, what is listed is what is left.
 #[test]
-fn what_is_left_to_do_follows_what_was_done() {
+fn next_steps_are_those_not_done_yet() {
     let mut world = World::new();
     let mut record = world.begin(json!({}));
     world.carry_out(&mut record);

@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_breaks_the_reader(text in "\\PC{0,60}") {
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,60}") {
         let _ = PolicyDocument::parse(&text);
     }
 }
@@ -275,7 +275,7 @@ fn what_has_no_known_meaning_is_an_error() {
 }
 
 #[test]
-fn a_document_that_multiplies_is_refused() {
+fn a_document_that_expands_beyond_bounds_is_refused() {
     let many = |prefix: &str| (0..70).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
     let document = json!({"Statement":
         {"Effect": "Allow", "Action": many("a"), "Resource": many("r")}});
