@@ -11,7 +11,7 @@ mod refusals;
 mod same_event;
 mod shapes;
 mod start_order;
-mod strippers;
+mod tag_removal;
 mod undo;
 mod unfinished;
 
