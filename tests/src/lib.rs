@@ -5,6 +5,7 @@
 //! from; nothing outlives the test process; whatever goes wrong in here panics with what was tried,
 //! because a test can do nothing else about it.
 
+pub mod backed_up;
 pub mod candidates;
 pub mod chat;
 pub mod emulated_aws;
@@ -16,9 +17,9 @@ pub mod policies;
 pub mod restore_bed;
 pub mod restores;
 pub mod schemas;
-pub mod story;
 pub mod verify_bed;
 
+pub use backed_up::{BackedUpFleet, backed_up_fleet, backed_up_once};
 pub use chat::shown_in_chat;
 pub use emulated_aws::{
     Actor, Call, Denied, EmulatedAws, Fault, Found, MasterDid, MasterEvent, Message, MountedBy,
@@ -29,5 +30,4 @@ pub use fleet::{Cluster, Kops, Style};
 pub use kops_fleets::{KopsFleet, kops_accounts, kops_fleets};
 pub use lambda::{CrashPoint, FUNCTIONS, FailedStart, Function, InvocationOptions, LambdaError};
 pub use restore_bed::RestoreBed;
-pub use story::{BackedUpFleet, backed_up_fleet, backed_up_once};
 pub use verify_bed::VerifyBed;

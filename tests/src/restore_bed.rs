@@ -8,6 +8,7 @@ use etcd_backup_core::ids::{InstanceId, SnapshotId, VolumeId};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::backed_up::{backed_up_fleet, backed_up_once, next_morning};
 use crate::emulated_aws::{Call, EmulatedAws, Fault, MountedBy, answered};
 use crate::fleet::{Cluster, Kops, Style};
 use crate::lambda::{Function, InvocationOptions, LambdaError};
@@ -15,7 +16,6 @@ use crate::restores::{
     ShownVolume, answered_volumes, forget_lease, found_by_masters, restore_function,
     suspended_groups, volumes,
 };
-use crate::story::{backed_up_fleet, backed_up_once, next_morning};
 
 /// The cluster of most tests.
 pub const CLUSTER: &str = "k8s.mycompany.tld";

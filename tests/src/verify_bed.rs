@@ -7,11 +7,11 @@ use std::path::Path;
 use etcd_backup_core::ids::{MemberKey, SnapshotId};
 use serde_json::{Value, json};
 
+use crate::backed_up::{back_up_once, next_morning, next_noon};
 use crate::emulated_aws::EmulatedAws;
 use crate::etcd_images::EtcdImages;
 use crate::fleet::{Cluster, Kops};
 use crate::lambda::{Function, LambdaError};
-use crate::story::{back_up_once, next_morning, next_noon};
 
 /// The cluster of most tests.
 pub const CLUSTER: &str = "k8s.mycompany.tld";

@@ -15,7 +15,7 @@ const PARTS: usize = 3;
 /// The audit of an account that holds these fleets, on the morning of the last day.
 async fn audit(account: &[KopsFleet]) -> Value {
     let aws = EmulatedAws::start().await;
-    aws.set_clock(e2e::story::next_noon(aws.clock().await))
+    aws.set_clock(e2e::backed_up::next_noon(aws.clock().await))
         .await;
     for fleet in account {
         fleet.seed(&aws).await;

@@ -79,7 +79,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let aws = EmulatedAws::start().await;
-        aws.set_clock(e2e::story::next_noon(aws.clock().await))
+        aws.set_clock(e2e::backed_up::next_noon(aws.clock().await))
             .await;
         let new = Kops::new(NEW).etcd_clusters(&["main"]).seed(&aws).await;
         let newest = Style::New {

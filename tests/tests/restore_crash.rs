@@ -302,13 +302,13 @@ async fn a_restore_beside_that_of_another_cluster() {
     const OTHER: &str = "live-2.mycompany.tld";
     let one_master = |kops: Kops| kops.members(&[("a", "eu-west-2a")]);
     let aws = EmulatedAws::start().await;
-    aws.set_clock(e2e::story::next_noon(aws.clock().await))
+    aws.set_clock(e2e::backed_up::next_noon(aws.clock().await))
         .await;
     let cluster = one_master(one_etcd_cluster()).seed(&aws).await;
     let other = one_master(Kops::new(OTHER).etcd_clusters(&["main"]))
         .seed(&aws)
         .await;
-    e2e::story::back_up_once(&aws).await;
+    e2e::backed_up::back_up_once(&aws).await;
     let bed = RestoreBed::new(aws, cluster, vec![other]).await;
     let beside = vec![event_of(OTHER, json!({}))];
     let scenario = Scenario::beside("restore beside another's", bed, json!({}), beside).await;

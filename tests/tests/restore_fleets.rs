@@ -129,13 +129,13 @@ async fn assert_audits(bed: &RestoreBed, clusters: &[Cluster], kinds: &[&str], w
 async fn account_goes_through_all(fleets: Vec<KopsFleet>, at_once: Arc<Semaphore>) {
     let _permit = at_once.acquire().await.expect("it is never closed");
     let aws = EmulatedAws::start().await;
-    aws.set_clock(e2e::story::next_noon(aws.clock().await))
+    aws.set_clock(e2e::backed_up::next_noon(aws.clock().await))
         .await;
     let mut clusters = Vec::new();
     for fleet in &fleets {
         clusters.push(fleet.seed(&aws).await);
     }
-    e2e::story::back_up_once(&aws).await;
+    e2e::backed_up::back_up_once(&aws).await;
     for cluster in &clusters {
         let mounted_by = match cluster.kops.style {
             Style::New { .. } => MountedBy::EtcdManager,

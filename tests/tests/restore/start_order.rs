@@ -219,7 +219,7 @@ async fn a_group_of_all_masters_starts_at_once_with_a_warning() {
     };
     let aws = e2e::EmulatedAws::start().await;
     let cluster = fleet.seed(&aws).await;
-    e2e::story::back_up_once(&aws).await;
+    e2e::backed_up::back_up_once(&aws).await;
     let bed = RestoreBed::new(aws, cluster, Vec::new()).await;
     let done = bed.done(replace()).await;
     assert_ne!(done["warnings"], json!([]), "{done}");

@@ -4,7 +4,7 @@
 //! exactly one for each, and the cluster can always be restored and put back.
 //!
 //! `RESTORE_SEQUENCES` sets how many are played, `RESTORE_SEED` which is the first; a failure prints its
-//! seed and its whole story.
+//! seed and its whole transcript.
 
 mod model;
 mod moves;
@@ -37,7 +37,7 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Plays one sequence; an error is its story.
+/// Plays one sequence; an error is its transcript.
 async fn play(seed: u64, worlds: &[(usize, World)]) -> Result<(), String> {
     let mut rng = Rng::new(seed);
     let weighted: Vec<_> = worlds
@@ -46,7 +46,7 @@ async fn play(seed: u64, worlds: &[(usize, World)]) -> Result<(), String> {
         .collect();
     let world = rng.weighted(&weighted).fork().await;
     let mut play = Play::new(world).await;
-    let told = |play: &Play, wrong: String| format!("seed {seed}: {wrong}\n{}", play.story());
+    let told = |play: &Play, wrong: String| format!("seed {seed}: {wrong}\n{}", play.transcript());
     for _ in 0..MOVES {
         let next = moves::next(&mut rng, &play.model, play.world());
         if let Err(wrong) = play.make(next).await {
@@ -84,7 +84,7 @@ async fn whatever_happens_ends_as_the_model_says() {
     for (seed, tried) in tries {
         match tried.await {
             Ok(Ok(())) => {}
-            Ok(Err(story)) => failures.push(story),
+            Ok(Err(transcript)) => failures.push(transcript),
             Err(panicked) => failures.push(format!("seed {seed}: {panicked}")),
         }
     }
@@ -94,7 +94,10 @@ async fn whatever_happens_ends_as_the_model_says() {
         "{count} sequences from seed {first} on, {} failed",
         failures.len()
     );
-    let seeds: Vec<_> = failures.iter().map(|story| story.lines().next()).collect();
+    let seeds: Vec<_> = failures
+        .iter()
+        .map(|transcript| transcript.lines().next())
+        .collect();
     let told = failures
         .iter()
         .take(TOLD)

@@ -23,7 +23,7 @@ pub struct Play {
     /// What is expected.
     pub model: Model,
     restore: Function,
-    story: Vec<String>,
+    transcript: Vec<String>,
     /// What masters were to find when nothing was under way last.
     found_before: BTreeMap<String, BTreeSet<VolumeId>>,
     resumptions_seen: usize,
@@ -36,7 +36,7 @@ impl Play {
         let restore = restore_function(&world.aws).await;
         Self {
             found_before: model.should_be_found(),
-            story: vec![format!("a cluster of {}", world.name)],
+            transcript: vec![format!("a cluster of {}", world.name)],
             world,
             model,
             restore,
@@ -50,10 +50,10 @@ impl Play {
     }
 
     /// What happened, for whoever has to understand a failure.
-    pub fn story(&self) -> String {
+    pub fn transcript(&self) -> String {
         format!(
             "{}\nmodel: {:#?}\nlog:\n{}",
-            self.story.join("\n"),
+            self.transcript.join("\n"),
             self.model,
             self.restore.logs()
         )
@@ -61,7 +61,7 @@ impl Play {
 
     /// Makes a move. An error says what is not as the model has it.
     pub async fn make(&mut self, next: Move) -> Result<(), String> {
-        self.story.push(format!("{next:?}"));
+        self.transcript.push(format!("{next:?}"));
         match next {
             Move::Send {
                 deed,
@@ -90,7 +90,7 @@ impl Play {
 
     /// Brings whatever is under way to its end, and shows that the cluster can be restored and put back.
     pub async fn settle(&mut self) -> Result<(), String> {
-        self.story.push("the end".to_owned());
+        self.transcript.push("the end".to_owned());
         for attempt in 0..6 {
             let Some(unfinished) = self.model.unfinished() else {
                 break;
@@ -259,12 +259,12 @@ impl Play {
         };
         match result {
             Some(Err(error)) if error.error_type == "AwsError" => {
-                self.story.push(format!("  -> {error}"));
+                self.transcript.push(format!("  -> {error}"));
                 self.look_how_far(asked, &may_end).await
             }
             Some(result) => self.take_over(asked, &may_end, result).await,
             None => {
-                self.story.push("  -> killed".to_owned());
+                self.transcript.push("  -> killed".to_owned());
                 self.restore.restart().await;
                 forget_lease(&self.world.aws, self.world.cluster.name()).await;
                 self.look_how_far(asked, &may_end).await
@@ -301,7 +301,7 @@ impl Play {
             Ok(answer) => format!("{} {}", answer["restore_id"], answer["phase"]),
             Err(error) => error.to_string(),
         };
-        self.story.push(format!("  -> {told}"));
+        self.transcript.push(format!("  -> {told}"));
         let end = match &result {
             Ok(answer) => self.end_of(asked, answer)?,
             Err(error) => {
@@ -412,7 +412,7 @@ impl Play {
             self.model.begin(id, asked);
         }
         let phase = newest["phase"].as_str().unwrap_or_default();
-        self.story.push(format!(
+        self.transcript.push(format!(
             "  -> interrupted: {} {phase}",
             newest["restore_id"]
         ));
@@ -432,7 +432,7 @@ impl Play {
 
     async fn next_morning(&self) {
         let aws = &self.world.aws;
-        let morning = e2e::story::next_morning(aws.clock().await);
+        let morning = e2e::backed_up::next_morning(aws.clock().await);
         aws.set_clock(morning).await;
     }
 
@@ -474,7 +474,7 @@ impl Play {
     }
 
     async fn lose_volume(&mut self, volume: &VolumeId) {
-        self.story.push(format!("  {volume} is lost"));
+        self.transcript.push(format!("  {volume} is lost"));
         self.world
             .cluster
             .lose_volume(&self.world.aws, volume)

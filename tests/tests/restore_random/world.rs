@@ -194,7 +194,7 @@ fn fields(value: Value) -> Map<String, Value> {
 
 async fn backed_up_twice(kops: Kops) -> (EmulatedAws, Cluster) {
     let (aws, cluster) = backed_up_once(kops).await;
-    let morning = e2e::story::next_morning(aws.clock().await);
+    let morning = e2e::backed_up::next_morning(aws.clock().await);
     aws.set_clock(morning).await;
     (aws, cluster)
 }

@@ -1,4 +1,4 @@
-//! The story of one cluster's backups, told with the real binaries on an emulated AWS: set up,
+//! One cluster's backups, shown with the real binaries on an emulated AWS: set up,
 //! sabotaged, repaired, audited, read by verify, lost, restored by plan beside another, restored in the right order and undone. Needs no AWS account and leaves nothing running.
 
 mod calendar_page;
@@ -6,7 +6,7 @@ mod restores;
 mod stage;
 mod verifies;
 
-use e2e::story::next_noon;
+use e2e::backed_up::next_noon;
 use e2e::{BackedUpFleet, EmulatedAws, Function, Kops, Outcome};
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use e2e::Function;
 use serde_json::Value;
 
-/// Where the story is told.
+/// Where the demo is shown: counts its scenes and times them.
 pub struct Stage {
     scene: u32,
     began: Instant,
@@ -74,7 +74,7 @@ impl Stage {
         answer.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Ends the story.
+    /// Ends the demo.
     pub fn end(&self) {
         println!(
             "\nTold in {:.0} s. Nothing is left running.",
