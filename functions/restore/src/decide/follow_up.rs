@@ -5,7 +5,7 @@ use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord, RestoreStage};
 use etcd_backup_core::volume::Volume;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Volumes};
 use super::masters_find::MastersFind;
 use super::{events, masters, turn};
 use crate::collect::control_plane::ControlPlane;
@@ -107,9 +107,9 @@ pub struct Subject<'a> {
 pub fn next_steps(subject: Subject, inventory: &Inventory) -> Vec<NextStep> {
     let record = subject.record;
     match subject.phase {
-        RestoreStage::Planned if subject.was_over => over(record, inventory),
+        RestoreStage::Planned if subject.was_over => after_end(record, inventory),
         RestoreStage::Planned => planned(subject, inventory),
-        RestoreStage::Done | RestoreStage::Undone => over(record, inventory),
+        RestoreStage::Done | RestoreStage::Undone => after_end(record, inventory),
         RestoreStage::Creating
         | RestoreStage::WaitingForMasters
         | RestoreStage::Exchanging
@@ -171,9 +171,41 @@ fn with_field(event: &str, field: &str, value: &str) -> String {
     format!("{inner}{kept},\"{field}\":\"{value}\"}}")
 }
 
-fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
-    let direction = record.turn().direction;
+/// What follows a turn that has ended: masters, the cluster's state, the way back, and what is left over.
+fn after_end(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
     let exchange = Exchange::of(record);
+    let is_gone = !gone(record, inventory).is_empty();
+    let mut steps = Vec::new();
+    if is_gone {
+        steps.push(NextStep::RestoreAgain {
+            event: events::of_restore(record).replacen('{', "{\"action\":\"plan\",", 1),
+        });
+    } else {
+        steps.extend(bring_masters(record, &exchange, inventory));
+        steps.push(NextStep::WaitUntilReady);
+        // What gave up a restore before anything was exchanged has changed nothing for the cluster.
+        let was_exchanged =
+            record.turns().any(|turn| turn.exchanged_at().is_some()) && record.was_ever_done();
+        if record.turn().direction != Direction::Undo || was_exchanged {
+            steps.push(NextStep::CheckEndpoints);
+            steps.push(NextStep::ReplaceNodes);
+        }
+    }
+    steps.extend(way_back(record).map(NextStep::WayBack));
+    let left_over = left_over(record, &exchange, &inventory.volumes);
+    if !left_over.is_empty() && !is_gone {
+        steps.push(NextStep::Delete(left_over));
+    }
+    steps
+}
+
+/// What brings masters on the volumes that are in service now; nothing where all have theirs, or where the
+/// turn itself replaced the masters.
+fn bring_masters(
+    record: &RestoreRecord,
+    exchange: &Exchange,
+    inventory: &Inventory,
+) -> Vec<NextStep> {
     let volumes = &inventory.volumes;
     let control_plane = &inventory.control_plane;
     let is_old_in_use = exchange
@@ -185,60 +217,39 @@ fn over(record: &RestoreRecord, inventory: &Inventory) -> Vec<NextStep> {
     let are_replaced = record.turn().masters == MastersOption::Replace && !is_old_in_use;
     // Masters that have a volume of those that came are the new ones.
     let have_begun_to_come = !is_old_in_use && coming().any(|(_, volume, _)| is_attached(volume));
-    let mut steps = Vec::new();
-    let is_gone = !gone(record, inventory).is_empty();
-    if is_gone {
-        steps.push(NextStep::RestoreAgain {
-            event: events::of_restore(record).replacen('{', "{\"action\":\"plan\",", 1),
-        });
-    } else if have_begun_to_come && !is_taken {
-        steps.extend(let_others_come(record, control_plane));
+    if have_begun_to_come && !is_taken {
+        let_others_come(record, control_plane)
     } else if !is_taken && !are_replaced {
         // Launches that are suspended by now are so by these steps, most likely.
         let groups = control_plane.groups.iter();
         let groups = groups.map(|group| group.name.clone()).collect();
-        steps.extend(replace_masters(record, control_plane, groups));
+        replace_masters(record, control_plane, groups)
+    } else {
+        Vec::new()
     }
-    if !is_gone {
-        steps.push(NextStep::WaitUntilReady);
-    }
-    // What gave up a restore before anything was exchanged has changed nothing for the cluster.
-    let was_exchanged =
-        record.turns().any(|turn| turn.exchanged_at().is_some()) && record.was_ever_done();
-    if !is_gone && (direction != Direction::Undo || was_exchanged) {
-        steps.push(NextStep::CheckEndpoints);
-        steps.push(NextStep::ReplaceNodes);
-    }
-    let masters = record.turn().masters;
-    let (back, can_turn) = match direction {
-        Direction::Undo => (
-            Direction::Redo,
-            record
-                .members
-                .values()
-                .all(|member| member.incoming.volume_id.is_some()),
-        ),
-        Direction::Restore | Direction::Redo => (
-            Direction::Undo,
-            record
-                .members
-                .values()
-                .all(|member| !member.outgoing.is_empty()),
-        ),
+}
+
+/// The event that turns back, or once more; none where a member has no volume to go back to.
+fn way_back(record: &RestoreRecord) -> Option<String> {
+    let mut members = record.members.values();
+    let (back, can_turn) = if record.turn().direction == Direction::Undo {
+        let can_turn = members.all(|member| member.incoming.volume_id.is_some());
+        (Direction::Redo, can_turn)
+    } else {
+        let can_turn = members.all(|member| !member.outgoing.is_empty());
+        (Direction::Undo, can_turn)
     };
-    if can_turn {
-        steps.push(NextStep::WayBack(events::of_turn(record, back, masters)));
-    }
+    can_turn.then(|| events::of_turn(record, back, record.turn().masters))
+}
+
+/// The volumes that are out of service, and those that failed.
+fn left_over(record: &RestoreRecord, exchange: &Exchange, volumes: &Volumes) -> Vec<VolumeId> {
     let members = record.members.values();
     let failed = members
         .flat_map(|member| &member.incoming.failed)
         .filter(|id| volumes.contains_key(*id));
     let leaving = exchange.leaving(volumes).map(|(_, volume)| &volume.id);
-    let left: Vec<VolumeId> = leaving.chain(failed).cloned().collect();
-    if !left.is_empty() && !is_gone {
-        steps.push(NextStep::Delete(left));
-    }
-    steps
+    leaving.chain(failed).cloned().collect()
 }
 
 /// Whether a master that lives has it; a rescue host that looks into one doesn't matter.
