@@ -122,7 +122,7 @@ fn counts(report: &Report) -> [String; 2] {
 
 fn body(report: &Report, links: &Links) -> String {
     let introduction = introduction(report, links);
-    // What is left for the line that says how much is left out.
+    // The rest is room for the line that says how much is left out.
     let bytes_max = BODY_BYTES_MAX - 128 - json_bytes(&introduction);
     let (sections, left_out) = sections(report, links, bytes_max);
     let mut body = introduction + &sections.concat();

@@ -185,8 +185,8 @@ async fn policies(aws: &impl Policies, settings: &Settings) -> Result<AllPolicie
         .into_iter()
         .map(|policy| &policy.id)
         .collect();
-    // A default policy makes snapshots of what nothing else has backed up lately: beside ours it doubles
-    // nothing.
+    // A default policy only makes snapshots of what nothing else has backed up lately, so that it doubles
+    // none of ours.
     let is_other = |policy: &&PolicySummary| {
         policy.kind.snapshots_volumes()
             && policy.kind != PolicyKind::SnapshotsByDefault

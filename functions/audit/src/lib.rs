@@ -72,7 +72,7 @@ async fn audit(
     if let Some(alert) = alert::alert(&report, settings, &invocation.deployment) {
         match &settings.alert_topic_arn {
             Some(topic_arn) => {
-                // Logged first: when publishing fails, the findings must not be lost with it.
+                // The findings are logged first, so that they are not lost when publishing fails.
                 log(&report);
                 aws.publish(topic_arn, &alert).await?;
                 report.alerted = true;
@@ -89,7 +89,7 @@ async fn audit(
 /// Before anything that may fail: an audit whose alert can't be published is measured all the same.
 fn write_metrics(report: &Report, request: &Request, duration: Duration) {
     for line in metrics::lines(report, request.clusters.is_none(), duration) {
-        // Not through tracing, which would put a timestamp in front: a line is to be plain JSON.
+        // tracing would put a timestamp in front, and CloudWatch takes a line only if it is plain JSON.
         println!("{line}");
     }
 }

@@ -74,7 +74,7 @@ fn age(report: &Report, cluster: &ClusterReport) -> Option<f64> {
     let age = report
         .audited_at
         .duration_since(cluster.latest_restore_point?);
-    // To a thousandth of an hour, some seconds, so that the line reads well.
+    // The age is rounded to a thousandth of an hour, some seconds, so that people can read the line.
     Some((age.as_secs_f64() / 3.6).round() / 1000.0)
 }
 

@@ -64,8 +64,8 @@ impl ClusterRestores {
     }
 
     fn move_volumes(&mut self, record: &RestoreRecord) {
-        // In the middle of a restore the volumes are where they should be, and one that was given up has
-        // left them where they were.
+        // In the middle of a restore the volumes are where they should be, and a restore that was given up
+        // has left them where they were.
         if record.is_unfinished() || record.abandoned_at.is_some() {
             self.out_of_service.retain(|id, _| {
                 let mut own = record.volume_ids();

@@ -288,7 +288,8 @@ fn cluster_reports(scope: &Scope, findings: &[Finding]) -> Vec<ClusterReport> {
         .filter(|(_, cluster)| cluster.volume_count() > 0)
         .map(|(name, _)| name.clone());
     let with_unidentified = scope.fleet.unidentified_volumes.keys().flatten().cloned();
-    // Of a cluster that was given up snapshots stay for ever: its age would be an alarm for ever.
+    // The orphaned snapshots of a cluster that was given up stay for ever, and their age would be an alarm
+    // for ever.
     let in_findings = findings
         .iter()
         .filter(|finding| !matches!(finding.kind, Kind::SnapshotsOrphaned { .. }))

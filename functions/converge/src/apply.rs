@@ -86,7 +86,8 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
                 document,
                 tags,
             } => {
-                // The plan saw none: what is there now was made by this call, its answer lost.
+                // The plan saw no such policy, so what is there now was made by this very call, whose answer
+                // was lost.
                 unless(
                     PRESENT,
                     aws.create_managed_policy(name, document, tags).await,
@@ -226,8 +227,8 @@ impl<A: Roles + RoleWriter + Policies + PolicyWriter> Acting<'_, A> {
     }
 
     async fn update_policy(&self, update: &PolicyUpdate) -> Result<(), AwsError> {
-        // Recorded before it is done, as an update whose record was lost would have the older
-        // history judged by the new schedule for ever; taken back where DLM did nothing.
+        // The change is recorded before it is made: without its record, the older history would be judged by
+        // the new schedule for ever. The record is taken back where DLM did nothing.
         if let Some(since) = &update.schedule_since {
             let tags = Tags::from([(SCHEDULE_SINCE.to_owned(), since.now.clone())]);
             self.aws.tag_policy(&update.arn, &tags).await?;

@@ -72,7 +72,7 @@ async fn iam(aws: &impl Roles, desired: &Desired) -> Result<Actual, AwsError> {
         aws.attached_policies(&desired.role_name),
         aws.managed_policy(&usual_arn),
     )?;
-    // IAM's answers lag, each for itself.
+    // IAM's answers lag independently of each other: a role that is gone may still show attachments.
     let attached = role.as_ref().map_or(Vec::new(), |_| attached);
     Ok(Actual {
         role_policy: role_policy(aws, desired, &attached, usual).await?,

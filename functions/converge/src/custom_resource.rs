@@ -163,7 +163,7 @@ fn task(event: &Value) -> Result<Task, String> {
                 on_delete.unwrap_or(&Value::Null)
             )),
         },
-        // Anything else than the one word keeps: a deletion must neither hang nor go too far.
+        // Any other value keeps everything: a deletion of the stack must neither hang nor delete too much.
         Some("Delete") => match on_delete.and_then(Value::as_str) {
             Some("delete") => Ok(Task::Delete),
             _ => Ok(Task::Keep),

@@ -148,7 +148,8 @@ where
             };
             let mut plan = plan::teardown(&desired, &actual, &uses);
             let answer = Answer::new(Action::Apply, plan.clone());
-            // Listed as always, taken in reverse: nothing goes before what needs it.
+            // The answer lists the changes in their usual order, but they are made in reverse: nothing is
+            // deleted before what needs it.
             plan.changes.reverse();
             apply::apply(aws, settings, &plan, retry_limits).await?;
             Ok(request.done(&answer.text))

@@ -204,7 +204,7 @@ impl Request {
     /// The options, with the defaults that don't depend on what is there filled in: two events are the same if
     /// these are.
     pub fn options(&self) -> Value {
-        // All of it is strings, numbers and maps with string keys.
+        // This can't fail: it consists of strings, numbers and maps with string keys.
         serde_json::to_value(self).unwrap_or_default()
     }
 

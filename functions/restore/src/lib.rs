@@ -181,7 +181,7 @@ impl<Aws: World> Function<'_, Aws> {
                 (Err(failure), Some(_)) if failure.error_type == ErrorType::RestoreInProgress => {
                     return Err(failure);
                 }
-                // Something may have been done before.
+                // This invocation may have done something before it lost the lease.
                 (Err(failure), Some(lost)) => {
                     return Err(lost.with(&format!(
                         "launches that it suspended stay suspended until then ({failure})"
@@ -282,7 +282,7 @@ impl<Aws: World> Function<'_, Aws> {
             cluster: cluster.clone(),
         };
         let tokens = Tokens::new(&self.invocation.id);
-        // Time to answer is left also where another invocation works until the end.
+        // Some time is left for the answer, even where another invocation works until the end.
         let deadline = self.invocation.deadline - MARGIN;
         let work = LeasedWork {
             event,
@@ -331,8 +331,8 @@ impl<Aws: World> Function<'_, Aws> {
             deadline: self.invocation.deadline,
             seen: Observations::default(),
         };
-        // Before anything is done; and where a turn is gone on with, so that no write of whoever was at
-        // work before succeeds any more.
+        // The record is saved before anything is done. Where a turn is continued, this also makes every later
+        // write of the invocation that was at work before fail.
         execution.save().await?;
         execution.run().await?;
         Ok(Decided::Work(Box::new(Work {

@@ -189,7 +189,7 @@ fn core_state(state: &GettablePolicyStateValues) -> PolicyState {
     match state {
         GettablePolicyStateValues::Enabled => PolicyState::Enabled,
         GettablePolicyStateValues::Disabled => PolicyState::Disabled,
-        // A state newer than this program is at least not one in which DLM is known to work.
+        // A state that this program does not know is not one in which DLM is known to work.
         _ => PolicyState::Error,
     }
 }

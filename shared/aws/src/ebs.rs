@@ -149,7 +149,7 @@ impl Aws {
             .checksum()
             .and_then(|checksum| base64::decode(checksum).ok());
         let mut content: Arc<[u8]> = std::iter::repeat_n(0, BLOCK_BYTES).collect();
-        // Nobody else has it yet.
+        // Nobody else has the buffer yet, so this always succeeds.
         let buffer = Arc::get_mut(&mut content).unwrap_or_default();
         let (mut filled, mut hash) = (0, Sha256::new());
         while let Some(chunk) = answer.block_data.next().await {

@@ -110,10 +110,10 @@ impl Storage for Aws {
 async fn on_any_thread<Answer: Send + 'static>(
     call: impl Future<Output = Answer> + Send + 'static,
 ) -> Answer {
-    // Nothing goes on when this is dropped.
+    // Dropping the set ends the call, as dropping the future itself would.
     let mut calls = JoinSet::from_iter([call]);
     let answer = calls.join_next().await.expect("one call was begun");
-    // Nobody aborts it otherwise, so that an error is a panic.
+    // Nobody else aborts the task, so that an error can only be a panic.
     answer.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
@@ -198,7 +198,7 @@ impl VolumeWriter for Aws {
             .volume_type(volume.performance.volume_type.as_str().into())
             .set_iops(volume.performance.iops)
             .set_throughput(volume.performance.throughput)
-            // EC2 takes a key only together with the wish to encrypt.
+            // EC2 accepts a key only together with `encrypted`.
             .set_encrypted(volume.kms_key_id.as_ref().map(|_| true))
             .set_kms_key_id(volume.kms_key_id.clone())
             .set_volume_initialization_rate(volume.initialization_rate_mib_s)
@@ -225,7 +225,7 @@ impl VolumeWriter for Aws {
     }
 
     async fn untag_volumes(&self, volumes: &[VolumeId], keys: &[String]) -> Result<(), AwsError> {
-        // A tag without a value is deleted whatever its value is.
+        // A tag that is named without a value is deleted whatever its value is.
         let tags = keys
             .iter()
             .map(|key| types::Tag::builder().key(key).build());

@@ -130,7 +130,8 @@ where
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let answer = match Version::asked(&event.payload, name) {
             Ok(Some(version)) => Ok(Answered::Version(version)),
-            // Boxed: the future of a whole function is too deep for the compiler to lay out inline.
+            // The future is boxed, as that of a whole function is too deep for the compiler to lay out
+            // inline.
             Ok(None) => match invocation(event) {
                 Ok(invocation) => Box::pin(handle(invocation)).await.map(Answered::Function),
                 Err(diagnostic) => Err(diagnostic),

@@ -94,7 +94,7 @@ pub(crate) async fn whole<Answer, Item>(
             break;
         }
     }
-    // What these pages held comes again in the parts.
+    // The items of these pages come again in the parts.
     drop(items);
     let listing = Listing {
         ask,
@@ -184,7 +184,7 @@ impl Pace {
             return ask(request(true)).await;
         }
         match ask(request(false)).await {
-            // What EC2 refuses, it refuses again.
+            // EC2 would refuse the same call again.
             Err(error) if error.certainly_refused && !is_throttling(&error) => Err(error),
             Err(error) => {
                 if is_throttling(&error) {

@@ -46,7 +46,7 @@ async fn put(url: &str, body: &str) -> Result<(), AwsError> {
     method.map_err(|error| failed(error.to_string()))?;
     let uri = request.set_uri(url);
     uri.map_err(|error| refused(None, error.to_string()))?;
-    // The signature is over no content type, so that none may be sent.
+    // The URL's signature covers no content type, so that none may be sent.
     let length = body.len().to_string();
     request.headers_mut().insert("content-length", length);
     let answer = aws_smithy_runtime_api::client::http::HttpConnector::call(&connector, request);

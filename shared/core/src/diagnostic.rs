@@ -100,7 +100,7 @@ pub struct Diagnostic {
     pub error_type: ErrorType,
     /// One sentence a person can act on.
     pub message: String,
-    // Boxed, as most errors have none and every result pays for the size.
+    // It is boxed, as most errors have none and every result pays for the size.
     source: Option<Box<AwsError>>,
 }
 

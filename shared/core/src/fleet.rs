@@ -124,7 +124,7 @@ pub fn cluster_filters(cluster: &ClusterName) -> [Vec<Filter>; 2] {
 /// Asks for all snapshots that can be managed ones: those of any DLM policy, as the name of a schedule
 /// may have been changed, and those that carry what ours adds.
 pub fn snapshot_filters(settings: &Settings) -> Vec<Filter> {
-    // All tags added are needed: one of them is enough to be listed.
+    // A managed snapshot has all tags that are added, so that one of them is enough to list it.
     let added = settings.tags_to_add.first().map(|tag| tag.key.clone());
     let keys = [DLM_POLICY_ID.to_owned()].into_iter().chain(added);
     vec![Filter::new("tag-key", keys)]
@@ -151,7 +151,7 @@ impl Fleet {
             owners.extend(fleet.add_volume(volume).map(|owner| (id, owner)));
         }
         let known = fleet.known_clusters();
-        // By the tags' place in memory, as most snapshots share their tags with others.
+        // The key is the tags' place in memory, as most snapshots share their tags with others.
         let mut by_tags: HashMap<usize, Option<ByTags>> = HashMap::new();
         for snapshot in snapshots.items() {
             if snapshot.started <= now && makers.manage(&snapshot) {
@@ -274,7 +274,7 @@ impl Fleet {
                 return;
             }
         };
-        // Only what is new is copied.
+        // The names are copied only where they are new.
         let cluster = match self.clusters.get_mut(&owner.cluster) {
             Some(known) => known,
             None => self.clusters.entry(owner.cluster.clone()).or_default(),

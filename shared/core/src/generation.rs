@@ -121,7 +121,7 @@ impl<'a> Generations<'a> {
         of_member.live = live
             .filter_map(|volume| Some(of_member.volume(&volume.id)?.generation))
             .collect();
-        // There is one of each of these for every member.
+        // Every member has one of each of these, so that their spare room would add up.
         of_member.generations.shrink_to_fit();
         of_member.volumes.shrink_to_fit();
         of_member.live.shrink_to_fit();
@@ -207,7 +207,7 @@ fn known_volumes<'a: 'e, 'e>(
     let mut known: BTreeMap<&VolumeId, KnownVolume> = existing
         .map(|volume| (&volume.id, KnownVolume::existing(volume)))
         .collect();
-    // Oldest first: of a volume that is gone, the first one counts.
+    // Snapshots are oldest first: the first one of a volume that is gone tells when it was there.
     for of_member in &member.snapshots {
         let snapshot = &of_member.snapshot;
         let gone = || KnownVolume::gone(snapshot, exchanges);

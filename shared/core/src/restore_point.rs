@@ -134,7 +134,7 @@ impl<'a> History<'a> {
                 (run, key, of_member)
             }));
         }
-        // Of each member they are in this order already, and the sort is stable and made for that.
+        // Each member's snapshots are in this order already; the sort is stable, and fast for such runs.
         found.sort_by_key(|(run, ..)| *run);
         let is_together = |(run, key, _): &Found, (other_run, other_key, _): &Found| {
             run == other_run && key.etcd_cluster == other_key.etcd_cluster

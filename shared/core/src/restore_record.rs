@@ -195,7 +195,7 @@ impl RestoreRecord {
     pub fn etcd_clusters(&self) -> impl Iterator<Item = &EtcdClusterName> {
         let mut last = None;
         let names = self.members.keys().map(|key| &key.etcd_cluster);
-        // Sorted by etcd cluster, so equal names are neighbours.
+        // Keys are sorted by etcd cluster, so equal names are neighbours.
         names.filter(move |name| last.replace(*name) != Some(*name))
     }
 

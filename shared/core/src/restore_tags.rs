@@ -124,7 +124,7 @@ impl Retirement {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let mut was: Vec<_> = self.was.iter().collect();
-        // Name and the target tags can be guessed, the etcd tag can't.
+        // The etcd tag comes first, as it can't be guessed; Name and the target tags can.
         was.sort_by_key(|(key, _)| (!key.starts_with(ETCD_PREFIX), !key.contains('/')));
         let was = was
             .into_iter()

@@ -114,7 +114,8 @@ impl Schedule {
     pub fn run_of(&self, moment: Timestamp) -> Run {
         let interval = self.interval().as_secs();
         let first = (i64::from(self.start_time.hour) * 60 + i64::from(self.start_time.minute)) * 60;
-        // Floor, so that the fraction of a second and moments before 1970 go the right way.
+        // The division rounds down, so that a fraction of a second, and moments before 1970, fall into the
+        // right run.
         let second = moment.as_nanosecond().div_euclid(1_000_000_000) as i64;
         let since_run = (second - first).rem_euclid(interval);
         Run(Timestamp::from_second(second - since_run).unwrap_or(Timestamp::MIN))

@@ -333,8 +333,8 @@ impl Variables<'_> {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<T, SettingError> {
         let value = (self.0)(variable).unwrap_or_else(|| default.to_owned());
-        // No setting has a use for line breaks and their like: one at the end is a slip of whoever copied the
-        // value, and AWS would refuse it only when it is used.
+        // No setting has a use for control characters: a line break at the end comes from copying the value,
+        // and AWS would refuse it only when it is used.
         let has_control = value.chars().any(char::is_control);
         let accepted = if has_control { None } else { parse(&value) };
         accepted.ok_or_else(|| SettingError {

@@ -124,7 +124,7 @@ fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
     let settings = scope.settings;
     let place = our_schedule(schedules, &settings.schedule_name, &settings.schedule)?;
     let schedule = &schedules[place];
-    // What it made of a volume that is gone, or no longer targeted, it neither counts nor deletes.
+    // DLM neither counts nor deletes the snapshots of a volume that is gone, or that it no longer targets.
     let volumes = member.volumes.iter();
     let targeted = volumes.filter(|volume| settings.targets(&volume.tags));
     let mut by_volume: BTreeMap<&VolumeId, usize> =
@@ -139,7 +139,7 @@ fn exceeded(scope: &Scope, member: &Member) -> Option<Kind> {
         }
     }
     let most = by_volume.into_values().max()?;
-    // One more while DLM deletes.
+    // While DLM deletes an old snapshot, the new one is there already.
     let kept_max = settings.retain_count + 1;
     (most > usize::try_from(kept_max).ok()?).then(|| Kind::RetentionExceeded {
         count: most,
@@ -172,7 +172,7 @@ fn tag_wrong(
 ) -> Option<Kind> {
     let latest = latest_by_our_schedule(scope, member)?;
     let mut problems = discovery_problems(name, cluster, key, latest);
-    // What was added to snapshots before the policy changed, is as the policy was then.
+    // Snapshots from before a change of the policy carry the tags that it added then.
     let is_current = scope.policy.is_none_or(|policy| {
         policy
             .modified

@@ -87,7 +87,7 @@ fn damaged(run: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {
 fn unverified(scope: &Scope, latest: &RunSnapshots, runs: &[RunSnapshots]) -> Option<Kind> {
     let mode = scope.settings.verify.unwrap_or(VerifyMode::Off);
     let started = latest.latest()?;
-    // Large first snapshots take hours, and can't be read before.
+    // Large first snapshots take hours to complete, and verify can't read them before that.
     let ends = latest
         .snapshots
         .values()

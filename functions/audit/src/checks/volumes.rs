@@ -93,14 +93,15 @@ fn cluster_problems(cluster: &Cluster, volume: &Volume, identity: &Identity) -> 
             problems.push(format!("{key}={value} should be {CLUSTER_OWNED}"));
         } else if *key != own_key && key.starts_with(CLUSTER_OWNED_PREFIX) && value == CLUSTER_OWNED
         {
-            // A cluster that merely shares it finds nothing by that.
+            // The masters of a cluster that merely shares the volume do not find it by this tag.
             problems.push(format!(
                 "{key}={value} contradicts {CLUSTER}={}",
                 identity.cluster
             ));
         }
     }
-    // Old clusters have none; it is missed only where a sibling carries it.
+    // Old clusters have no such tag: its absence is a fault only where another volume of the cluster carries
+    // it.
     if !volume.tags.contains_key(&own_key) && any_has(cluster, &own_key, CLUSTER_OWNED) {
         problems.push(format!(
             "{own_key} is missing, which other volumes of the cluster carry"
@@ -124,7 +125,7 @@ fn role_problems(scope: &Scope, cluster: &Cluster, volume: &Volume) -> Vec<Strin
         match volume.tags.get(key) {
             Some(value) if value == "1" => {}
             Some(value) => problems.push(format!("{key}={value} should be 1")),
-            // As a target tag it is missed by volume_not_targeted already.
+            // Where it is a target tag, volume_not_targeted reports its absence already.
             None if key == ROLE_MASTER && !scope.settings.targets(&volume.tags) => {}
             None if key == ROLE_MASTER => problems.push(format!("{key} is missing")),
             None if any_has(cluster, key, "1") => problems.push(format!(

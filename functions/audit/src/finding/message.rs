@@ -204,7 +204,7 @@ fn volume_recreated(
 ) -> String {
     let who = subject.within_cluster().unwrap_or_default();
     let cluster = subject.cluster.as_ref().map_or("", |name| name.as_str());
-    // The next whole second: a time that is cut off would be before the snapshot.
+    // The time is rounded up to a whole second: cut off, it would be before the snapshot.
     let at = Timestamp::from_second(started.as_second() + 1).unwrap_or(started);
     format!(
         "{volume} of {who} was made blank at {began:.0}, though there are snapshots of what was there before, \

@@ -187,7 +187,7 @@ fn sections(scope: &Scope, report: &Report, columns: &[Run]) -> Vec<Section> {
             let findings = findings.get(&cluster.as_ref());
             let findings = findings.map_or(&[][..], Vec::as_slice);
             let mut rows: Vec<Row> = rows.into_iter().map(|row| row.judged(findings)).collect();
-            // Stable: members of equal rank stay in the order of their names.
+            // The sort is stable: members of equal rank stay in the order of their names.
             rows.sort_by_key(|row| Reverse(row.worst));
             let worst_row = rows.iter().map(|row| row.worst).max();
             Section {
@@ -222,7 +222,7 @@ fn rows_by_cluster(scope: &Scope, columns: &[Run]) -> BTreeMap<Option<ClusterNam
         for (key, member) in &cluster.members {
             let row = Subjects::of_member(scope, key, member, columns);
             let is_there = !member.volumes.is_empty() || member.is_named;
-            // Of a member given up long ago nothing is left within the runs shown.
+            // A member that was given up long ago has nothing within the runs shown, and gets no row.
             if is_there || row.cells.iter().any(|cell| cell.snapshot.is_some()) {
                 rows.entry(Some(name.clone())).or_default().push(row);
             }

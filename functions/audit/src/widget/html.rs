@@ -32,7 +32,8 @@ pub fn columns_fitting(width_px: Option<u32>) -> usize {
         return 31;
     };
     let columns = width_px.saturating_sub(BESIDE_COLUMNS_PX) / COLUMN_WIDTH_PX;
-    // At least a week, to be scrolled; at most what keeps the answer small on the widest screen.
+    // A narrow widget still shows a week, and scrolls; the upper bound keeps the answer small on the widest
+    // screen.
     columns.clamp(7, 60) as usize
 }
 

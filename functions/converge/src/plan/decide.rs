@@ -169,7 +169,7 @@ fn policy_change(
         return Some(Change::create(Resource::DlmPolicy, name, step));
     };
     let mut change = Change::update(Resource::DlmPolicy, name);
-    // The tag first: once it is there, whatever fails later, the policy is known as ours.
+    // The tag comes first: once it is there, the policy is known as ours, whatever fails later.
     change.differ(differences::tags(&policy.tags, &desired.tags), || {
         Step::TagPolicy {
             arn: desired.policy_arn(policy.id.as_str()),

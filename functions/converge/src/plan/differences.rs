@@ -137,7 +137,7 @@ pub(super) fn policies(policy: &LifecyclePolicy, desired: &DesiredPolicy) -> Vec
     let none = PolicySchedule::default();
     let own = desired.own_schedule(&actual.schedules);
     let before = own.map_or(&none, |own| &actual.schedules[own]);
-    // One that is added comes last.
+    // A schedule that is added comes last.
     let after = &wanted.schedules[own.unwrap_or(actual.schedules.len())];
     schedules(&mut differences, before, after);
     differences.0

@@ -121,7 +121,8 @@ impl<Aws: World> Execution<'_, Aws> {
     /// `AwsError`. Launches are resumed on the way out if masters find what was there when the turn began,
     /// or what it is to leave, for all members alike.
     pub async fn run(&mut self) -> Result<(), Stop> {
-        // Also while it only looks and waits: whoever has the lease by now may have turned everything.
+        // The lease must hold also while this only looks and waits: whoever has taken it may have turned
+        // everything.
         let lease = self.lease;
         match lease.during(self.rounds()).await? {
             Err(Stop::Failed(failure)) => Err(self.let_masters_come(failure).await),
@@ -201,7 +202,7 @@ impl<Aws: World> Execution<'_, Aws> {
         }
         let now = (self.clock)();
         self.record.turn_mut().enter(stage, now);
-        // With the groups that it is about to suspend, which are noted then.
+        // This step saves the record itself, together with the groups that it is about to suspend.
         if matches!(step, Step::Suspend(_)) {
             return Ok(());
         }
@@ -241,7 +242,7 @@ impl<Aws: World> Execution<'_, Aws> {
                 }
             }
             Step::Resume(groups) => {
-                // Asked just before, whatever was seen earlier.
+                // Masters' filters are asked just before launches are resumed, whatever they showed earlier.
                 self.seen.forget_look();
                 let inventory = &self.inventory;
                 master_decisions::refuse_resuming(&self.record, groups, inventory)?;

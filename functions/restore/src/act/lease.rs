@@ -265,7 +265,7 @@ impl Lease {
     /// When the lease ended before the write did.
     pub async fn during<T>(&self, write: impl Future<Output = T>) -> Result<T, LeaseLost> {
         tokio::select! {
-            // First, so that nothing is begun without it.
+            // The end of the lease is looked at first, so that nothing is begun without it.
             biased;
             lost = self.ends() => Err(lost),
             done = write => Ok(done),
@@ -280,7 +280,7 @@ impl Lease {
                 Validity::Lost => return self.lost(None),
             };
             tokio::select! {
-                // An error says that the task is gone: the time runs out.
+                // An error says that the task is gone: then the lease lasts until its time is over.
                 Ok(()) = validity.changed() => {}
                 () = sleep_until(until) => {
                     return self.lost(Some(cause.unwrap_or_else(keeping::no_answer)));

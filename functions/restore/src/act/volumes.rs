@@ -136,7 +136,7 @@ pub async fn retire(
         .iter()
         .map(|removal| (&removal.volume, &removal.journal_before));
     write_tags(aws, lease, before).await?;
-    // What was never tagged has nothing to lose.
+    // A volume that was never tagged has no tags to lose.
     let tagged: Vec<&Removal> = removals
         .iter()
         .filter(|removal| !removal.keys.is_empty())

@@ -201,7 +201,7 @@ pub async fn volumes_by_id(
     aws: &impl Storage,
     ids: impl Iterator<Item = &VolumeId>,
 ) -> Result<BTreeMap<VolumeId, Volume>, AwsError> {
-    // A filter, not ids: one that is gone is then left out rather than an error of AWS's.
+    // Asked for by a filter, a volume that is gone is left out; asked for by its id, it would be an error.
     let filters = filters("volume-id", ids.map(VolumeId::to_string).collect());
     let listings = filters.iter().map(|filter| aws.volumes(filter));
     let volumes = try_join_all(listings).await?;

@@ -55,7 +55,7 @@ impl Aim {
         let is_new = |record: &RestoreRecord| !self.known.contains(&record.id);
         let is_same = match &self.turn {
             Some(turn) => !begins && turn_of(record) == *turn,
-            // What the same event has begun since, by another invocation or this one.
+            // Another invocation of the same event, or this one, may have begun it since.
             None if begins => !records
                 .all()
                 .any(|record| is_new(record) && same_event::is_of(request, record, inventory)),

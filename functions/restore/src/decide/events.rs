@@ -25,7 +25,7 @@ pub fn to_give_up(record: &RestoreRecord) -> String {
 
 /// The event of an undo or redo, as JSON.
 pub fn of_turn(record: &RestoreRecord, direction: Direction, masters: MastersOption) -> String {
-    // What replaces the masters needs not know what runs on them.
+    // An event that replaces the masters does not need to know what runs on them.
     let masters = match (masters, record.turn().mounted_by) {
         (MastersOption::Replace, _) => ",\"masters\":\"replace\"".to_owned(),
         (MastersOption::Leave, Some(by)) => format!(",\"mounted_by\":\"{}\"", by.name()),

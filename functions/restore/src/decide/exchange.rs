@@ -111,8 +111,8 @@ impl<'a> Exchange<'a> {
     /// What is still to be taken out of service.
     pub fn removals(&self, volumes: &Volumes, settings: &Settings, now: Timestamp) -> Vec<Removal> {
         let marks = |volume: &Volume| {
-            // What an undo gives up is marked even where it was never tagged, so that a person knows it;
-            // but not where somebody takes such tags off, who would do so again.
+            // What an undo gives up is marked even where it was never tagged, so that a person recognises it;
+            // but not where somebody has taken such tags off, who would do so again.
             self.record.turn().direction == Direction::Undo
                 && restored_by(&volume.tags).is_some()
                 && !Retirement::is_on(&volume.tags)
@@ -141,14 +141,14 @@ impl<'a> Exchange<'a> {
         };
         let journal = journal.journal(&self.record.cluster, member.key);
         let is_there = |key: &String| volume.tags.contains_key(key);
-        // What is there already, as after a repetition, is replaced and needs no room.
+        // A key that is there already, as after a repetition, is overwritten and needs no room.
         let (again, new): (Vec<_>, Vec<_>) =
             journal.into_iter().partition(|(key, _)| is_there(key));
         let keys: BTreeSet<String> = was.into_keys().collect();
         let room_before = room(&volume.tags);
         let mut new = new.into_iter().take(room_before + keys.len());
-        // The mark comes first, and by it the function is allowed to write the others: where it has no
-        // room before, nothing is written before.
+        // The mark comes first, as it is what permits the function to write the others: where there is no
+        // room for it before the tags go, nothing is written before.
         let is_marked_before = room_before > 0 || Retirement::is_on(&volume.tags);
         let (before, mut after): (Tags, Tags) = if is_marked_before {
             let before = again.into_iter().chain(new.by_ref().take(room_before));
@@ -186,7 +186,7 @@ impl<'a> Exchange<'a> {
             discovery.any(|(key, value)| volume.tags.get(key) != Some(value))
         });
         let missing = untagged.map(|(_, volume, tags)| {
-            // By the cluster's name the function is allowed to write the others.
+            // The cluster's name is written too, as it is what permits the function to write the others.
             let missing = tags.iter().filter(|(key, value)| {
                 let found = volume.tags.get(key);
                 let is_wrong = is_discovery_tag(key, value) && found != Some(*value);
@@ -194,7 +194,8 @@ impl<'a> Exchange<'a> {
             });
             let missing = missing.map(|(key, value)| (key.clone(), value.clone()));
             let mut missing: Tags = missing.collect();
-            // Also where a volume that comes back had none: kops made it without, or somebody took it off.
+            // It is written also where a volume that comes back had none, as kops made it without or somebody
+            // took it off.
             missing.insert(CLUSTER.to_owned(), self.record.cluster.to_string());
             (volume.id.clone(), missing)
         });

@@ -228,7 +228,8 @@ pub fn refuse_replacing(
     let control_plane = &inventory.control_plane;
     let instances: BTreeSet<InstanceId> = to_terminate(control_plane).into_iter().collect();
     refuse_protected(&instances, control_plane)?;
-    // A group may show a launch that was under way later than EC2 does; it was whole before.
+    // Once launches are suspended, a group may show a launch that was under way later than EC2 does. Before
+    // that, every master was seen in its group.
     if suspended_by_restore(Some(record), control_plane).is_empty() {
         refuse_without_group(&instances, exchange, inventory)?;
     }

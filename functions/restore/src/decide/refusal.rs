@@ -131,7 +131,8 @@ fn tags_to_come(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnos
         if is_found(&record.cluster, &key.etcd_cluster, tags) {
             continue;
         }
-        // Of a restore the live volumes are mended: the new one is tagged as they are.
+        // For a restore, the tags to correct are those of the live volumes: the new one is tagged as they
+        // are.
         let mended: Vec<&VolumeId> = if is_undo {
             member.outgoing.iter().map(|volume| &volume.id).collect()
         } else {
@@ -207,7 +208,7 @@ fn masters_running(
     let control_plane = &inventory.control_plane;
     let runs = |id: &etcd_backup_core::ids::InstanceId| {
         let master = control_plane.master(id);
-        // What isn't among the masters may be one all the same, wrongly tagged.
+        // An instance that isn't among the masters may be a wrongly tagged one.
         master.is_none_or(|master| master.is_alive() && master.state != InstanceState::Stopped)
     };
     let attached = exchange

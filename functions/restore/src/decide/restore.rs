@@ -160,7 +160,7 @@ fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
     let is_retired = |volume: &Volume| Retirement::is_on(&volume.tags);
     let (which, spare, between) = match those(is_free).or_else(|| those(is_retired)) {
         Some(spare) => ("what was not, most likely by", spare, "; "),
-        // No shell runs both where somebody pastes the whole.
+        // Joined by OR, the commands fail where somebody pastes the whole, instead of running both.
         None => (
             "what was not, by only one of",
             live.iter().collect(),

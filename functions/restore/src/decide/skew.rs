@@ -25,7 +25,7 @@ pub fn refuse(request: &Request, choice: &Choice) -> Result<(), Diagnostic> {
     if skew_seconds <= seconds_max(request) {
         return Ok(());
     }
-    // Rounded up, so that the figure is one that would be enough.
+    // The figure is rounded up, so that it would be enough as skew_minutes_max.
     let skew_minutes = (skew_seconds + 59) / 60;
     let of_run = choice
         .run

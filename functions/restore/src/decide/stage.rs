@@ -153,7 +153,7 @@ fn exchanging(exchange: &Exchange, input: StageInput) -> Option<Step> {
     if !removals.is_empty() {
         return Some(Step::Retire(removals));
     }
-    // Before the tags, which may need their room.
+    // Old journals are cleared before tags are written, which may need their room.
     let journals = exchange.journals_to_clear(volumes);
     if !journals.is_empty() {
         return Some(Step::Clear(journals));

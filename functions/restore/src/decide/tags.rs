@@ -32,7 +32,7 @@ impl TagStyle {
         live: impl Iterator<Item = &'a Tags>,
         snapshots: impl Iterator<Item = &'a Tags>,
     ) -> Self {
-        // Of the clusters that a volume names, its own alone tells how kops tags it.
+        // A volume may name several clusters; only the one that it belongs to tells how kops tags it.
         let keys = |tags: &'a Tags| {
             let own = cluster_of(tags).map(|cluster| owner_key(&cluster));
             let is_of_it = move |key: &&str| {
@@ -75,7 +75,7 @@ pub fn complete(
         own.map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     };
-    // On a snapshot the policy has overwritten whatever the volume's own value was.
+    // On a snapshot, the policy's tags have overwritten whatever values the volume had.
     let mut tags = own(of_snapshot, &|key, _| settings.adds_tag(key));
     if let Some(of_old_volume) = of_old_volume {
         tags.extend(own(of_old_volume, &|key, value| {

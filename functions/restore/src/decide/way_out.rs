@@ -63,8 +63,8 @@ pub fn decide(record: &RestoreRecord, side: Option<Side>, inventory: &Inventory)
             list(met)
         ));
     }
-    // Restored volumes keep their order also here. What ran on them until it was undone has it behind it;
-    // what never came to its end has not.
+    // Masters on restored volumes start in their order also here, unless the restore had ended before its
+    // undo: then they have started already.
     let turn = record.turn();
     let has_order_behind = turn.direction == Direction::Undo && !turn.gives_up;
     let is_ordered = side == Side::Incoming && !has_order_behind;

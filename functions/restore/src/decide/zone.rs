@@ -34,7 +34,7 @@ pub fn zones_of_vanished(
             None => unknown.push(key),
         }
     }
-    // One left and one place left: of more, none could be told from another.
+    // A single member and a single free zone belong together; of several, none could be told from another.
     for key in unknown.clone() {
         let is_of_same = |other: &&MemberKey| other.etcd_cluster == key.etcd_cluster;
         if unknown.iter().copied().filter(is_of_same).count() == 1
@@ -97,7 +97,7 @@ fn only_one_open(
     evidence: &ZoneEvidence,
 ) -> Option<ZoneName> {
     let mut open: BTreeMap<&ZoneName, usize> = BTreeMap::new();
-    // A master and the group that it is in are one.
+    // A master and the group that it is in count once, not twice.
     for places in [&evidence.of_masters, &evidence.of_groups] {
         for zone in places {
             let count = places.iter().filter(|other| *other == zone).count();
@@ -109,7 +109,7 @@ fn only_one_open(
     let live = live.filter_map(|(peer, state)| Some((peer, &state.volumes.first()?.zone)));
     let told = told.iter().flat_map(|told| told.iter());
     let told = told.filter(|(peer, _)| peer.etcd_cluster == key.etcd_cluster);
-    // What is told comes later, and replaces where the volume is.
+    // The zones that were told come later in the chain, and replace those of the volumes.
     let taken: BTreeMap<&MemberKey, &ZoneName> = live.chain(told).collect();
     for zone in taken.into_values() {
         if let Some(count) = open.get_mut(zone) {
@@ -124,7 +124,7 @@ fn only_one_open(
 }
 
 fn zone_unknown(unknown: &[&MemberKey], evidence: &ZoneEvidence) -> Diagnostic {
-    // Each name once: main and events have the same members.
+    // Each name is asked for once, as main and events have the same members.
     let names: BTreeSet<&MemberName> = unknown.iter().map(|key| &key.member).collect();
     let first = evidence
         .zones

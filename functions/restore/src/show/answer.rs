@@ -136,7 +136,7 @@ pub fn answer(
 ) -> RestoreAnswer {
     let record = subject.record;
     let mut steps = follow_up::next_steps(subject, inventory);
-    // What came later is in service: its own answer says what to do.
+    // A later restore's volumes are in service, and its own answer says what to do.
     if !record.is_unfinished() && warnings::superseded(record, records).is_some() {
         steps.retain(|step| matches!(step, NextStep::Delete(_)));
     }

@@ -71,7 +71,7 @@ pub fn progress(subject: Subject, inventory: &Inventory) -> String {
         .turn()
         .since()
         .map_or(String::new(), |at| format!(" (since {})", in_seconds(at)));
-    // Also those that an invocation made and could not note any more.
+    // Volumes that an invocation made but could not record any more are counted too.
     let is_there = |key| {
         let mut volumes = inventory.volumes.values();
         volumes.any(|volume| is_made_by(&volume.tags, &record.id, key))

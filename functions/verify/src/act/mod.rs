@@ -15,7 +15,7 @@ pub async fn tag(
     tags: Vec<SnapshotTags>,
 ) -> Vec<(SnapshotTags, Result<(), AwsError>)> {
     let write = |of: SnapshotTags| async move {
-        // Where there is no room for a single one, there is nothing to be written.
+        // Where a snapshot has no room for a single tag, there is nothing to write.
         let result = if of.tags.is_empty() {
             Ok(())
         } else {

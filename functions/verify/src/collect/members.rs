@@ -132,7 +132,7 @@ fn context(target: &Target) -> MemberContext {
     MemberContext {
         etcd_cluster,
         member,
-        // Of a copy EC2 tells no volume.
+        // EC2 names no volume for a copy of a snapshot.
         volume_id: (!volume_id.is_of_a_copy()).then(|| volume_id.to_string()),
         snapshot_started_at: Some(target.snapshot.started),
         count_secrets_encryption: false,

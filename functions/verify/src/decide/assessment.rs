@@ -118,8 +118,9 @@ impl EtcdClusterAssessment {
         };
         warn_of_changes(chosen, &keys, &mut report);
         let verdict = verdict(report.verdict);
-        // Where so many are damaged by themselves that no quorum is left, it is so whatever else could be
-        // read. Members that only don't go together may do with one that wasn't.
+        // Where so many members are damaged by themselves that no quorum is left, the verdict holds whatever
+        // else could be read. Members that merely don't fit together may form a quorum with one that was not
+        // read.
         let quorum = sources.len() / 2 + 1;
         let is_settled = verdict == Verdict::Damaged && sources.len() - damaged_members < quorum;
         let is_unfinished = ended_early && !is_settled;

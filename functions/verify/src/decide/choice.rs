@@ -197,7 +197,7 @@ pub fn left_over(
     let runs = history.runs(&etcd_clusters(cluster, schedule));
     let latest = runs.iter().find(|run| run.is_complete())?;
     let mut snapshots = latest.snapshots.values();
-    // Where none takes a verdict, it would be read again each hour, for nothing.
+    // A run of which no snapshot can take a verdict would be read again each hour for nothing.
     let is_open = snapshots.any(|of| Verdict::of(of).is_none() && takes_verdict(&of.tags));
     (is_open && skip_reason(latest, &runs, mode).is_none()).then(|| of_run(name, cluster, latest))
 }

@@ -55,7 +55,7 @@ impl Earlier {
         let newest = snapshots
             .filter(is_sound)
             .max_by_key(|snapshot| snapshot.started)?;
-        // One that had nothing to say may stand there empty.
+        // A verdict that had no value for a tag may have left it empty.
         let is_said = |value: &&String| !value.is_empty();
         Some(Self {
             snapshot_id: newest.id.clone(),

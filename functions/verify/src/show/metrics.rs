@@ -14,7 +14,7 @@ pub fn line(assessment: &Assessment, at: Timestamp, duration: Duration) -> Optio
     let count = |verdict: Verdict| u64::from(assessment.verdict == verdict);
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut metrics: Vec<Metric> = Vec::new();
-    // What is no restore point, or wasn't read to its end, is none that was verified.
+    // A set that is no restore point, or was not read to its end, does not count as a verified restore point.
     if assessment.etcd_clusters.iter().all(|of| of.stands) {
         let of_points: [Metric; 4] = [
             ("RestorePointsVerified", Unit::Count, 1.into()),

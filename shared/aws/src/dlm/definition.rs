@@ -22,7 +22,7 @@ use etcd_backup_core::settings::Tag;
 /// What a policy does.
 pub(super) fn read(execution_role_arn: &str, details: &PolicyDetails) -> PolicyDefinition {
     let resource_types = details.resource_types().iter();
-    // A default policy has the other member.
+    // A default policy has `resource_type` in the place of `resource_types`.
     let resource_types = resource_types.chain(details.resource_type());
     let copy_targets = details.cross_region_copy_targets().iter();
     PolicyDefinition {

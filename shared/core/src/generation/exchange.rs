@@ -152,7 +152,8 @@ fn told_by_volumes(
             continue;
         };
         of_member.comes_in(replaced_by, is_undo);
-        // An undo takes the restore's journal off what it puts back, and its own tells the same.
+        // An undo takes the restore's journal off the volume that it puts back; its own journal tells the
+        // same.
         if is_undo {
             let restored = told.entry(by.restore_id.restore()).or_default();
             restored.member(key).goes_out(replaced_by);
@@ -173,7 +174,7 @@ fn told_by_snapshots(
         let Some(id) = restored_by(&snapshot.tags) else {
             continue;
         };
-        // Most follow one of the same volume.
+        // Most snapshots follow one of the same volume, and are skipped.
         if last.replace(&snapshot.volume_id) == Some(&snapshot.volume_id) {
             continue;
         }

@@ -43,7 +43,7 @@ fn values(field: &str, end: u32) -> Option<BTreeSet<u32>> {
         let (first, last) = match (range, range.split_once('-')) {
             ("*", _) => (0, end - 1),
             (_, Some((first, last))) => (number(first)?, number(last)?),
-            // With a step, from there to the end.
+            // A single value with a step means from there to the end.
             (_, None) if step.is_some() => (number(range)?, end - 1),
             (_, None) => (number(range)?, number(range)?),
         };

@@ -61,8 +61,8 @@ pub fn skip_reason(
             let of_day = runs.iter().filter(|other| day(other.run) == day(run.run));
             let verdicts = of_day.filter_map(|other| Some((other.run, other.verdict()?)));
             let newest = verdicts.max_by_key(|(run, _)| *run);
-            // What was found damaged, or couldn't be told, asks for the next run to be read: whether it
-            // is so still, nobody knows otherwise.
+            // After a verdict of damaged, or none that is certain, the next run is read as well: nothing else
+            // tells whether it is the same.
             let is_sound = newest.is_some_and(|(_, verdict)| verdict <= Verdict::Degraded);
             is_sound.then_some(SkipReason::OfThatDay)
         }

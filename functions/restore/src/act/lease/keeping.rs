@@ -116,7 +116,7 @@ impl<Table: RestoreTable> Renewing<Table> {
         match written {
             Written::Done => self.keeping.sees(token),
             Written::Refused(Some(found)) => self.keeping.sees(&found.token),
-            // Somebody has emptied the table.
+            // The item is gone: somebody has emptied the table.
             Written::Refused(None) => false,
         }
     }
@@ -126,7 +126,7 @@ impl<Table: RestoreTable> Renewing<Table> {
             let lease = self.next_write(None);
             let failure = match self.send(&lease).await {
                 Ok(Written::Done) => return,
-                // A renewal that was under way came first.
+                // A renewal that was under way came first, so that this write's condition was out of date.
                 Ok(written) if self.is_ours(&written, &lease.token) => match written {
                     Written::Refused(Some(found)) if found.held.is_some() => continue,
                     _ => return,

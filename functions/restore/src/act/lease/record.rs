@@ -100,7 +100,8 @@ impl Lease {
                     if is_this {
                         return Ok(());
                     }
-                    // An earlier write, whose answer was lost: this one's condition was out of date.
+                    // The token is that of an earlier write whose answer was lost: this write's condition was
+                    // out of date.
                 }
                 _ => return Err(self.lost(None).into()),
             }

@@ -49,7 +49,7 @@ impl<'a> Waiting<'a> {
         };
         let token = &lease.token;
         if let Some(sent_at) = self.sent.landed(token) {
-            // An answer that came late leaves too little of it.
+            // Where the answer came late, too little is left of the lease, and it is taken anew.
             return if now + ENDS_EARLY < sent_at + LASTS {
                 Move::Hold(token.clone(), sent_at)
             } else {
@@ -65,7 +65,7 @@ impl<'a> Waiting<'a> {
                 Move::Take(Some(token.clone()))
             }
             Some((seen, _)) if seen == token => wait,
-            // Written since it was seen first: somebody is alive.
+            // The lease was written since it was seen first, so its holder is alive.
             Some(_) if holder.event != self.event => Move::Refuse(holder.clone()),
             _ => {
                 self.seen = Some((token.clone(), now));

@@ -62,7 +62,7 @@ fn refuse_unknown(
 ) -> Result<(), Diagnostic> {
     let members = &inventory.cluster.members;
     let says_itself = || matches!(Identity::of(&snapshot.tags), Some(Ok(_)));
-    // Also where the snapshots of its peers alone name it.
+    // A member counts as known also where only its peers' snapshots name it.
     let peers = members
         .iter()
         .filter(|(peer, _)| peer.etcd_cluster == key.etcd_cluster);
