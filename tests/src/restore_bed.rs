@@ -20,7 +20,7 @@ use crate::restores::{
 /// The cluster of most tests.
 pub const CLUSTER: &str = "k8s.mycompany.tld";
 /// Long enough for everything that a test waits for, on the slowest machine too.
-const PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_secs(600);
 /// The phases before a turn's end, as they follow each other.
 const PHASES: [&str; 5] = [
     "planned",
@@ -110,7 +110,7 @@ impl RestoreBed {
     ///
     /// What Lambda gives a caller of a failed invocation.
     pub async fn try_ask(&self, more: Value) -> Result<Value, LambdaError> {
-        let within = InvocationOptions::within(PATIENCE);
+        let within = InvocationOptions::within(WAIT_MAX);
         self.try_ask_within(more, within).await
     }
 
@@ -371,7 +371,7 @@ pub async fn stopped_by_time(
     mut within: Duration,
 ) -> Value {
     let place = |phase: &str| PHASES.iter().position(|known| *known == phase);
-    while within < PATIENCE {
+    while within < WAIT_MAX {
         let restore = restore_function(aws).await;
         let options = InvocationOptions::within(within);
         match restore.invoke_with(event.clone(), options).await {

@@ -19,7 +19,7 @@ const CLUSTER: &str = "k8s.mycompany.tld";
 const EVENT: &str = "an event";
 const OTHER_EVENT: &str = "another event";
 /// Long enough for everything that a test waits for, on the slowest machine too.
-const PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_secs(600);
 
 fn key() -> LeaseKey {
     LeaseKey {
@@ -48,7 +48,7 @@ async fn ask(aws: &EmulatedAws, invocation: &str, event: &str, within: Duration)
 }
 
 async fn take(aws: &EmulatedAws, invocation: &str, event: &str) -> Lease {
-    match ask(aws, invocation, event, PATIENCE).await {
+    match ask(aws, invocation, event, WAIT_MAX).await {
         LeaseOutcome::Held(lease) => lease,
         other => panic!("{invocation}: {other:?}"),
     }
@@ -106,7 +106,7 @@ async fn clusters_do_not_wait_for_each_other() {
         ..key()
     };
     aws.clear_calls().await;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let taking = Lease::take(
         &table(&aws),
         other,
@@ -143,15 +143,15 @@ async fn another_events_invocation_is_refused_and_the_same_events_waits() {
         lease.release().await;
         taken
     };
-    let impatient = ask(&aws, "three", EVENT, Duration::from_secs(4));
+    let short = ask(&aws, "three", EVENT, Duration::from_secs(4));
     let other = async {
-        let answer = ask(&aws, "four", OTHER_EVENT, PATIENCE).await;
+        let answer = ask(&aws, "four", OTHER_EVENT, WAIT_MAX).await;
         (answer, Instant::now())
     };
-    let (released, taken, impatient, other) = tokio::join!(working, same, impatient, other);
+    let (released, taken, short, other) = tokio::join!(working, same, short, other);
     // It would have run out that late if it had not been given back.
     assert!(taken >= released && taken < released + LASTS - RENEWED_EVERY);
-    assert!(matches!(impatient, LeaseOutcome::TimeUp(holder) if holder.invocation_id == "one"));
+    assert!(matches!(short, LeaseOutcome::TimeUp(holder) if holder.invocation_id == "one"));
     let (other, told) = other;
     let LeaseOutcome::OtherEvent(holder) = other else {
         panic!("{other:?}");
@@ -248,7 +248,7 @@ async fn what_a_holder_does_ends_when_the_table_is_out_of_reach_and_before_anoth
     let denied = Fault::error("dynamodb", "PutItem", "AccessDeniedException", 400);
     aws.fault(denied.forever()).await;
     let begun = Instant::now();
-    let lost = timeout(PATIENCE, lease.during(std::future::pending::<()>()));
+    let lost = timeout(WAIT_MAX, lease.during(std::future::pending::<()>()));
     let lost = lost.await.expect("it ends with the lease").unwrap_err();
     let ended = begun.elapsed();
     // A timer may fire late.
@@ -279,7 +279,7 @@ async fn nothing_is_taken_where_the_table_is_out_of_reach() {
         let aws = EmulatedAws::start().await;
         aws.fault(Fault::error("dynamodb", operation, code, 400))
             .await;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         let taking = Lease::take(
             &table(&aws),
             key(),
@@ -321,7 +321,7 @@ async fn a_holder_whose_lease_was_taken_stops_and_gives_nothing_back() {
     let aws = EmulatedAws::start().await;
     let lease = take(&aws, "one", EVENT).await;
     take_from_holder(&aws, "two").await;
-    let lost = timeout(PATIENCE, lease.during(std::future::pending::<()>()));
+    let lost = timeout(WAIT_MAX, lease.during(std::future::pending::<()>()));
     let lost = lost.await.expect("a renewal shows it").unwrap_err();
     assert_eq!(lost.cause, None);
     let told = etcd_backup_core::diagnostic::Diagnostic::from(lost);
@@ -475,7 +475,7 @@ async fn the_clusters_that_have_records_are_known() {
             ..key()
         };
         let tokens = Tokens::new("one");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         let taking = Lease::take(&table, key, tokens, work(EVENT), deadline).await;
         let Ok(LeaseOutcome::Held(lease)) = taking else {
             panic!("{taking:?}");

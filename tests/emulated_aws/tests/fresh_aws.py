@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 REGION = "eu-west-2"
 # Long enough for everything that a test waits for, on the slowest machine too.
-PATIENCE_SECONDS = 120
+WAIT_MAX_SECONDS = 120
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -40,7 +40,7 @@ class Aws:
                 region_name=REGION,
                 aws_access_key_id=self._access_key_id,
                 aws_secret_access_key="test",
-                config=Config(retries={"total_max_attempts": attempts}, read_timeout=PATIENCE_SECONDS),
+                config=Config(retries={"total_max_attempts": attempts}, read_timeout=WAIT_MAX_SECONDS),
             )
         return self._clients[key]
 
@@ -71,13 +71,13 @@ class Aws:
 
     def refused(self, path: str, body: Any) -> str:
         """Why the control interface refuses the request."""
-        response = requests.post(f"{self.endpoint}/emulator/{path}", json=body, timeout=PATIENCE_SECONDS)
+        response = requests.post(f"{self.endpoint}/emulator/{path}", json=body, timeout=WAIT_MAX_SECONDS)
         assert response.status_code == 400, response.text
         return response.json()["error"]
 
     def _control(self, method: str, path: str, **more: Any) -> Any:
         url = f"{self.endpoint}/emulator/{path}"
-        response = requests.request(method, url, timeout=PATIENCE_SECONDS, **more)
+        response = requests.request(method, url, timeout=WAIT_MAX_SECONDS, **more)
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -146,7 +146,7 @@ class Aws:
 
 def until(is_so: Callable[[], object]) -> None:
     """Wait for what comes sooner or later."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + WAIT_MAX_SECONDS
     while not is_so():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.01)
@@ -155,7 +155,7 @@ def until(is_so: Callable[[], object]) -> None:
 def is_gone(aws: Aws) -> bool:
     """Whether nothing listens there any more."""
     try:
-        requests.get(f"{aws.endpoint}/emulator/health", timeout=PATIENCE_SECONDS)
+        requests.get(f"{aws.endpoint}/emulator/health", timeout=WAIT_MAX_SECONDS)
     except requests.ConnectionError:
         return True
     return False

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .fresh_aws import PATIENCE_SECONDS, Aws, is_gone, until
+from .fresh_aws import WAIT_MAX_SECONDS, Aws, is_gone, until
 
 DIRECTORY = Path(__file__).parents[2]
 
@@ -59,8 +59,8 @@ def test_requests_that_make_no_sense(aws: Aws, path: str, body: object) -> None:
 
 
 def test_unknown_paths_and_bad_json(aws: Aws) -> None:
-    assert requests.get(f"{aws.endpoint}/emulator/nowhere", timeout=PATIENCE_SECONDS).status_code == 404
-    answer = requests.post(f"{aws.endpoint}/emulator/clock", data="{", timeout=PATIENCE_SECONDS)
+    assert requests.get(f"{aws.endpoint}/emulator/nowhere", timeout=WAIT_MAX_SECONDS).status_code == 404
+    answer = requests.post(f"{aws.endpoint}/emulator/clock", data="{", timeout=WAIT_MAX_SECONDS)
     assert answer.status_code == 400
     assert "error" in answer.json()
 
@@ -84,7 +84,7 @@ def test_reset_empties_everything(aws: Aws) -> None:
 def test_a_connection_serves_many_requests(aws: Aws) -> None:
     with requests.Session() as session:
         for _ in range(3):
-            session.get(f"{aws.endpoint}/emulator/health", timeout=PATIENCE_SECONDS)
+            session.get(f"{aws.endpoint}/emulator/health", timeout=WAIT_MAX_SECONDS)
         pools = session.get_adapter(aws.endpoint).poolmanager.pools
         (pool,) = (pools[key] for key in list(pools.keys()))
         assert (pool.num_connections, pool.num_requests) == (1, 3)
@@ -99,7 +99,7 @@ def test_one_server_ends_with_its_standard_input() -> None:
         now = Aws(endpoint).get("clock")["now"]
         assert now.startswith("2026-11-22T00:")
         process.stdin.close()
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(WAIT_MAX_SECONDS) == 0
         assert process.stdout.read() == ""
 
 
@@ -124,7 +124,7 @@ def test_forked_servers_are_apart_quick_and_end_with_their_parent() -> None:
     assert two.ec2.describe_volumes()["Volumes"] == []
     assert one.get("clock")["now"].startswith("2026-11-22")
     os.kill(process.pid, 9)
-    process.wait(PATIENCE_SECONDS)
+    process.wait(WAIT_MAX_SECONDS)
     for ended in (one, two):
         until(lambda ended=ended: is_gone(ended))
     process.stdin.close()

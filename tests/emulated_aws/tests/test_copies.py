@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .fresh_aws import PATIENCE_SECONDS, Aws, as_dict, code_of, has_come, is_gone, until
+from .fresh_aws import WAIT_MAX_SECONDS, Aws, as_dict, code_of, has_come, is_gone, until
 
 DIRECTORY = Path(__file__).parents[2]
 POOL = ["--pool"]
@@ -40,7 +40,7 @@ class Started:
     def end(self) -> None:
         if not self.process.stdin.closed:
             self.process.stdin.close()
-        self.process.wait(PATIENCE_SECONDS)
+        self.process.wait(WAIT_MAX_SECONDS)
         self.process.stdout.close()
 
 
@@ -198,7 +198,7 @@ def test_the_end_of_the_originals_output_is_not_held_up(copy_of: Copier) -> None
     started = Started(ALONE)
     copy = copy_of(started.aws)
     started.aws.post("stop")
-    ended, _, _ = select.select([started.process.stdout], [], [], PATIENCE_SECONDS)
+    ended, _, _ = select.select([started.process.stdout], [], [], WAIT_MAX_SECONDS)
     assert ended
     assert started.process.stdout.read() == ""
     copy.volume()
@@ -208,7 +208,7 @@ def test_the_end_of_the_originals_output_is_not_held_up(copy_of: Copier) -> None
 
 def test_connections_to_the_original_end_with_it(started: Started, copy_of: Copier) -> None:
     address = started.aws.endpoint.removeprefix("http://").split(":")
-    with socket.create_connection((address[0], int(address[1])), timeout=PATIENCE_SECONDS) as connection:
+    with socket.create_connection((address[0], int(address[1])), timeout=WAIT_MAX_SECONDS) as connection:
         connection.sendall(b"GET /emulator/health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         copy = copy_of(started.aws)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from .fresh_aws import PATIENCE_SECONDS, TRUST, Aws, as_dict, as_list, code_of
+from .fresh_aws import TRUST, WAIT_MAX_SECONDS, Aws, as_dict, as_list, code_of
 
 DOCUMENT = {
     "Version": "2012-10-17",
@@ -28,7 +28,7 @@ def raw(aws: Aws, **parameters: str) -> str:
     scope = "20260101/us-east-1/iam/aws4_request"
     headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/{scope}, Signature=0"}
     body = {"Version": "2010-05-08", **parameters}
-    return requests.post(aws.endpoint, data=body, headers=headers, timeout=PATIENCE_SECONDS).text
+    return requests.post(aws.endpoint, data=body, headers=headers, timeout=WAIT_MAX_SECONDS).text
 
 
 def test_documents_come_url_encoded(aws: Aws, policy_arn: str) -> None:

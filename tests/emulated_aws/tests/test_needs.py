@@ -11,7 +11,7 @@ import requests
 
 from ..operations import Operation
 from ..permissions import needs
-from .fresh_aws import PATIENCE_SECONDS, TRUST, Aws, as_list, code_of
+from .fresh_aws import TRUST, WAIT_MAX_SECONDS, Aws, as_list, code_of
 from .restricted import ACCOUNT, DLM, EC2, IAM, KEY, SNAPSHOTS, Call, Function, allow, failure_of
 from .test_dlm import ROLE_ARN, policy_request
 from .test_iam import DOCUMENT as POLICY
@@ -25,7 +25,7 @@ def test_a_call_without_its_parameters_is_not_let_through(aws: Aws, function: Fu
     scope = f"Credential={KEY}/20260101/eu-west-2/ec2/aws4_request"
     headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}, Signature=0"}
     body = {"Action": "TerminateInstances", "Version": "2016-11-15"}
-    assert requests.post(aws.endpoint, data=body, headers=headers, timeout=PATIENCE_SECONDS).status_code == 501
+    assert requests.post(aws.endpoint, data=body, headers=headers, timeout=WAIT_MAX_SECONDS).status_code == 501
     with pytest.raises(LookupError, match="names no resource"):
         needs.needs_of(Operation("ec2", "TerminateInstances", parameters={"InstanceIds": []}))
 

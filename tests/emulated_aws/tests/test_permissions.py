@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from .fresh_aws import PATIENCE_SECONDS, Aws, as_list, code_of
+from .fresh_aws import WAIT_MAX_SECONDS, Aws, as_list, code_of
 from .restricted import ACCOUNT, DLM, EC2, IAM, KEY, SNAPSHOTS, Function, allow, deny, failure_of
 
 
@@ -227,7 +227,7 @@ def test_a_part_of_a_policy_that_is_given_twice_is_refused(aws: Aws) -> None:
     twice = '{"StringEquals": {"ec2:Owner": "1"}, "StringEquals": {"ec2:Owner": "2"}}'
     statement = f'{{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {twice}}}'
     body = f'{{"access_key_id": "{KEY}", "policies": [{{"Statement": [{statement}]}}]}}'
-    answer = requests.post(f"{aws.endpoint}/emulator/iam/enforce", data=body, timeout=PATIENCE_SECONDS)
+    answer = requests.post(f"{aws.endpoint}/emulator/iam/enforce", data=body, timeout=WAIT_MAX_SECONDS)
     assert answer.status_code == 400
     assert "twice" in answer.json()["error"]
 

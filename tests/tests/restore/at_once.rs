@@ -5,7 +5,7 @@ use e2e::restore_bed::{event_of, while_masters_start_fast};
 use e2e::restores::forget_lease;
 use e2e::{CrashPoint, Function};
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// For how long new volumes are being made.
 async fn creating_seconds(bed: &RestoreBed, seconds: u32) {
@@ -28,7 +28,7 @@ async fn until_called(bed: &RestoreBed, operation: &str, times: usize) {
 
 async fn sent(restore: &Function, event: Value) -> Result<Value, e2e::LambdaError> {
     restore
-        .invoke_with(event, InvocationOptions::within(PATIENCE))
+        .invoke_with(event, InvocationOptions::within(WAIT_MAX))
         .await
 }
 
@@ -88,7 +88,7 @@ async fn another_event_is_told_at_once_that_one_is_at_work() {
             let error = sent(&other, bed.event(event.clone())).await.unwrap_err();
             assert_eq!(error.error_type, "RestoreInProgress", "{event}: {error}");
             // Two seconds, and not its whole time.
-            assert!(began.elapsed() < PATIENCE / 10, "{event}");
+            assert!(began.elapsed() < WAIT_MAX / 10, "{event}");
         }
         for action in ["status", "plan", "list", "history"] {
             let answer = sent(&other, bed.event(json!({"action": action}))).await;

@@ -216,10 +216,10 @@ impl Play {
         let result = match disturbance {
             Disturbance::None => Some(self.invoke(event).await),
             Disturbance::Kill(point) => {
-                let patience = self.let_time_pass();
+                let time_passing = self.let_time_pass();
                 tokio::select! {
                     result = self.restore.invoke_and_crash(aws, Value::Object(event), point) => result,
-                    () = patience => unreachable!("time passes for ever"),
+                    () = time_passing => unreachable!("time passes for ever"),
                 }
             }
             Disturbance::Fail {

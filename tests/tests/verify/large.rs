@@ -27,9 +27,9 @@ async fn three_large_members_are_read_at_once_in_bounded_memory() {
     };
     let bed = VerifyBed::of(&set).await;
     let verify = bed.verify().await;
-    let patient = InvocationOptions::within(TIME);
+    let within = InvocationOptions::within(TIME);
     let answer = verify
-        .invoke_with(json!({"cluster": CLUSTER}), patient)
+        .invoke_with(json!({"cluster": CLUSTER}), within)
         .await;
     let answer = answered(&verify, answer);
     let mut members = 0;
