@@ -14,7 +14,7 @@ use etcd_backup_core::volume::Volume;
 pub struct RecordedRestores {
     /// By cluster; those that have records.
     pub clusters: BTreeMap<ClusterName, ClusterRestores>,
-    /// The volumes of unfinished restores, those among them that no tag tells of.
+    /// The volumes of unfinished restores, also those that carry no tag of a restore.
     pub volumes: BTreeMap<VolumeId, Volume>,
     /// Records that this program can't read.
     pub unreadable: Vec<UnreadableRecord>,

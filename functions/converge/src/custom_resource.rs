@@ -1,5 +1,5 @@
 //! CloudFormation's custom resource: a stack's deployment converges, and fails with converge's own
-//! message where it can't; its deletion keeps everything unless it was told otherwise.
+//! message where it can't; its deletion keeps everything unless the resource's `OnDelete` is `delete`.
 //!
 //! CloudFormation waits, for an hour by default, for a body put to the request's ResponseURL. So one is
 //! put on every path, also for a request that makes no sense, and before the invocation's time is up.

@@ -1,8 +1,8 @@
 //! Brings a cluster's etcd volumes back from their snapshots when given its name, and undoes it.
 //!
 //! Collect ([`collect`]: what is there) → decide ([`decide`]: what it means and what is next) → show
-//! ([`show`]: how it is said) → act ([`act`]: what is done). What a restore means to do stands in its
-//! record, written before anything is done; what was done is read from AWS.
+//! ([`show`]: how it is shown) → act ([`act`]: what is done). What a restore is going to do is in its record,
+//! which is written before anything is done; what was done is read from AWS.
 
 pub mod act;
 pub mod collect;
@@ -381,7 +381,7 @@ impl<Aws: World> Function<'_, Aws> {
         ))
     }
 
-    /// What the records tell of suspended launches, where they can be read.
+    /// Adds the launches that the records say are suspended, if the records can be read.
     async fn with_recorded_groups(&self, refusal: Diagnostic) -> Diagnostic {
         match self.records().await {
             Ok(records) => unfinished::with_recorded_groups(refusal, &records),

@@ -36,7 +36,7 @@ pub struct Invocation {
 }
 
 /// Reads the settings from the environment. A bad one is reported and the process ends: a function
-/// that started with a setting it can't follow would do something else than it was told.
+/// that started in spite of a bad setting would not do what its operator wants.
 pub async fn settings_or_exit() -> Settings {
     match Settings::from_variables(&|name| std::env::var(name).ok()) {
         Ok(settings) => settings,

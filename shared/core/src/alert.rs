@@ -1,5 +1,5 @@
-//! Alerts: what people are told through SNS, as text and, where that is set, as chat applications
-//! read it.
+//! Alerts: the messages that SNS brings to people, as text and, where that is set, in the format of chat
+//! applications.
 //!
 //! Invariants: a subject is one that SNS accepts; a body of at most [`BODY_BYTES_MAX`], a chat
 //! notification and attributes of at most [`ATTRIBUTES_BYTES_MAX`] together stay under SNS's 256 KiB;

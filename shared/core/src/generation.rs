@@ -2,7 +2,7 @@
 //!
 //! A volume that was made blank begins a generation. One that a restore made from a snapshot goes on
 //! with that snapshot's generation, on a branch of its own from the exchange on; one that an undo put
-//! back goes on with its own. All that is to be said of a snapshot's past follows from here: whether
+//! back goes on with its own. What this project knows of a snapshot's past follows from here: whether
 //! its run is doubtful or mixed, and whether a member was recreated.
 //!
 //! Invariant: what EC2 says of a volume that exists (created when, from which snapshot) is believed
@@ -77,7 +77,7 @@ struct VolumeHistory {
     services: Box<[Service]>,
 }
 
-/// A volume as far as anything tells of it.
+/// What is known of a volume, by EC2 or, where it is gone, by its snapshots.
 struct KnownVolume<'a, 'e> {
     id: &'a VolumeId,
     /// Its creation; of one that is gone, the start of its first snapshot.

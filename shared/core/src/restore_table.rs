@@ -197,7 +197,7 @@ pub trait RestoreTable {
 }
 
 /// The writes of one item that were sent since the last one known to have been done. Each may have been
-/// done, whatever its caller was told.
+/// done, whatever answer its caller got.
 ///
 /// `About` is what must be known of a write once it turns out to have been done.
 #[derive(Clone, Debug)]

@@ -214,7 +214,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
 }
 
 impl Fault {
-    /// The same, said of a value, unless it is of one within that already.
+    /// The same fault with the place of the value, unless it names the place of one inside that already.
     fn of(self, written: Written) -> Self {
         let name = written.name();
         Self::Placed(match self {

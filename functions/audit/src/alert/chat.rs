@@ -11,7 +11,7 @@ use super::{clusters, kinds, restorability, subject};
 use crate::finding::Finding;
 use crate::report::Report;
 
-/// Findings told one by one.
+/// How many findings the message lists one by one.
 const FINDINGS_MAX: usize = 8;
 /// In characters; a whole message is in the e-mail and in the audit's answer.
 const MESSAGE_LENGTH_MAX: usize = 500;

@@ -1,4 +1,4 @@
-//! What verify said of the latest restore point, or didn't.
+//! verify's verdict on the latest restore point: damage, or no verdict where one is due.
 
 use etcd_backup_core::ids::ClusterName;
 use etcd_backup_core::restore_point::{RunSnapshots, skip_reason};

@@ -77,7 +77,7 @@ pub struct Cell {
     pub state: CellState,
     /// The best snapshot that it left, and that snapshot's start.
     pub snapshot: Option<(SnapshotId, Timestamp)>,
-    /// What verify said of it.
+    /// verify's verdict on it.
     pub verdict: Option<Verdict>,
 }
 
@@ -300,7 +300,7 @@ impl Subjects {
         }
     }
 
-    /// Whether something is said of the member itself, or of a volume of it.
+    /// Whether a finding on this subject is on the member itself, or on a volume of it.
     fn is_subject(&self, subject: &Subject) -> bool {
         let member = subject.etcd_cluster.as_ref().zip(subject.member.as_ref());
         let own_key = self.key.as_ref();
@@ -316,7 +316,7 @@ impl Subjects {
         by_member || by_volume
     }
 
-    /// Whether something is said of the whole etcd cluster that the member is in.
+    /// Whether a finding on this subject is on the whole etcd cluster that the member is in.
     fn is_in(&self, subject: &Subject) -> bool {
         let of_all = subject.member.is_none() && subject.volume_id.is_none();
         let own = self.key.as_ref().map(|key| &key.etcd_cluster);

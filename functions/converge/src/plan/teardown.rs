@@ -1,4 +1,4 @@
-//! The decision of what goes when a stack is deleted that was told to take everything with it.
+//! What is deleted together with a stack whose resource has `OnDelete` set to `delete`.
 //!
 //! Only what carries the project's tag goes: whatever was merely found there stays. The role is one for
 //! all Regions of an account, so it goes with the last stack that uses it, and stays where anybody else

@@ -88,7 +88,7 @@ impl ControlPlane {
         groups.find(|group| group.instances.contains(instance))
     }
 
-    /// What it tells of zones, given the Region's.
+    /// The zones of the Region, of the masters and of the groups, from which a vanished volume's zone follows.
     pub fn zone_evidence(&self, zones: Vec<ZoneName>) -> ZoneEvidence {
         let groups = self.groups.iter();
         ZoneEvidence {

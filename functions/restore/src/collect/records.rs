@@ -70,7 +70,7 @@ impl Records {
         self.0.iter().map(written).eq(others.0.iter().map(written))
     }
 
-    /// The exchanges that they tell of, each restore's in their order.
+    /// The exchanges that they record, each restore's in their order.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.all().flat_map(RestoreRecord::exchanges).collect()
     }

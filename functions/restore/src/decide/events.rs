@@ -1,4 +1,4 @@
-//! The events that an operator is told to send: as JSON, ready to be pasted.
+//! The events that answers and refusals name for the operator to send, as JSON that can be pasted.
 
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
 
@@ -39,7 +39,7 @@ pub fn of_turn(record: &RestoreRecord, direction: Direction, masters: MastersOpt
     )
 }
 
-/// The event of a restore, as JSON, without what is said by default.
+/// The event of a restore, as JSON, without the options that are at their defaults.
 pub fn of_restore(record: &RestoreRecord) -> String {
     let bare = serde_json::json!({"cluster": record.cluster});
     let defaults = Request::decode(&bare).map(|request| request.options());

@@ -1,5 +1,5 @@
-//! Which restore an event is about, and whether anything is to be done for it: told by the records, and by
-//! nothing else but whether masters find what the newest one brought.
+//! Which restore an event is about, and whether anything is to be done for it. Only the records decide this,
+//! and whether masters find what the newest restore brought.
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::restore_record::{Direction, RestoreRecord};

@@ -10,7 +10,7 @@
 //!   its parts) and [`start_order`] to its record;
 //! - [`turn`]: an undo or a redo, from a record to the same record with one turn more;
 //! - [`refusal`]: what all that is refused for before anything is written;
-//! - [`unfinished`]: what a refused event is told of a restore that isn't over;
+//! - [`unfinished`]: what a refusal says about a restore that isn't over;
 //! - [`plan_id`]: what a plan showed, in one short text;
 //! - [`aim`]: whether a decision made again, after a wait for the lease, is still about the same turn;
 //! - [`follow_up`]: what the operator does next; [`warnings`]: what they should know; [`events`]: what to
@@ -146,7 +146,7 @@ fn new_restore(
     restore::plan(request, &choice, records, inventory, context)
 }
 
-/// What a cluster's snapshots tell, given the exchanges that its records tell of.
+/// The history of a cluster's snapshots, given the exchanges that its records have.
 pub fn history<'i>(records: &Records, inventory: &'i Inventory, context: Context) -> History<'i> {
     let exchanges = records.exchanges();
     History::new(&inventory.cluster, exchanges, &context.settings.schedule)

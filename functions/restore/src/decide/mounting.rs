@@ -14,8 +14,8 @@ use etcd_backup_core::volume::Volume;
 
 use crate::collect::inventory::Inventory;
 
-/// Whether it is known that etcd-manager mounts the cluster's volumes: somebody said so, or tags do that
-/// kops sets only since it does.
+/// Whether it is known that etcd-manager mounts the cluster's volumes: an event says so, or there are tags
+/// that kops sets only since it uses etcd-manager.
 pub fn is_by_etcd_manager(
     cluster: &ClusterName,
     said: Option<MountedBy>,

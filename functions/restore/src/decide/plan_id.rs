@@ -1,7 +1,7 @@
-//! What a plan showed, in one short text: plans are not stored, so that a deed is compared with it by this.
+//! What a plan showed, in one short text: plans are not stored, so this is what an event is compared by.
 //!
-//! Each part has digits of its own, so that it can be told what has changed. Time plays no part, nor do
-//! tags that decide nothing.
+//! Each part of the plan has digits of its own, so that a refusal can name the part that has changed. Time
+//! plays no part, nor do tags that decide nothing.
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::ids::{InstanceId, VolumeId};

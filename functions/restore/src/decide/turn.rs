@@ -239,8 +239,8 @@ pub fn stuck(record: &RestoreRecord) -> Diagnostic {
     ))
 }
 
-/// A returning volume whose tags of then wouldn't have masters find it may have been completed since, as
-/// the refusal said.
+/// Adds the discovery tags that a returning volume has been given since the restore: a refusal asks for them
+/// where masters would not find the volume by the tags that it had.
 fn complete_outgoing_tags(record: &mut RestoreRecord, volumes: &Volumes) {
     let cluster = record.cluster.clone();
     for (key, member) in &mut record.members {

@@ -1,4 +1,4 @@
-//! What a refused event is told of the restore that isn't over: which other invocation works on it, and which
+//! What a refusal says about the restore that isn't over: that another invocation works on it, and which
 //! launches it keeps suspended.
 
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};

@@ -1,5 +1,5 @@
 //! The way out of a failure: which of the groups whose launches are suspended may be resumed, so that masters
-//! come back where that is safe. The others stay suspended, and the operator is told why.
+//! come back where that is safe. The others stay suspended, and the error says why.
 
 use etcd_backup_core::ids::GroupName;
 use etcd_backup_core::restore_record::{Direction, RestoreRecord};

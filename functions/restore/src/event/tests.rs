@@ -1,4 +1,4 @@
-//! Which events are taken, what is said of others, and which are the same.
+//! Which events are accepted, with which error others are refused, and which are the same.
 
 use serde_json::json;
 

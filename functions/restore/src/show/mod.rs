@@ -1,4 +1,4 @@
-//! How it is said: answers for programs, and the same as text for people. It decides nothing.
+//! How results are shown: answers for programs, and the same as text for people. Nothing is decided here.
 
 pub mod answer;
 pub mod history;

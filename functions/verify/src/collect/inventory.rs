@@ -1,7 +1,7 @@
 //! The snapshots and volumes that there are, and who made the snapshots.
 //!
 //! The table of restores isn't read: verify has no permission but what reading snapshots takes. Where
-//! volumes were exchanged is told by the tags that restores leave.
+//! volumes were exchanged follows from the tags that restores leave.
 
 use std::collections::BTreeMap;
 

@@ -42,7 +42,7 @@ pub struct Swept {
 ///
 /// # Errors
 ///
-/// The first failure, where every cluster that was tried failed: then there is nothing else to be told.
+/// The first failure, where every cluster that was tried failed: then there is nothing else to report.
 pub fn sum_up(outcomes: Vec<(ClusterName, Outcome)>) -> Result<Swept, Diagnostic> {
     let mut swept = Swept::default();
     let mut all_failed = true;

@@ -1,4 +1,4 @@
-//! How it is said: decides nothing.
+//! How results are shown: answers, text and metrics. Nothing is decided here.
 
 pub mod answer;
 pub mod metrics;

@@ -82,7 +82,7 @@ fn told_by_tags(cluster: &Cluster) -> Vec<Exchange> {
     exchanges
 }
 
-/// What tags tell of one exchange.
+/// One exchange, as far as tags show it.
 #[derive(Debug, Default)]
 struct ExchangeByTags {
     /// The earliest time in a journal.

@@ -1,4 +1,4 @@
-//! What is written is read again, and which turn, stage and exchanges a record tells of.
+//! A record is read as it was written, and has the turn, stage and exchanges that it should.
 
 use proptest::prelude::*;
 

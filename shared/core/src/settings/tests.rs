@@ -1,4 +1,4 @@
-//! What every variable may be, and what is said of one that isn't.
+//! Which values every variable accepts, and with which error others are refused.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Events of every wrong kind, and what is said of each.
+//! Events that are wrong in every way, and the error for each.
 
 use std::collections::{BTreeMap, BTreeSet};
 

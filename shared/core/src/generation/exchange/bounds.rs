@@ -9,7 +9,7 @@ use super::{Exchange, MemberExchange};
 use crate::fleet::{Cluster, Member};
 use crate::ids::VolumeId;
 
-/// What EC2 tells of a volume.
+/// A volume's times by EC2's clock.
 #[derive(Clone, Copy, Debug, Default)]
 struct VolumeTimes {
     created: Option<Timestamp>,
