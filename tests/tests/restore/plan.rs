@@ -93,7 +93,7 @@ async fn a_plan_that_is_not_what_would_be_done_any_more_is_refused() {
     modify.iops(6000).send().await.unwrap();
     bed.refused(event.clone(), "PlanChanged").await;
 
-    // The plan of other options, or of another deed, is no plan of this.
+    // The plan of other options, or of another action, is no plan of this.
     let bed = seeded.fork().await;
     bed.refused(json!({"plan_id": plan["plan_id"]}), "PlanChanged")
         .await;
@@ -135,7 +135,7 @@ async fn a_plan_of_an_undo_tells_what_would_come_back_and_is_bound_to_it() {
     bed.undone(json!({})).await;
 }
 
-/// `plan` is refused for what its deed would be refused for.
+/// `plan` is refused for what the action itself would be refused for.
 #[tokio::test]
 async fn what_would_be_refused_is_not_planned() {
     let bed = RestoreBed::small().await;

@@ -11,7 +11,7 @@ use etcd_backup_core::ids::VolumeId;
 use jiff::Timestamp;
 
 /// A volume for each member (`main/a`); `None` where it was lost.
-pub type Sides = BTreeMap<String, Option<VolumeId>>;
+pub type VolumesByMember = BTreeMap<String, Option<VolumeId>>;
 
 /// How long the same event is answered by its own restore.
 const SAME_EVENT_HOURS: i64 = 24;
@@ -22,7 +22,7 @@ const TOLERANCE_SECONDS: i64 = 60;
 
 /// What an event asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deed {
+pub enum Action {
     /// A restore.
     Restore,
     /// Its undo.
@@ -33,9 +33,9 @@ pub enum Deed {
 
 /// An event, by what the model needs to know of it.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    /// What.
-    pub deed: Deed,
+pub struct Event {
+    /// What it asks for.
+    pub action: Action,
     /// Which options; events with the same number are the same.
     pub options: usize,
     /// Whether it says `again`.
@@ -52,7 +52,7 @@ pub enum State {
     /// Masters find what was there before.
     Undone,
     /// It was interrupted on its way there. `None` where an interrupted undo may not have begun.
-    Unfinished(Option<Deed>),
+    Unfinished(Option<Action>),
 }
 
 /// One restore.
@@ -65,7 +65,7 @@ pub struct Restore {
     /// Whether that said `again`.
     pub again: bool,
     /// What was there when it began.
-    pub outgoing: Sides,
+    pub outgoing: VolumesByMember,
     /// What it brought, once that is known.
     pub incoming: Option<BTreeMap<String, VolumeId>>,
     /// How it stands.
@@ -99,7 +99,7 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Model {
     /// What masters should find.
-    pub in_service: Sides,
+    pub in_service: VolumesByMember,
     /// All restores, oldest first.
     pub restores: Vec<Restore>,
     /// Volumes that are gone.
@@ -134,20 +134,20 @@ impl Model {
     }
 
     /// All the ends that an event may come to.
-    pub fn may_end(&self, asked: &Asked, now: Timestamp) -> BTreeSet<End> {
-        match asked.deed {
-            Deed::Restore => self.restore_may_end(asked, now),
-            Deed::Undo => self.undo_may_end(),
-            Deed::Redo => self.redo_may_end(),
+    pub fn may_end(&self, asked: &Event, now: Timestamp) -> BTreeSet<End> {
+        match asked.action {
+            Action::Restore => self.restore_may_end(asked, now),
+            Action::Undo => self.undo_may_end(),
+            Action::Redo => self.redo_may_end(),
         }
     }
 
-    fn restore_may_end(&self, asked: &Asked, now: Timestamp) -> BTreeSet<End> {
+    fn restore_may_end(&self, asked: &Event, now: Timestamp) -> BTreeSet<End> {
         let in_progress = End::Refused(&["RestoreInProgress"]);
         let mut ends = BTreeSet::new();
         if let Some(unfinished) = self.unfinished()
             && let Restore {
-                state: State::Unfinished(deed),
+                state: State::Unfinished(action),
                 options,
                 met_a_loss,
                 ..
@@ -161,7 +161,7 @@ impl Model {
                 return ends;
             }
             let is_its_event = *options == asked.options;
-            if is_its_event && *deed != Some(Deed::Undo) {
+            if is_its_event && *action != Some(Action::Undo) {
                 ends.insert(End::Done);
                 if *met_a_loss || !self.tagged_again.is_empty() {
                     ends.insert(End::Failed(&[
@@ -171,7 +171,7 @@ impl Model {
                     ]));
                 }
             }
-            if !is_its_event || *deed != Some(Deed::Restore) {
+            if !is_its_event || *action != Some(Action::Restore) {
                 ends.insert(in_progress);
             }
             return ends;
@@ -212,14 +212,14 @@ impl Model {
     /// restore takes its place. A restore itself may be if it met a loss: what it brings isn't made anew once
     /// its exchange has begun, and where it failed before that, another event may take its place.
     fn is_stuck(&self, unfinished: &Restore) -> (bool, bool) {
-        let deed = match unfinished.state {
-            State::Unfinished(deed) => deed,
+        let action = match unfinished.state {
+            State::Unfinished(action) => action,
             State::Done | State::Undone => return (false, false),
         };
-        let is_restore = deed == Some(Deed::Restore);
+        let is_restore = action == Some(Action::Restore);
         let cannot_return = unfinished.outgoing.values().any(|volume| match volume {
             Some(volume) => self.lost.contains(volume),
-            None => deed == Some(Deed::Redo),
+            None => action == Some(Action::Redo),
         });
         let incoming = unfinished.incoming.as_ref();
         let is_lost = |incoming: &BTreeMap<String, VolumeId>| {
@@ -229,7 +229,7 @@ impl Model {
         if is_restore {
             return (false, cannot_return && unfinished.met_a_loss);
         }
-        let must_be = deed.is_some() && cannot_return && is_incoming_lost;
+        let must_be = action.is_some() && cannot_return && is_incoming_lost;
         (
             must_be,
             cannot_return && (is_incoming_lost || incoming.is_none()),
@@ -238,7 +238,7 @@ impl Model {
 
     /// The newest restore, and what it says that it took out of service: where an unfinished one was given
     /// up for it, only that tells what was in service.
-    pub fn took(&mut self, outgoing: Sides) {
+    pub fn took(&mut self, outgoing: VolumesByMember) {
         let newest = self.restores.last_mut().expect("a restore began");
         newest.outgoing = outgoing;
     }
@@ -349,7 +349,7 @@ impl Model {
     }
 
     /// A restore began.
-    pub fn begin(&mut self, id: String, asked: &Asked) {
+    pub fn begin(&mut self, id: String, asked: &Event) {
         let in_scope = |(member, _): &(&String, &Option<VolumeId>)| asked.scope.contains(*member);
         let outgoing = self.in_service.iter().filter(in_scope);
         self.restores.push(Restore {
@@ -360,20 +360,20 @@ impl Model {
                 .map(|(key, id)| (key.clone(), id.clone()))
                 .collect(),
             incoming: None,
-            state: State::Unfinished(Some(Deed::Restore)),
+            state: State::Unfinished(Some(Action::Restore)),
             ended_at: None,
             met_a_loss: false,
         });
     }
 
     /// An event was interrupted, and the newest restore has not ended.
-    pub fn interrupted(&mut self, deed: Deed) {
+    pub fn interrupted(&mut self, action: Action) {
         let newest = self.restores.last_mut().expect("a restore is under way");
-        newest.state = match (&newest.state, deed) {
-            (State::Done, _) => State::Unfinished(Some(Deed::Undo)),
-            (State::Undone, _) => State::Unfinished(Some(Deed::Redo)),
-            (State::Unfinished(under_way), Deed::Restore) => State::Unfinished(*under_way),
-            (State::Unfinished(under_way), deed) if *under_way == Some(deed) => {
+        newest.state = match (&newest.state, action) {
+            (State::Done, _) => State::Unfinished(Some(Action::Undo)),
+            (State::Undone, _) => State::Unfinished(Some(Action::Redo)),
+            (State::Unfinished(under_way), Action::Restore) => State::Unfinished(*under_way),
+            (State::Unfinished(under_way), action) if *under_way == Some(action) => {
                 State::Unfinished(*under_way)
             }
             // Whether it turned round before it was interrupted can't be seen.
@@ -382,13 +382,13 @@ impl Model {
     }
 
     /// The newest restore's own event was refused, as its undo is under way.
-    pub fn undo_is_under_way(&mut self, asked: &Asked) {
+    pub fn undo_is_under_way(&mut self, asked: &Event) {
         if let Some(newest) = self.restores.last_mut()
             && newest.state == State::Unfinished(None)
-            && asked.deed == Deed::Restore
+            && asked.action == Action::Restore
             && newest.options == asked.options
         {
-            newest.state = State::Unfinished(Some(Deed::Undo));
+            newest.state = State::Unfinished(Some(Action::Undo));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use e2e::CrashPoint;
 
-use crate::model::{Deed, Model, State};
+use crate::model::{Action, Model, State};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -12,7 +12,7 @@ pub enum Move {
     /// An event is sent.
     Send {
         /// What it asks for.
-        deed: Deed,
+        action: Action,
         /// Which of the world's options.
         options: usize,
         /// Whether it says `again`.
@@ -39,7 +39,7 @@ pub enum Move {
     Look,
 }
 
-/// What happens between a plan and its deed.
+/// What happens between a plan and the event that carries it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InBetween {
     /// Nothing.
@@ -154,35 +154,35 @@ fn send(rng: &mut Rng, model: &Model, world: &World) -> Move {
     let newest = model.newest();
     let of_newest = newest.map_or(0, |newest| newest.options);
     let any = rng.below(world.options.len());
-    let (deed, options) = match newest.map(|newest| &newest.state) {
+    let (action, options) = match newest.map(|newest| &newest.state) {
         None => rng.weighted(&[
-            (16, (Deed::Restore, any)),
-            (1, (Deed::Undo, 0)),
-            (1, (Deed::Redo, 0)),
+            (16, (Action::Restore, any)),
+            (1, (Action::Undo, 0)),
+            (1, (Action::Redo, 0)),
         ]),
-        Some(State::Unfinished(Some(Deed::Restore) | None)) => rng.weighted(&[
-            (10, (Deed::Restore, of_newest)),
-            (2, (Deed::Restore, any)),
-            (5, (Deed::Undo, 0)),
-            (1, (Deed::Redo, 0)),
+        Some(State::Unfinished(Some(Action::Restore) | None)) => rng.weighted(&[
+            (10, (Action::Restore, of_newest)),
+            (2, (Action::Restore, any)),
+            (5, (Action::Undo, 0)),
+            (1, (Action::Redo, 0)),
         ]),
         Some(State::Unfinished(Some(unfinished))) => rng.weighted(&[
             (10, (*unfinished, 0)),
-            (2, (Deed::Restore, any)),
-            (4, (Deed::Undo, 0)),
-            (1, (Deed::Redo, 0)),
+            (2, (Action::Restore, any)),
+            (4, (Action::Undo, 0)),
+            (1, (Action::Redo, 0)),
         ]),
         Some(State::Done) => rng.weighted(&[
-            (3, (Deed::Restore, of_newest)),
-            (5, (Deed::Restore, any)),
-            (8, (Deed::Undo, 0)),
-            (1, (Deed::Redo, 0)),
+            (3, (Action::Restore, of_newest)),
+            (5, (Action::Restore, any)),
+            (8, (Action::Undo, 0)),
+            (1, (Action::Redo, 0)),
         ]),
         Some(State::Undone) => rng.weighted(&[
-            (3, (Deed::Restore, of_newest)),
-            (4, (Deed::Restore, any)),
-            (1, (Deed::Undo, 0)),
-            (7, (Deed::Redo, 0)),
+            (3, (Action::Restore, of_newest)),
+            (4, (Action::Restore, any)),
+            (1, (Action::Undo, 0)),
+            (7, (Action::Redo, 0)),
         ]),
     };
     let can_be_planned = model.unfinished().is_none() && model.tagged_again.is_empty();
@@ -200,9 +200,9 @@ fn send(rng: &mut Rng, model: &Model, world: &World) -> Move {
         disturbance(rng)
     };
     Move::Send {
-        deed,
+        action,
         options,
-        again: deed == Deed::Restore && rng.percent(15),
+        again: action == Action::Restore && rng.percent(15),
         planned,
         disturbance,
     }

@@ -10,7 +10,7 @@ use e2e::{Actor, Fault, Function, InvocationOptions, LambdaError};
 use etcd_backup_core::ids::VolumeId;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Asked, Deed, End, Model, Sides, State};
+use crate::model::{Action, End, Event, Model, State, VolumesByMember};
 use crate::moves::{Disturbance, InBetween, Meddler, Move};
 use crate::world::World;
 
@@ -64,13 +64,13 @@ impl Play {
         self.transcript.push(format!("{next:?}"));
         match next {
             Move::Send {
-                deed,
+                action,
                 options,
                 again,
                 planned,
                 disturbance,
             } => {
-                let (asked, event) = self.world.event(deed, options, again);
+                let (asked, event) = self.world.event(action, options, again);
                 match planned {
                     Some(in_between) => self.plan_and_send(&asked, event, in_between).await?,
                     None => self.send(&asked, event, disturbance).await?,
@@ -96,22 +96,22 @@ impl Play {
                 break;
             };
             let own = match unfinished.state {
-                State::Unfinished(Some(deed)) => deed,
-                _ => Deed::Undo,
+                State::Unfinished(Some(action)) => action,
+                _ => Action::Undo,
             };
             // Where its own event comes to no end, the one that turns it back does; where neither does, a
             // new restore.
             let back = match own {
-                Deed::Undo => Deed::Redo,
-                Deed::Restore | Deed::Redo => Deed::Undo,
+                Action::Undo => Action::Redo,
+                Action::Restore | Action::Redo => Action::Undo,
             };
-            let (deed, options, again) = match attempt % 3 {
+            let (action, options, again) = match attempt % 3 {
                 0 => (own, unfinished.options, false),
                 1 => (back, 0, false),
-                _ => (Deed::Restore, 0, true),
+                _ => (Action::Restore, 0, true),
             };
             self.untag_what_somebody_tagged().await;
-            let (asked, event) = self.world.event(deed, options, again);
+            let (asked, event) = self.world.event(action, options, again);
             self.send(&asked, event, Disturbance::None).await?;
             self.verify().await?;
         }
@@ -120,8 +120,8 @@ impl Play {
         }
         self.untag_what_somebody_tagged().await;
         self.world.aws.advance(Duration::from_secs(20 * 60)).await;
-        for (deed, again) in [(Deed::Restore, true), (Deed::Undo, false)] {
-            let (asked, event) = self.world.event(deed, 0, again);
+        for (action, again) in [(Action::Restore, true), (Action::Undo, false)] {
+            let (asked, event) = self.world.event(action, 0, again);
             self.send(&asked, event, Disturbance::None).await?;
             self.verify().await?;
         }
@@ -130,7 +130,7 @@ impl Play {
 
     async fn plan_and_send(
         &mut self,
-        asked: &Asked,
+        asked: &Event,
         event: Map<String, Value>,
         in_between: InBetween,
     ) -> Result<(), String> {
@@ -157,7 +157,7 @@ impl Play {
             };
         };
         let scope = match self.model.newest() {
-            Some(newest) if asked.deed != Deed::Restore => {
+            Some(newest) if asked.action != Action::Restore => {
                 newest.outgoing.keys().cloned().collect()
             }
             _ => asked.scope.clone(),
@@ -174,7 +174,7 @@ impl Play {
             InBetween::NextMorning => {
                 self.next_morning().await;
                 let is_of_a_time = self.world.options[asked.options].is_of_a_time;
-                asked.deed == Deed::Restore && !is_of_a_time && had_all
+                asked.action == Action::Restore && !is_of_a_time && had_all
             }
             InBetween::Loss => {
                 let volume = scope
@@ -205,7 +205,7 @@ impl Play {
 
     async fn send(
         &mut self,
-        asked: &Asked,
+        asked: &Event,
         event: Map<String, Value>,
         disturbance: Disturbance,
     ) -> Result<(), String> {
@@ -293,7 +293,7 @@ impl Play {
     /// Takes over what an event came to, if it may have.
     async fn take_over(
         &mut self,
-        asked: &Asked,
+        asked: &Event,
         may_end: &BTreeSet<End>,
         result: Result<Value, LambdaError>,
     ) -> Result<(), String> {
@@ -367,18 +367,18 @@ impl Play {
     }
 
     /// What an answer says that it came to.
-    fn end_of(&self, asked: &Asked, answer: &Value) -> Result<End, String> {
+    fn end_of(&self, asked: &Event, answer: &Value) -> Result<End, String> {
         let newest = self.model.newest();
         let is_newest = newest.is_some_and(|newest| answer["restore_id"] == newest.id.as_str());
         let state = newest.map(|newest| &newest.state);
-        let end = match (answer["phase"].as_str(), asked.deed) {
-            (Some("done"), Deed::Restore) if !is_newest => End::NewRestore,
-            (Some("done"), Deed::Restore | Deed::Redo) if state == Some(&State::Done) => {
+        let end = match (answer["phase"].as_str(), asked.action) {
+            (Some("done"), Action::Restore) if !is_newest => End::NewRestore,
+            (Some("done"), Action::Restore | Action::Redo) if state == Some(&State::Done) => {
                 End::DoneBefore
             }
-            (Some("done"), Deed::Restore | Deed::Redo) => End::Done,
-            (Some("undone"), Deed::Undo) if state == Some(&State::Undone) => End::UndoneBefore,
-            (Some("undone"), Deed::Undo) => End::Undone,
+            (Some("done"), Action::Restore | Action::Redo) => End::Done,
+            (Some("undone"), Action::Undo) if state == Some(&State::Undone) => End::UndoneBefore,
+            (Some("undone"), Action::Undo) => End::Undone,
             _ => return Err(format!("an answer that is no end: {answer}")),
         };
         if end != End::NewRestore && !is_newest {
@@ -388,7 +388,7 @@ impl Play {
     }
 
     /// After an interruption: what the product says of itself, if that may be.
-    async fn look_how_far(&mut self, asked: &Asked, may_end: &BTreeSet<End>) -> Result<(), String> {
+    async fn look_how_far(&mut self, asked: &Event, may_end: &BTreeSet<End>) -> Result<(), String> {
         let of_cluster = |action: &str| {
             let event = json!({"cluster": self.world.cluster.name(), "action": action});
             event.as_object().expect("an object").clone()
@@ -425,7 +425,7 @@ impl Play {
                 self.bring(&status).await?;
             }
             ("undone", _) => self.model.put_back(),
-            _ => self.model.interrupted(asked.deed),
+            _ => self.model.interrupted(asked.action),
         }
         Ok(())
     }
@@ -533,7 +533,7 @@ fn refuses(end: &End, error: &LambdaError) -> bool {
 }
 
 /// What an answer says that was taken out of service, by member.
-fn retired(answer: &Value) -> Sides {
+fn retired(answer: &Value) -> VolumesByMember {
     let members = answer["members"].as_array().into_iter().flatten();
     let of_member = |member: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

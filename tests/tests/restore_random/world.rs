@@ -7,7 +7,7 @@ use e2e::{Cluster, EmulatedAws, Kops, MountedBy, backed_up_once};
 use etcd_backup_core::ids::VolumeId;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Asked, Deed};
+use crate::model::{Action, Event};
 
 /// A cluster in an AWS of its own.
 #[derive(Debug)]
@@ -147,20 +147,25 @@ impl World {
     }
 
     /// What an event asks for, and the event.
-    pub fn event(&self, deed: Deed, options: usize, again: bool) -> (Asked, Map<String, Value>) {
+    pub fn event(
+        &self,
+        action: Action,
+        options: usize,
+        again: bool,
+    ) -> (Event, Map<String, Value>) {
         let options_of_it = &self.options[options];
-        let (action, mut event) = match deed {
-            Deed::Restore => ("restore", options_of_it.fields.clone()),
-            Deed::Undo => ("undo", self.turn_fields.clone()),
-            Deed::Redo => ("redo", self.turn_fields.clone()),
+        let (name, mut event) = match action {
+            Action::Restore => ("restore", options_of_it.fields.clone()),
+            Action::Undo => ("undo", self.turn_fields.clone()),
+            Action::Redo => ("redo", self.turn_fields.clone()),
         };
         event.insert("cluster".to_owned(), json!(self.cluster.name()));
-        event.insert("action".to_owned(), json!(action));
+        event.insert("action".to_owned(), json!(name));
         if again {
             event.insert("again".to_owned(), json!(true));
         }
-        let asked = Asked {
-            deed,
+        let asked = Event {
+            action,
             options,
             again,
             scope: options_of_it.scope.clone(),

@@ -152,7 +152,7 @@ fn planned(subject: Subject, inventory: &Inventory) -> Vec<NextStep> {
     steps
 }
 
-/// The event that a record's last turn is the deed of.
+/// The event that a record's last turn carries out.
 fn event_of(record: &RestoreRecord) -> String {
     match record.turn().direction {
         Direction::Restore if record.again => {

@@ -20,7 +20,7 @@ pub fn is_of(request: &Request, record: &RestoreRecord, inventory: &Inventory) -
     record.event == asked || filled_in(record.event.clone(), &found) == filled_in(asked, &found)
 }
 
-/// A short text that is equal for events about the same restore that are the same, and ask for the same deed.
+/// A short text that is equal for events about the same restore that are the same, and ask for the same action.
 pub fn fingerprint(request: &Request, record: &RestoreRecord, inventory: &Inventory) -> String {
     let options = filled_in(request.options(), &found(record, inventory));
     let input = format!("{} {options}", request.direction().name());

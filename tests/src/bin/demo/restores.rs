@@ -1,4 +1,4 @@
-//! The scenes about restore: a loss of two clusters at once, a plan that is bound to its deed, masters
+//! The scenes about restore: a loss of two clusters at once, a plan that the restore is bound to, masters
 //! that start in the right order, and the way back.
 
 use std::collections::BTreeSet;
