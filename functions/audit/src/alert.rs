@@ -155,8 +155,8 @@ fn sections(report: &Report, links: &Links, bytes_max: usize) -> (Vec<String>, u
             Some(_) => String::new(),
             None => heading(cluster, report, links),
         };
-        let told = heading + &paragraph(finding, links);
-        let size = json_bytes(&told);
+        let entry = heading + &paragraph(finding, links);
+        let size = json_bytes(&entry);
         if bytes + size > bytes_max {
             no_room_at = Some(finding.severity);
             left_out += 1;
@@ -164,10 +164,10 @@ fn sections(report: &Report, links: &Links, bytes_max: usize) -> (Vec<String>, u
         }
         bytes += size;
         match place {
-            Some(place) => sections[place] += &told,
+            Some(place) => sections[place] += &entry,
             None => {
                 places.insert(cluster, sections.len());
-                sections.push(told);
+                sections.push(entry);
             }
         }
     }

@@ -40,7 +40,7 @@ pub fn alert(
 }
 
 /// The warning where there is no topic to publish to.
-pub fn nobody_told(error: &PolicyError) -> String {
+pub fn no_topic_warning(error: &PolicyError) -> String {
     format!(
         "DLM put {} into the state ERROR ({}) and nobody was told, as ALERT_TOPIC_ARN is not set",
         name(error),

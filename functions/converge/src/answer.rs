@@ -56,16 +56,16 @@ impl Answer {
             warnings: plan.warnings,
             text: String::new(),
         }
-        .told()
+        .with_text()
     }
 
     /// With one more warning.
     pub fn warning(mut self, warning: String) -> Self {
         self.warnings.push(warning);
-        self.told()
+        self.with_text()
     }
 
-    fn told(mut self) -> Self {
+    fn with_text(mut self) -> Self {
         self.text = self.to_string();
         self
     }

@@ -190,7 +190,7 @@ async fn tell(
     converged: Result<Answer, Diagnostic>,
 ) -> Result<Answer, Diagnostic> {
     let Some(topic_arn) = &settings.alert_topic_arn else {
-        return converged.map(|answer| answer.warning(alert::nobody_told(error)));
+        return converged.map(|answer| answer.warning(alert::no_topic_warning(error)));
     };
     let published = aws
         .publish(

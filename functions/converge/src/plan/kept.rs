@@ -44,16 +44,16 @@ fn schedules(definition: &PolicyDefinition, wanted: &DesiredPolicy) -> Vec<Strin
 
 /// What our schedule says besides.
 fn of_own(schedule: &PolicySchedule) -> Option<String> {
-    let said = besides(schedule);
-    (!said.is_empty()).then(|| format!("schedule \"{}\" {said}", schedule.name))
+    let parts = besides(schedule);
+    (!parts.is_empty()).then(|| format!("schedule \"{}\" {parts}", schedule.name))
 }
 
 fn another(schedule: &PolicySchedule) -> String {
-    let said = besides(schedule);
-    let rules = if said.is_empty() {
+    let parts = besides(schedule);
+    let rules = if parts.is_empty() {
         String::new()
     } else {
-        format!(", {said}")
+        format!(", {parts}")
     };
     format!(
         "another schedule \"{}\" ({}, keeps {}{rules})",
@@ -65,31 +65,31 @@ fn besides(schedule: &PolicySchedule) -> String {
     let scripts = schedule.create.scripts.iter();
     let scripts = scripts.map(|script| format!("runs the script {}", script.handler));
     let rules = Some(schedule.rules.to_string()).filter(|rules| !rules.is_empty());
-    let said: Vec<_> = rules.into_iter().chain(scripts).collect();
-    said.join(", ")
+    let parts: Vec<_> = rules.into_iter().chain(scripts).collect();
+    parts.join(", ")
 }
 
 /// What the policy leaves out or does as a whole.
 fn left_out(definition: &PolicyDefinition) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut parts = Vec::new();
     if let Some(parameters) = &definition.parameters {
         if parameters.exclude_boot_volume == Some(true) {
-            said.push("leaves instances' boot volumes out".to_owned());
+            parts.push("leaves instances' boot volumes out".to_owned());
         }
         if !parameters.exclude_data_volume_tags.is_empty() {
-            said.push("leaves instances' volumes out by tags".to_owned());
+            parts.push("leaves instances' volumes out by tags".to_owned());
         }
     }
     if definition.exclusions.is_some() {
-        said.push("leaves volumes out".to_owned());
+        parts.push("leaves volumes out".to_owned());
     }
     if !definition.copy_targets.is_empty() {
-        said.push(format!("copies to {}", definition.copy_targets.join(", ")));
+        parts.push(format!("copies to {}", definition.copy_targets.join(", ")));
     }
     if definition.extend_deletion == Some(true) {
-        said.push("deletes a volume's last snapshot too".to_owned());
+        parts.push("deletes a volume's last snapshot too".to_owned());
     }
-    said
+    parts
 }
 
 /// The role's policy names no key: which are used, only who encrypted knows.

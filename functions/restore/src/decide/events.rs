@@ -46,11 +46,11 @@ pub fn of_restore(record: &RestoreRecord) -> String {
     let (Some(options), Ok(defaults)) = (record.event.as_object(), defaults) else {
         return record.event.to_string();
     };
-    let said = options
+    let options = options
         .iter()
         .filter(|(key, value)| *key == "cluster" || defaults.get(key) != Some(*value));
-    let said: serde_json::Map<_, _> = said
+    let options: serde_json::Map<_, _> = options
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    serde_json::Value::from(said).to_string()
+    serde_json::Value::from(options).to_string()
 }

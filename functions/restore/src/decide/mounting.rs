@@ -18,11 +18,11 @@ use crate::collect::inventory::Inventory;
 /// that kops sets only since it uses etcd-manager.
 pub fn is_by_etcd_manager(
     cluster: &ClusterName,
-    said: Option<MountedBy>,
+    mounted_by: Option<MountedBy>,
     inventory: &Inventory,
 ) -> bool {
-    if let Some(said) = said {
-        return said == MountedBy::EtcdManager;
+    if let Some(mounted_by) = mounted_by {
+        return mounted_by == MountedBy::EtcdManager;
     }
     let of_members = inventory.cluster.members.values();
     let mut live = of_members.flat_map(|member| &member.volumes);

@@ -255,7 +255,7 @@ pub fn lost_in_exchange(record: &RestoreRecord, lost: &[String]) -> Diagnostic {
 /// What masters find in the middle of an exchange, where it is not what they should: none, too many, or
 /// another one.
 pub fn candidates_wrong(wrong: &[WrongMember]) -> Diagnostic {
-    let said = |member: &WrongMember| {
+    let described = |member: &WrongMember| {
         let WrongMember { key, wanted, found } = member;
         match (wanted.first(), found.is_empty()) {
             (Some(wanted), true) => format!("{key}: none is found, {wanted} should be"),
@@ -285,7 +285,7 @@ pub fn candidates_wrong(wrong: &[WrongMember]) -> Diagnostic {
         format!(
             "masters would not find exactly the right one for each member: \
              {}. Before any master starts, {}; then send the same event again",
-            wrong.iter().map(said).collect::<Vec<_>>().join("; "),
+            wrong.iter().map(described).collect::<Vec<_>>().join("; "),
             advice.join(", and ")
         ),
     )

@@ -244,8 +244,9 @@ fn zones(
     }
     let evidence = &inventory.zone_evidence;
     let cluster = &inventory.cluster;
-    let told = zone::zones_of_vanished(&vanished, &zones, cluster, context.region, evidence)?;
-    zones.extend(told);
+    let of_vanished =
+        zone::zones_of_vanished(&vanished, &zones, cluster, context.region, evidence)?;
+    zones.extend(of_vanished);
     Ok(zones)
 }
 

@@ -93,7 +93,7 @@ fn only_one(evidence: &ZoneEvidence) -> Option<ZoneName> {
 fn only_one_open(
     key: &MemberKey,
     cluster: &Cluster,
-    told: &[&BTreeMap<MemberKey, ZoneName>],
+    chosen: &[&BTreeMap<MemberKey, ZoneName>],
     evidence: &ZoneEvidence,
 ) -> Option<ZoneName> {
     let mut open: BTreeMap<&ZoneName, usize> = BTreeMap::new();
@@ -107,10 +107,10 @@ fn only_one_open(
     }
     let live = cluster.members_of(&key.etcd_cluster);
     let live = live.filter_map(|(peer, state)| Some((peer, &state.volumes.first()?.zone)));
-    let told = told.iter().flat_map(|told| told.iter());
-    let told = told.filter(|(peer, _)| peer.etcd_cluster == key.etcd_cluster);
-    // The zones that were told come later in the chain, and replace those of the volumes.
-    let taken: BTreeMap<&MemberKey, &ZoneName> = live.chain(told).collect();
+    let chosen = chosen.iter().flat_map(|chosen| chosen.iter());
+    let chosen = chosen.filter(|(peer, _)| peer.etcd_cluster == key.etcd_cluster);
+    // The zones that were chosen come later in the chain, and replace those of the volumes.
+    let taken: BTreeMap<&MemberKey, &ZoneName> = live.chain(chosen).collect();
     for zone in taken.into_values() {
         if let Some(count) = open.get_mut(zone) {
             *count = count.saturating_sub(1);

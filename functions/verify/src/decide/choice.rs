@@ -180,7 +180,7 @@ pub fn completed(
         ));
     }
     match skip_reason(run, &runs, mode) {
-        Some(why) => Asked::Nothing(format!("{} of {name}", said(why))),
+        Some(why) => Asked::Nothing(format!("{} of {name}", in_words(why))),
         None => Asked::Verify(Box::new(of_run(name, cluster, run))),
     }
 }
@@ -202,7 +202,7 @@ pub fn left_over(
     (is_open && skip_reason(latest, &runs, mode).is_none()).then(|| of_run(name, cluster, latest))
 }
 
-fn said(skip_reason: SkipReason) -> &'static str {
+fn in_words(skip_reason: SkipReason) -> &'static str {
     match skip_reason {
         SkipReason::Verified => "there is a verdict already on that run",
         SkipReason::OfThatDay => {

@@ -61,7 +61,7 @@ fn wanted(of: &EtcdClusterAssessment, at: usize, existing: &Tags) -> Vec<(&'stat
     let is_first = member.is_some_and(|member| of.report.start_first.contains(&member.member));
     let revision = member.and_then(|member| member.revision);
     let objects = member.and_then(|member| member.objects.as_ref());
-    let said = [
+    let details = [
         (START_FIRST, is_first.then(|| "1".to_owned())),
         (
             VERIFIED_REVISION,
@@ -70,7 +70,7 @@ fn wanted(of: &EtcdClusterAssessment, at: usize, existing: &Tags) -> Vec<(&'stat
         (CLUSTER_ID, of.report.cluster_id.clone()),
         (OBJECTS, objects.and_then(write_objects)),
     ];
-    wanted.extend(said.into_iter().filter_map(|(key, value)| {
+    wanted.extend(details.into_iter().filter_map(|(key, value)| {
         let emptied = || existing.contains_key(key).then(String::new);
         Some((key, value.or_else(emptied)?))
     }));

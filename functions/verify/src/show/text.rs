@@ -84,7 +84,7 @@ fn of_etcd_cluster(of: &EtcdClusterAnswer) -> String {
     for member in &of.members {
         text += &of_member(member);
     }
-    said(&mut text, "  ", &of.problems, &of.warnings);
+    write_problems(&mut text, "  ", &of.problems, &of.warnings);
     if !of.start_first.is_empty() {
         let _ = writeln!(
             text,
@@ -120,11 +120,11 @@ fn of_member(member: &MemberAnswer) -> String {
         let _ = write!(text, ", written {written}");
     }
     text += "\n";
-    said(&mut text, "       ", &report.problems, &report.warnings);
+    write_problems(&mut text, "       ", &report.problems, &report.warnings);
     text
 }
 
-fn said(text: &mut String, indent: &str, problems: &[String], warnings: &[String]) {
+fn write_problems(text: &mut String, indent: &str, problems: &[String], warnings: &[String]) {
     for problem in problems {
         let _ = writeln!(text, "{indent}{problem}");
     }
@@ -154,7 +154,7 @@ pub fn of_sweep(answer: &SweepAnswer) -> String {
             names(&answer.left)
         );
     }
-    said(&mut text, "", &[], &answer.warnings);
+    write_problems(&mut text, "", &[], &answer.warnings);
     for point in &answer.restore_points {
         let _ = write!(text, "\n{}", point.text);
     }

@@ -55,7 +55,7 @@ pub fn exchanges(cluster: &Cluster, recorded: Vec<Exchange>) -> Vec<Exchange> {
         of_restore.push(exchange);
     }
     let is_recorded: BTreeSet<RestoreId> = by_restore.keys().cloned().collect();
-    for exchange in told_by_tags(cluster) {
+    for exchange in exchanges_by_tags(cluster) {
         let restore = exchange.id.restore();
         if !is_recorded.contains(&restore) {
             by_restore.entry(restore).or_default().push(exchange);
@@ -70,14 +70,16 @@ pub fn exchanges(cluster: &Cluster, recorded: Vec<Exchange>) -> Vec<Exchange> {
 }
 
 /// At most one exchange and one undo of each restore, in this order.
-fn told_by_tags(cluster: &Cluster) -> Vec<Exchange> {
-    let mut told: BTreeMap<RestoreId, ExchangeByTags> = BTreeMap::new();
+fn exchanges_by_tags(cluster: &Cluster) -> Vec<Exchange> {
+    let mut found: BTreeMap<RestoreId, ExchangeByTags> = BTreeMap::new();
     for (key, member) in &cluster.members {
-        told_by_volumes(&mut told, key, member);
-        told_by_snapshots(&mut told, key, member);
+        add_from_volumes(&mut found, key, member);
+        add_from_snapshots(&mut found, key, member);
     }
-    let told = told.into_iter();
-    let mut exchanges: Vec<Exchange> = told.filter_map(|(id, told)| told.exchange(id)).collect();
+    let found = found.into_iter();
+    let mut exchanges: Vec<Exchange> = found
+        .filter_map(|(id, by_tags)| by_tags.exchange(id))
+        .collect();
     exchanges.sort_by_key(|exchange| exchange.id.is_undo());
     exchanges
 }
@@ -126,14 +128,14 @@ impl MemberExchange {
     }
 }
 
-fn told_by_volumes(
-    told: &mut BTreeMap<RestoreId, ExchangeByTags>,
+fn add_from_volumes(
+    found: &mut BTreeMap<RestoreId, ExchangeByTags>,
     key: &MemberKey,
     member: &Member,
 ) {
     let mut made = |volume: &Volume| {
         if let Some(id) = restored_by(&volume.tags) {
-            let exchange = told.entry(id).or_default();
+            let exchange = found.entry(id).or_default();
             exchange.made = exchange.made.max(Some(volume.created));
             exchange.member(key).comes_in(&volume.id, false);
         }
@@ -144,7 +146,7 @@ fn told_by_volumes(
     retired().for_each(|(_, volume)| made(volume));
     for (by, volume) in retired() {
         let is_undo = by.restore_id.is_undo();
-        let exchange = told.entry(by.restore_id.clone()).or_default();
+        let exchange = found.entry(by.restore_id.clone()).or_default();
         exchange.retired = Some(exchange.retired.map_or(by.at, |at| at.min(by.at)));
         let of_member = exchange.member(key);
         of_member.goes_out(&volume.id);
@@ -155,7 +157,7 @@ fn told_by_volumes(
         // An undo takes the restore's journal off the volume that it puts back; its own journal tells the
         // same.
         if is_undo {
-            let restored = told.entry(by.restore_id.restore()).or_default();
+            let restored = found.entry(by.restore_id.restore()).or_default();
             restored.member(key).goes_out(replaced_by);
         }
     }
@@ -163,8 +165,8 @@ fn told_by_volumes(
 
 /// Snapshots carry their volume's tags: they tell of volumes that are gone, and of live ones from
 /// which `kops update cluster` has taken our tags since.
-fn told_by_snapshots(
-    told: &mut BTreeMap<RestoreId, ExchangeByTags>,
+fn add_from_snapshots(
+    found: &mut BTreeMap<RestoreId, ExchangeByTags>,
     key: &MemberKey,
     member: &Member,
 ) {
@@ -178,7 +180,7 @@ fn told_by_snapshots(
         if last.replace(&snapshot.volume_id) == Some(&snapshot.volume_id) {
             continue;
         }
-        let exchange = told.entry(id).or_default();
+        let exchange = found.entry(id).or_default();
         let mut existing = member.volumes.iter();
         match existing.find(|volume| volume.id == snapshot.volume_id) {
             Some(volume) => exchange.made = exchange.made.max(Some(volume.created)),

@@ -305,32 +305,32 @@ impl fmt::Display for Rules {
             deprecate,
             archive,
         } = self;
-        let mut said: Vec<String> = Vec::new();
-        said.extend(copies.iter().map(|copy| format!("copies {copy}")));
-        said.extend(
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(copies.iter().map(|copy| format!("copies {copy}")));
+        parts.extend(
             shares
                 .iter()
                 .map(|share| format!("shares with {}", share.accounts.join(", "))),
         );
-        said.extend(fast_restore.iter().map(|rule| {
+        parts.extend(fast_restore.iter().map(|rule| {
             let zones = [&rule.zones[..], &rule.zone_ids[..]].concat();
             format!("fast restore of {} in {}", rule.extent, zones.join(", "))
         }));
-        said.extend(
+        parts.extend(
             archive
                 .iter()
                 .map(|extent| format!("archives, kept {extent}")),
         );
-        said.extend(
+        parts.extend(
             deprecate
                 .iter()
                 .map(|extent| format!("outdated after {extent}")),
         );
         if !variable_tags.is_empty() {
             let keys: Vec<_> = variable_tags.iter().map(|tag| tag.key.as_str()).collect();
-            said.push(format!("variable tags {}", keys.join(", ")));
+            parts.push(format!("variable tags {}", keys.join(", ")));
         }
-        f.write_str(&said.join("; "))
+        f.write_str(&parts.join("; "))
     }
 }
 

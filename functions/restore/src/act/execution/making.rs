@@ -80,12 +80,12 @@ impl<Aws: World> Execution<'_, Aws> {
             return Ok(());
         }
         let makes_anew = turn::can_make_anew(&self.record, &self.inventory.volumes);
-        let mut told = Vec::new();
+        let mut described = Vec::new();
         for (key, id, what) in failed {
             let Some(member) = self.record.members.get_mut(&key) else {
                 continue;
             };
-            told.push(format!(
+            described.push(format!(
                 "{id} for {key} from {} ({what})",
                 member.snapshot.id
             ));
@@ -97,10 +97,10 @@ impl<Aws: World> Execution<'_, Aws> {
             }
         }
         if !makes_anew {
-            return Err(refusal::lost_in_exchange(&self.record, &told).into());
+            return Err(refusal::lost_in_exchange(&self.record, &described).into());
         }
         self.save().await?;
-        Err(volume_failed(&told).into())
+        Err(volume_failed(&described).into())
     }
 
     /// The incoming volumes of a restore that ended in `error`, or are gone, each with which of both.

@@ -67,9 +67,9 @@ impl<Aws: World> Execution<'_, Aws> {
         }
         let side = self.side_shown().await?;
         let WayOut { resumed, kept, why } = way_out::decide(&self.record, side, &self.inventory);
-        let mut told = Vec::new();
+        let mut outcome = Vec::new();
         if !kept.is_empty() {
-            told.push(format!("launches of {} stay suspended, {why}", list(&kept)));
+            outcome.push(format!("launches of {} stay suspended, {why}", list(&kept)));
         }
         if !resumed.is_empty() {
             masters::resume(self.aws, self.lease, &resumed).await?;
@@ -82,11 +82,11 @@ impl<Aws: World> Execution<'_, Aws> {
                 Some(Side::Incoming) => "the restored volumes",
                 _ => "the volumes that were there when the restore began",
             };
-            told.push(format!(
+            outcome.push(format!(
                 "launches of {} are resumed, so that masters come back on {which}",
                 list(&resumed)
             ));
         }
-        Ok(Some(told.join("; ")))
+        Ok(Some(outcome.join("; ")))
     }
 }

@@ -82,7 +82,7 @@ fn whose(snapshot: &Snapshot, inventory: &Inventory) -> (Option<ClusterName>, Op
     let volume = inventory.volumes.get(&snapshot.volume_id);
     let volume = volume.or_else(|| inventory.named_volumes.get(&snapshot.volume_id));
     let all_tags = std::iter::once(&snapshot.tags).chain(volume.map(|volume| &volume.tags));
-    let told = all_tags.map(|tags| {
+    let owners = all_tags.map(|tags| {
         let identity = Identity::of(tags).and_then(Result::ok);
         let member = identity.map(|identity| identity.member_key());
         match (cluster_of(tags), member, restore_tags::member_of(tags)) {
@@ -90,8 +90,8 @@ fn whose(snapshot: &Snapshot, inventory: &Inventory) -> (Option<ClusterName>, Op
             (cluster, member, _) => (cluster, member),
         }
     });
-    let mut told = told.filter(|(cluster, member)| cluster.is_some() || member.is_some());
-    told.next().unwrap_or_default()
+    let mut owners = owners.filter(|(cluster, member)| cluster.is_some() || member.is_some());
+    owners.next().unwrap_or_default()
 }
 
 /// A snapshot of which nothing tells, as a copy, may be anybody's; one that says whose it is, is taken
