@@ -10,8 +10,8 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How long after its scheduled time a run is due: DLM starts creating within an hour and retries
-/// within it, and half an hour is left for EC2 to show what was made.
+/// How long after its scheduled time a run is due: DLM starts creating within an hour
+/// of it, and half an hour is left for EC2 to show what was made.
 pub const DUE_AFTER: SignedDuration = SignedDuration::from_mins(90);
 
 /// The shortest time for which a loss is reported, counted from the newest snapshot, whatever the interval: at
