@@ -282,7 +282,8 @@ fn damaged(request: &Request, choice: &Choice) -> Result<Option<String>, Diagnos
         ErrorType::RestorePointDamaged,
         format!(
             "verify found {damaged} damaged: etcd would not start from it. Choose another restore point \
-             with \"at\" (see {{\"action\":\"list\",\"cluster\":\"{}\"}}), or say \"allow_damaged\": true",
+             with \"at\" (see {{\"action\":\"list\",\"cluster\":\"{}\"}}), restore only what is sound with \
+             \"etcd_clusters\", or say \"allow_damaged\": true",
             request.cluster
         ),
     ))
