@@ -86,7 +86,7 @@ fn send(event: &str, direction: Direction, masters: MastersOption) -> String {
         }
     };
     let makes = match direction {
-        Direction::Restore => "makes the new volumes, ",
+        Direction::Restore => "makes the new volumes, then ",
         Direction::Undo | Direction::Redo => "",
     };
     format!(
