@@ -210,7 +210,8 @@ fn volume_recreated(
         "{volume} of {who} was made blank at {began:.0}, though there are snapshots of what was there before, \
          the latest {before} of {started:.0}. If the cluster was made anew on purpose, this ends 7 days later. \
          If it was a loss, what is backed up since then began empty, and a restore goes back only when it is \
-         told to: look at the plan of {{\"action\":\"plan\",\"cluster\":\"{cluster}\",\"at\":\"{at}\"}}."
+         told to: look at the plan of \
+         {{\"action\":\"plan\",\"cluster\":\"{cluster}\",\"masters\":\"replace\",\"at\":\"{at}\"}}."
     )
 }
 

@@ -70,7 +70,9 @@ fn its_finding_names_the_latest_snapshot_of_before_and_how_to_go_back() {
     assert_eq!(json["volume_id"], "vol-blank");
     assert_eq!(json["evidence"]["began"], "2026-11-19T15:00:00Z");
     assert_eq!(json["evidence"]["snapshot_before"], "snap-0-main-a-3");
-    let event = format!(r#"{{"action":"plan","cluster":"{CLUSTER}","at":"2026-11-19T06:04:12Z"}}"#);
+    let event = format!(
+        r#"{{"action":"plan","cluster":"{CLUSTER}","masters":"replace","at":"2026-11-19T06:04:12Z"}}"#
+    );
     assert!(found.message.contains(&event), "{}", found.message);
 }
 
