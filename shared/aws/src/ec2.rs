@@ -16,7 +16,6 @@ use etcd_backup_core::ids::{ClusterName, InstanceId, SnapshotId, VolumeId, ZoneN
 use etcd_backup_core::snapshot::Snapshot;
 use etcd_backup_core::tags::TagPool;
 use etcd_backup_core::volume::Volume;
-use tokio::task::JoinSet;
 
 use self::conversion::{
     attached_volumes, core_snapshot, core_tags, core_volume, instance_state, sdk_filters, sdk_tags,
@@ -49,8 +48,7 @@ impl Storage for Aws {
                 .set_next_token(request.token)
                 .customize()
                 .config_override(retry_config_override(request.is_retried));
-            let answer = on_any_thread(call.send()).await;
-            answer.map_err(aws_error(DESCRIBE_VOLUMES))
+            call.send().await.map_err(aws_error(DESCRIBE_VOLUMES))
         };
         let read = |page: DescribeVolumesOutput| {
             let volumes = page.volumes().iter();
@@ -90,8 +88,7 @@ impl Storage for Aws {
                 .set_next_token(request.token)
                 .customize()
                 .config_override(retry_config_override(request.is_retried));
-            let answer = on_any_thread(call.send()).await;
-            answer.map_err(aws_error(OPERATION))
+            call.send().await.map_err(aws_error(OPERATION))
         };
         let read = |page: DescribeSnapshotsOutput| {
             let snapshots = page.snapshots().iter();
@@ -103,18 +100,6 @@ impl Storage for Aws {
         };
         listing::whole(parts(filters, "snapshot-id", SNAPSHOT_PARTS), page, read).await
     }
-}
-
-/// Receives and parses an answer on whichever of the runtime's threads is free: a page of XML keeps a core
-/// busy for as long as EC2 takes to send it.
-async fn on_any_thread<Answer: Send + 'static>(
-    call: impl Future<Output = Answer> + Send + 'static,
-) -> Answer {
-    // Dropping the set ends the call, as dropping the future itself would.
-    let mut calls = JoinSet::from_iter([call]);
-    let answer = calls.join_next().await.expect("one call was begun");
-    // Nobody else aborts the task, so that an error can only be a panic.
-    answer.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The parts of a listing; none where it asks for ids by itself: of two filters of one name EC2 takes what
