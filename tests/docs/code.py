@@ -79,9 +79,11 @@ def evidence() -> dict[str, list[str]]:
     body = body[: body.index("\n}\n")]
     fields: dict[str, list[str]] = {}
     for variant, inner in found(r"\n    (\w+) \{\n((?s:.*?))\n    \},", body):
+        # What is kept for the message alone is no evidence.
+        kept = re.sub(r"#\[serde\(skip\)\]\s+\w+: [^\n]+(\n|$)", "", inner)
         names = []
         for flatten, name, kind in found(
-            r"(#\[serde\(flatten\)\]\s+)?(?<!\w)(\w+): ([\w<>:&' ]+?),?\n", inner + "\n"
+            r"(#\[serde\(flatten\)\]\s+)?(?<!\w)(\w+): ([\w<>:&' ]+?),?\n", kept + "\n"
         ):
             names += struct_fields("functions/audit/src/finding/kind.rs", kind) if flatten else [name]
         fields[finding_kinds()[variant]] = names

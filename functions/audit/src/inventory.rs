@@ -34,6 +34,8 @@ const FILTER_VALUES_MAX: usize = 200;
 /// What an account holds.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
+    /// The Region that was read.
+    pub region: String,
     /// Etcd volumes, what restores left of them, and whatever else DLM takes.
     pub volumes: Vec<Volume>,
     /// Snapshots that the schedule may have made.
@@ -62,6 +64,7 @@ pub struct Inventory {
 pub async fn collect(
     aws: &(impl Storage + Policies + Groups + AllMasters + RestoreTable),
     settings: &Settings,
+    region: &str,
     asked: Option<&[ClusterName]>,
 ) -> Result<Inventory, AwsError> {
     let (volume_filters, snapshot_filters) = (volume_filters(settings), snapshot_filters(settings));
@@ -91,6 +94,7 @@ pub async fn collect(
     };
     let (suspended_groups, masters) = tokio::try_join!(suspended_groups, masters)?;
     Ok(Inventory {
+        region: region.to_owned(),
         policies: policies.ours,
         other_policies: policies.others,
         policy_ids: policies.ids,

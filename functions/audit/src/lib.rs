@@ -31,6 +31,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Event, Request};
+use crate::inventory::Inventory;
 use crate::report::Report;
 
 /// As many as fit into one log event of 256 KiB.
@@ -51,12 +52,24 @@ pub async fn handle(
         Event::Audit(request) => audit(aws, settings, &request, &invocation).await,
         Event::Widget(request, appearance) => {
             let now = request.now.unwrap_or(invocation.now);
-            let inventory = inventory::collect(aws, settings, request.clusters.as_deref()).await?;
+            let inventory = read(aws, settings, &request, &invocation).await?;
             let html = widget::answer(&inventory, settings, &request, appearance, now);
             Ok(Value::String(html))
         }
         Event::DescribeWidget => Ok(widget::DOCUMENTATION.into()),
     }
+}
+
+async fn read(
+    aws: &(impl Storage + Policies + Groups + AllMasters + RestoreTable),
+    settings: &Settings,
+    request: &Request,
+    invocation: &Invocation,
+) -> Result<Inventory, Diagnostic> {
+    let region = &invocation.deployment.region;
+    let asked = request.clusters.as_deref();
+    let inventory = inventory::collect(aws, settings, region, asked).await;
+    inventory.map_err(Diagnostic::from)
 }
 
 async fn audit(
@@ -66,7 +79,7 @@ async fn audit(
     invocation: &Invocation,
 ) -> Result<Value, Diagnostic> {
     let now = request.now.unwrap_or(invocation.now);
-    let inventory = inventory::collect(aws, settings, request.clusters.as_deref()).await?;
+    let inventory = read(aws, settings, request, invocation).await?;
     let mut report = Report::new(inventory, settings, request, now);
     write_metrics(&report, request, invocation.started.elapsed());
     if let Some(alert) = alert::alert(&report, settings, &invocation.deployment) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcd_backup_core::alert::{self, Alert, AlertAttribute, BODY_BYTES_MAX, Links, Notification};
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::deployment::Deployment;
 use etcd_backup_core::diagnostic::Diagnostic;
 use etcd_backup_core::settings::Settings;
@@ -134,9 +135,15 @@ fn next_steps(error: &PolicyError, links: &Links) -> Vec<String> {
          Region's limit of snapshots."
             .to_owned(),
         format!(
-            "See what DLM says now: aws dlm get-lifecycle-policy --region {} --policy-id {}",
-            links.deployment.region,
-            error.policy_id.as_deref().unwrap_or("POLICY_ID"),
+            "See what DLM says now: {}",
+            aws_cli::command(
+                &links.deployment.region,
+                "dlm get-lifecycle-policy",
+                format_args!(
+                    "--policy-id {}",
+                    error.policy_id.as_deref().unwrap_or("POLICY_ID")
+                )
+            )
         ),
         "After the next run, see in the audit's answer whether it left snapshots.".to_owned(),
     ];

@@ -74,6 +74,11 @@ impl Desired {
         self
     }
 
+    /// The Region that the DLM policy is for.
+    pub fn region(&self) -> &str {
+        &self.deployment.region
+    }
+
     /// The key of that note.
     pub fn used_in_key(&self) -> String {
         format!("{USED_IN_PREFIX}{}", self.deployment.region)

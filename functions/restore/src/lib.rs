@@ -327,6 +327,7 @@ impl<Aws: World> Function<'_, Aws> {
             record,
             inventory: work.inventory,
             settings: self.settings,
+            region: &self.invocation.deployment.region,
             clock: self.invocation.clock,
             deadline: self.invocation.deadline,
             seen: Observations::default(),

@@ -228,7 +228,8 @@ impl<A: World> Function<'_, A> {
     /// Reads, judges, logs and writes down.
     async fn verify(&self, chosen: &Chosen, deadline: Instant) -> Result<Assessment, Diagnostic> {
         let began = Instant::now();
-        let read = members::read(self.aws, &chosen.targets, deadline).await;
+        let region = &self.invocation.deployment.region;
+        let read = members::read(self.aws, region, &chosen.targets, deadline).await;
         let mut assessment = Assessment::new(chosen, read);
         log(&assessment, began.elapsed());
         if let Some(line) = metrics::line(&assessment, (self.invocation.clock)(), began.elapsed()) {

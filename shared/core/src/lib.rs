@@ -7,6 +7,7 @@
 
 pub mod alert;
 pub mod aws;
+pub mod aws_cli;
 pub mod deployment;
 pub mod diagnostic;
 pub mod discovery;

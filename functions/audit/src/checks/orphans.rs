@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::discovery::{CLUSTER, Identity, NAME, cluster_of};
 use etcd_backup_core::fleet::{Cluster, Member};
 use etcd_backup_core::ids::{ClusterName, MemberKey, SnapshotId, VolumeId};
@@ -182,21 +183,21 @@ fn finding(
         ..Subject::default()
     };
     let kind = Kind::SnapshotsOrphaned {
-        orphans: orphans(&found.of_etcd, is_deletable),
-        root_volumes: orphans(&found.of_root_volumes, is_deletable),
+        orphans: orphans(scope, &found.of_etcd, is_deletable),
+        root_volumes: orphans(scope, &found.of_root_volumes, is_deletable),
     };
     Finding::new(subject, kind)
 }
 
-fn orphans(all: &[&Snapshot], is_deletable: impl Fn(&Snapshot) -> bool) -> Orphans {
+fn orphans(scope: &Scope, all: &[&Snapshot], is_deletable: impl Fn(&Snapshot) -> bool) -> Orphans {
     let deletable = all.iter().filter(|orphan| is_deletable(orphan));
     let ids: Vec<&str> = deletable.map(|orphan| orphan.id.as_str()).collect();
-    let command = |ids: &[&str]| {
-        format!(
-            "for snapshot in {}; do aws ec2 delete-snapshot --snapshot-id $snapshot; done",
-            ids.join(" ")
-        )
-    };
+    let delete = aws_cli::command(
+        &scope.inventory.region,
+        "ec2 delete-snapshot",
+        format_args!("--snapshot-id $snapshot"),
+    );
+    let command = |ids: &[&str]| format!("for snapshot in {}; do {delete}; done", ids.join(" "));
     let commands = ids.chunks(IDS_PER_COMMAND).take(COMMANDS_MAX).map(command);
     Orphans {
         count: all.len(),

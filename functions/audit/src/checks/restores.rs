@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use etcd_backup_core::aws::SuspendedGroup;
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::discovery::Identity;
 use etcd_backup_core::ids::{ClusterName, GroupName, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{Direction, MemberRecord, RestoreRecord};
@@ -40,6 +41,7 @@ fn of_record(scope: &Scope, name: &ClusterName) -> Option<Finding> {
             began: turn.started_at(),
             volume_ids: untagged.cloned().collect(),
             suspended_groups: suspended_groups(scope, Some(name)),
+            resume_commands: Vec::new(),
         },
     ))
 }
@@ -51,6 +53,14 @@ fn of_groups_alone(scope: &Scope, name: Option<&ClusterName>) -> Option<Finding>
     }
     let mut groups = scope.inventory.suspended_groups.iter();
     let group = groups.find(|group| group.cluster.as_ref() == name && is_asked(scope, group))?;
+    let suspended_groups = suspended_groups(scope, name);
+    let resume = |group: &GroupName| {
+        aws_cli::command(
+            &scope.inventory.region,
+            "autoscaling resume-processes",
+            format_args!("--scaling-processes Launch --auto-scaling-group-name {group}"),
+        )
+    };
     Some(finding(
         name,
         Kind::RestoreUnfinished {
@@ -59,7 +69,8 @@ fn of_groups_alone(scope: &Scope, name: Option<&ClusterName>) -> Option<Finding>
             run: None,
             began: None,
             volume_ids: Vec::new(),
-            suspended_groups: suspended_groups(scope, name),
+            resume_commands: suspended_groups.iter().map(resume).collect(),
+            suspended_groups,
         },
     ))
 }

@@ -106,6 +106,10 @@ pub enum Kind {
         volume_ids: Vec<VolumeId>,
         /// The autoscaling groups whose launches it suspended.
         suspended_groups: Vec<GroupName>,
+        /// The commands that resume them, where no record tells how a restore would; no evidence, but of
+        /// the message.
+        #[serde(skip)]
+        resume_commands: Vec<String>,
     },
     /// A restore is done, or undone, and masters still write to the volumes that it took out of service.
     MastersOnRetiredVolumes {

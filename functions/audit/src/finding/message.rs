@@ -115,9 +115,15 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
             began,
             volume_ids,
             suspended_groups,
+            resume_commands,
             direction,
             ..
-        } => restores::unfinished(restore_id, *direction, *began, volume_ids, suspended_groups),
+        } => match began {
+            Some(began) => {
+                restores::unfinished(restore_id, *direction, *began, volume_ids, suspended_groups)
+            }
+            None => restores::suspended(restore_id, suspended_groups, resume_commands),
+        },
         Kind::MastersOnRetiredVolumes {
             restore_id,
             direction,

@@ -338,7 +338,7 @@ fn launches_that_are_suspended_for_a_restore_that_is_over_are_found_too() {
     let messages = [inventory, without_record]
         .map(|inventory| found(inventory, "restore_unfinished")["message"].clone());
     assert_eq!(messages[0], messages[1]);
-    insta::assert_snapshot!(messages[0].as_str().unwrap(), @"Launches of master-eu-west-2a are suspended in the name of r-1f2e3d4c5b6a, of which no unfinished record is left: no master can come back. See that masters would find the right volumes, then resume them: aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name master-eu-west-2a.");
+    insta::assert_snapshot!(messages[0].as_str().unwrap(), @"Launches of master-eu-west-2a are suspended in the name of r-1f2e3d4c5b6a, of which no unfinished record is left: no master can come back. See that masters would find the right volumes, then resume them: aws autoscaling resume-processes --region eu-west-2 --scaling-processes Launch --auto-scaling-group-name master-eu-west-2a.");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn the_alert_says_what_is_wrong_where_and_what_to_do() {
     -------------------------
     The latest of 13 restore points is of 2026-11-21T06:04:11Z.
     To list its restore points:
-    AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // "\(.errorType): \(.errorMessage)"' restore-points.json
+    AWS_MAX_ATTEMPTS=1 aws lambda invoke --region eu-west-2 --cli-read-timeout 920 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // "\(.errorType): \(.errorMessage)"' restore-points.json
 
     CRITICAL snapshot_missing
     The run of 2026-11-22T06:00:00Z left no snapshot of main/a (vol-0-main-a); its latest is snap-0-main-a-1 of 2026-11-21T06:04:11Z. Check that the volume carries a target tag and the DLM policy is enabled, or take a snapshot by hand now, with the volume's own tags and those of TAGS_TO_ADD.

@@ -15,6 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// The cluster of [`clean`].
 pub const CLUSTER: &str = "k8s.mycompany.tld";
+/// Where the accounts are.
+pub const REGION: &str = "eu-west-2";
 /// Five minutes past the due run.
 pub const NOW: &str = "2026-11-22T07:35:00Z";
 /// The policy that converge keeps.
@@ -67,6 +69,7 @@ pub fn account(clusters: &[&str], runs: i64) -> Inventory {
 /// An account with these volumes and the policy, and no snapshot yet.
 pub fn account_of(volumes: Vec<Volume>) -> Inventory {
     Inventory {
+        region: REGION.to_owned(),
         volumes,
         policy_ids: [POLICY.into()].into(),
         policies: vec![policy()],
@@ -285,11 +288,20 @@ pub fn findings(inventory: Inventory) -> Vec<String> {
 /// Findings, a line each: severity, kind and subject.
 pub fn lines(findings: &[Finding]) -> Vec<String> {
     let line = |finding: &Finding| {
+        commands_name_the_region(&serde_json::to_string(finding).unwrap());
         let subject = finding.subject.within_cluster().unwrap_or_default();
         let (severity, kind) = (finding.severity.name(), finding.kind.name());
         format!("{severity} {kind} {subject}").trim_end().to_owned()
     };
     findings.iter().map(line).collect()
+}
+
+/// Who pastes a command may have another Region as the default.
+fn commands_name_the_region(text: &str) {
+    let named = format!("--region {REGION} ");
+    for command in text.split("aws ").skip(1) {
+        assert!(command.contains(&named), "aws {command}");
+    }
 }
 
 /// No finding.

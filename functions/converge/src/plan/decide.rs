@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::iam::{NewRole, Role};
 use etcd_backup_core::ids::PolicyId;
 use etcd_backup_core::lifecycle_policy::{
@@ -47,7 +48,7 @@ pub fn decide(desired: &Desired, actual: &Actual, now: Timestamp) -> Plan {
         Step::UpdatePolicy(update) => update.obstacle.clone(),
         _ => None,
     });
-    let mut warnings = warnings(actual);
+    let mut warnings = warnings(desired, actual);
     if let Some(policy) = actual.policies.first() {
         warnings.extend(kept::warnings(
             policy,
@@ -234,7 +235,7 @@ fn obstacle(policy: &LifecyclePolicy, wanted: &DesiredPolicy) -> Option<String> 
     ))
 }
 
-fn warnings(actual: &Actual) -> Vec<String> {
+fn warnings(desired: &Desired, actual: &Actual) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut ids = actual
         .policies
@@ -246,13 +247,17 @@ fn warnings(actual: &Actual) -> Vec<String> {
     if let (Some(kept), false) = (kept, others.is_empty()) {
         warnings.push(format!(
             "{} DLM policies are tagged or described like ours, and each of them may snapshot the \
-             volumes: {kept} is kept converged, {} left alone; delete what is not wanted with `aws \
-             dlm delete-lifecycle-policy --policy-id …`",
+             volumes: {kept} is kept converged, {} left alone; delete what is not wanted with `{}`",
             others.len() + 1,
             match others[..] {
                 [other] => format!("{other} is"),
                 _ => format!("{} are", others.join(", ")),
             },
+            aws_cli::command(
+                desired.region(),
+                "dlm delete-lifecycle-policy",
+                format_args!("--policy-id …")
+            )
         ));
     }
     for policy in actual

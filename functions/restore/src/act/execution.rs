@@ -82,6 +82,8 @@ pub struct Execution<'a, Aws> {
     pub inventory: Inventory,
     /// The settings.
     pub settings: &'a Settings,
+    /// The Region.
+    pub region: &'a str,
     /// The clock.
     pub clock: fn() -> Timestamp,
     /// When Lambda ends the invocation.
@@ -148,7 +150,7 @@ impl<Aws: World> Execution<'_, Aws> {
         loop {
             self.refuse_failed().await?;
             self.refuse_lost().await?;
-            refusal::masters_meanwhile(&self.record, &self.inventory)?;
+            refusal::masters_meanwhile(&self.record, &self.inventory, self.region)?;
             self.note_attachments();
             let step = self.next();
             if self.is_time_up() {
@@ -245,7 +247,7 @@ impl<Aws: World> Execution<'_, Aws> {
                 // Masters' filters are asked just before launches are resumed, whatever they showed earlier.
                 self.seen.forget_look();
                 let inventory = &self.inventory;
-                master_decisions::refuse_resuming(&self.record, groups, inventory)?;
+                master_decisions::refuse_resuming(&self.record, groups, inventory, self.region)?;
                 if self.confirm().await? {
                     masters::resume(aws, lease, groups).await?;
                 }

@@ -34,7 +34,7 @@ const WAYS_OUT: [(&str, &str); 7] = [
     (
         "IncorrectState",
         "the snapshot isn't usable now, as when it is being archived: undo this restore, then choose \
-         another point with \"at\", or bring the snapshot back (aws ec2 restore-snapshot-tier)",
+         another point with \"at\", or bring the snapshot back from the archive (EC2's RestoreSnapshotTier)",
     ),
     (
         "InsufficientVolumeCapacity",

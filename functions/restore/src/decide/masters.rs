@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use etcd_backup_core::aws::{InstanceState, Master, MasterGroup};
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::ids::{GroupName, InstanceId};
 use etcd_backup_core::restore_record::RestoreRecord;
@@ -177,6 +178,7 @@ pub fn refuse_resuming(
     record: &RestoreRecord,
     groups: &[GroupName],
     inventory: &Inventory,
+    region: &str,
 ) -> Result<(), Diagnostic> {
     let side = Side::left_by(record.turn().direction);
     let met = met_by_launches(record, side, groups, inventory);
@@ -187,12 +189,15 @@ pub fn refuse_resuming(
         ErrorType::MastersRunning,
         format!(
             "masters run on volumes that are out of service now ({}), and masters that launches of {} \
-             bring would be their peers on others. Terminate {} (aws ec2 terminate-instances \
-             --instance-ids {}), and send the same event again",
+             bring would be their peers on others. Terminate {} ({}), and send the same event again",
             list(&met),
             list(groups),
             if met.len() == 1 { "it" } else { "them" },
-            spaced(&met)
+            aws_cli::command(
+                region,
+                "ec2 terminate-instances",
+                format_args!("--instance-ids {}", spaced(&met))
+            )
         ),
     ))
 }
@@ -221,25 +226,27 @@ pub fn refuse_replacing(
     record: &RestoreRecord,
     exchange: &Exchange,
     inventory: &Inventory,
+    region: &str,
 ) -> Result<(), Diagnostic> {
     if !exchange.needs_masters_gone(&inventory.volumes) {
         return Ok(());
     }
     let control_plane = &inventory.control_plane;
     let instances: BTreeSet<InstanceId> = to_terminate(control_plane).into_iter().collect();
-    refuse_protected(&instances, control_plane)?;
+    refuse_protected(&instances, control_plane, region)?;
     // Once launches are suspended, a group may show a launch that was under way later than EC2 does. Before
     // that, every master was seen in its group.
     if suspended_by_restore(Some(record), control_plane).is_empty() {
         refuse_without_group(&instances, exchange, inventory)?;
     }
-    refuse_lost_volumes(inventory)
+    refuse_lost_volumes(inventory, region)
 }
 
 /// EC2 would terminate the masters of other zones and leave this one.
 fn refuse_protected(
     instances: &BTreeSet<InstanceId>,
     control_plane: &ControlPlane,
+    region: &str,
 ) -> Result<(), Diagnostic> {
     let protected: Vec<_> = instances.intersection(&control_plane.protected).collect();
     let Some(first) = protected.first() else {
@@ -249,9 +256,13 @@ fn refuse_protected(
         ErrorType::MasterProtected,
         format!(
             "termination protection is on for {}, so that not all masters could be replaced; no master \
-             was terminated. Take it off (aws ec2 modify-instance-attribute --instance-id {first} \
-             --no-disable-api-termination) and send the event again",
-            list(&protected)
+             was terminated. Take it off ({}) and send the event again",
+            list(&protected),
+            aws_cli::command(
+                region,
+                "ec2 modify-instance-attribute",
+                format_args!("--instance-id {first} --no-disable-api-termination")
+            )
         ),
     ))
 }
@@ -303,7 +314,7 @@ fn refuse_without_group(
 /// # Errors
 ///
 /// `VolumeWouldBeLost`.
-pub fn refuse_lost_volumes(inventory: &Inventory) -> Result<(), Diagnostic> {
+pub fn refuse_lost_volumes(inventory: &Inventory, region: &str) -> Result<(), Diagnostic> {
     let instances: BTreeSet<InstanceId> =
         to_terminate(&inventory.control_plane).into_iter().collect();
     let lost = |volume: &Volume| {
@@ -324,12 +335,17 @@ pub fn refuse_lost_volumes(inventory: &Inventory) -> Result<(), Diagnostic> {
         ErrorType::VolumeWouldBeLost,
         format!(
             "{} would be deleted with the master that it is attached to (DeleteOnTermination); no master \
-             was terminated. Turn that off for each (aws ec2 modify-instance-attribute --instance-id {} \
-             --block-device-mappings 'DeviceName={},Ebs={{DeleteOnTermination=false}}'), and send the event \
-             again",
+             was terminated. Turn that off for each ({}), and send the event again",
             list(lost.iter().map(|(id, _)| id)),
-            attachment.instance,
-            attachment.device,
+            aws_cli::command(
+                region,
+                "ec2 modify-instance-attribute",
+                format_args!(
+                    "--instance-id {} --block-device-mappings \
+                     'DeviceName={},Ebs={{DeleteOnTermination=false}}'",
+                    attachment.instance, attachment.device
+                )
+            )
         ),
     ))
 }

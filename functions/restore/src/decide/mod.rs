@@ -48,6 +48,7 @@ pub mod warnings;
 pub mod way_out;
 pub mod zone;
 
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::restore_point::History;
 use etcd_backup_core::restore_record::RestoreRecord;
@@ -140,7 +141,7 @@ fn new_restore(
 ) -> Result<RestoreRecord, Diagnostic> {
     refuse_unknown_cluster(request, inventory, context)?;
     // Of two volumes, each generation that they are of would only confuse the choice.
-    restore::refuse_duplicated(request, inventory)?;
+    restore::refuse_duplicated(request, inventory, context.region)?;
     let history = history(records, inventory, context);
     let choice = choice::choose(request, inventory, &history, context.settings)?;
     restore::plan(request, &choice, records, inventory, context)
@@ -173,9 +174,14 @@ pub fn refuse_unknown_cluster(
         ErrorType::ClusterNotFound,
         format!(
             "no etcd volume and no managed snapshot of {} exists in this account and Region: check the name, \
-             the account and the Region ({}); aws ec2 describe-volumes --filters \
-             'Name=tag-key,Values=k8s.io/etcd/*' lists the etcd volumes that are there",
-            request.cluster, context.region
+             the account and the Region ({}); {} lists the etcd volumes that are there",
+            request.cluster,
+            context.region,
+            aws_cli::command(
+                context.region,
+                "ec2 describe-volumes",
+                format_args!("--filters 'Name=tag-key,Values=k8s.io/etcd/*'")
+            )
         ),
     ))
 }

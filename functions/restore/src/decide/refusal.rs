@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::aws::InstanceState;
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::discovery::{
     CLUSTER_OWNED, CLUSTER_OWNED_PREFIX, Identity, ROLE_CONTROL_PLANE, ROLE_MASTER, etcd_keys,
@@ -26,13 +27,13 @@ use crate::collect::inventory::Inventory;
 /// # Errors
 ///
 /// `VolumeTagWrong`, `TagLimit`, and what [`masters`] are refused for.
-pub fn turn(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
-    unknown_volumes(record, &inventory.volumes)?;
+pub fn turn(record: &RestoreRecord, inventory: &Inventory, region: &str) -> Result<(), Diagnostic> {
+    unknown_volumes(record, &inventory.volumes, region)?;
     if !record.turn().gives_up {
-        tags_to_come(record, &inventory.volumes)?;
+        tags_to_come(record, &inventory.volumes, region)?;
     }
     too_many_tags(record, &inventory.volumes)?;
-    masters(record, inventory)
+    masters(record, inventory, region)
 }
 
 /// What is refused for the masters' sake.
@@ -41,17 +42,21 @@ pub fn turn(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnos
 ///
 /// `MastersRunning`, `VolumeWouldBeLost`; of masters that are to be replaced also `MasterProtected`,
 /// `MasterWithoutGroup`.
-pub fn masters(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
+pub fn masters(
+    record: &RestoreRecord,
+    inventory: &Inventory,
+    region: &str,
+) -> Result<(), Diagnostic> {
     let exchange = Exchange::of(record);
     match record.turn().masters {
-        MastersOption::Replace => masters::refuse_replacing(record, &exchange, inventory),
+        MastersOption::Replace => masters::refuse_replacing(record, &exchange, inventory, region),
         MastersOption::Leave => {
             if !exchange.changes_what_masters_find(&inventory.volumes) {
                 return Ok(());
             }
             masters::refuse_masters_left(record, &inventory.control_plane)?;
             masters_running(record, &exchange, inventory)?;
-            masters::refuse_lost_volumes(inventory)
+            masters::refuse_lost_volumes(inventory, region)
         }
     }
 }
@@ -62,17 +67,25 @@ pub fn masters(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diag
 /// # Errors
 ///
 /// As [`masters`].
-pub fn masters_meanwhile(record: &RestoreRecord, inventory: &Inventory) -> Result<(), Diagnostic> {
+pub fn masters_meanwhile(
+    record: &RestoreRecord,
+    inventory: &Inventory,
+    region: &str,
+) -> Result<(), Diagnostic> {
     let has_begun = Exchange::of(record).has_begun(&inventory.volumes);
     if has_begun && record.turn().masters == MastersOption::Leave {
         return Ok(());
     }
-    masters(record, inventory)
+    masters(record, inventory, region)
 }
 
 /// A volume that masters would find beside the right one: one that is of no member restored, or of one but
 /// neither leaves nor comes. Which of them was in use, only a person knows.
-fn unknown_volumes(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
+fn unknown_volumes(
+    record: &RestoreRecord,
+    volumes: &Volumes,
+    region: &str,
+) -> Result<(), Diagnostic> {
     let known: BTreeSet<&VolumeId> = record.volume_ids().collect();
     let unknown = volumes
         .values()
@@ -82,17 +95,26 @@ fn unknown_volumes(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diag
         return Ok(());
     };
     let id = &volume.id;
-    let keys = etcd_keys(&volume.tags);
-    let keys = keys.iter().map(|key| format!("Key={key}"));
     Err(Diagnostic::new(
         ErrorType::VolumeTagWrong,
         format!(
             "masters of {} would find {id} beside the right volume: {problem}. Correct its tags, or take \
-             it out of their sight: aws ec2 delete-tags --resources {id} --tags {}",
+             it out of their sight: {}",
             record.cluster,
-            spaced(keys)
+            out_of_sight(volume, region)
         ),
     ))
+}
+
+/// The command that takes a volume out of the masters' sight.
+pub fn out_of_sight(volume: &Volume, region: &str) -> String {
+    let keys = etcd_keys(&volume.tags);
+    let keys = keys.iter().map(|key| format!("Key={key}"));
+    aws_cli::command(
+        region,
+        "ec2 delete-tags",
+        format_args!("--resources {} --tags {}", volume.id, spaced(keys)),
+    )
 }
 
 /// What is wrong with a volume that neither leaves nor comes; `None` where masters overlook it, or it is
@@ -117,7 +139,7 @@ fn problem(record: &RestoreRecord, volume: &Volume) -> Option<String> {
 }
 
 /// The tags to come, judged by the masters' own filters.
-fn tags_to_come(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnostic> {
+fn tags_to_come(record: &RestoreRecord, volumes: &Volumes, region: &str) -> Result<(), Diagnostic> {
     let is_undo = record.turn().direction == Direction::Undo;
     for (key, member) in &record.members {
         let tags = if is_undo {
@@ -140,7 +162,7 @@ fn tags_to_come(record: &RestoreRecord, volumes: &Volumes) -> Result<(), Diagnos
             let live = volumes.values().filter(is_live);
             live.map(|volume| &volume.id).collect()
         };
-        return Err(not_to_be_found(record, key, tags, &mended));
+        return Err(not_to_be_found(record, key, tags, &mended, region));
     }
     Ok(())
 }
@@ -150,6 +172,7 @@ fn not_to_be_found(
     key: &MemberKey,
     tags: &Tags,
     mended: &[&VolumeId],
+    region: &str,
 ) -> Diagnostic {
     let owner = format!("{CLUSTER_OWNED_PREFIX}{}", record.cluster);
     let mut missing = Vec::new();
@@ -164,10 +187,13 @@ fn not_to_be_found(
         ErrorType::VolumeTagWrong,
         format!(
             "masters of {} would not find the volume that comes for {key} by the tags that it would have. \
-             Complete them, and send the event again: aws ec2 create-tags --resources {} --tags {}",
+             Complete them, and send the event again: {}",
             record.cluster,
-            spaced(mended),
-            spaced(missing)
+            aws_cli::command(
+                region,
+                "ec2 create-tags",
+                format_args!("--resources {} --tags {}", spaced(mended), spaced(missing)),
+            )
         ),
     )
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_backup_core::Tags;
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
-use etcd_backup_core::discovery::etcd_keys;
 use etcd_backup_core::ids::{EtcdClusterName, GroupName, MemberKey, RestoreId, ZoneName};
 use etcd_backup_core::restore_record::{
     Direction, MemberRecord, RestoreRecord, RestoreStage, Turn,
@@ -15,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::choice::Choice;
 use super::incoming::Planner;
-use super::list::{list, spaced};
+use super::list::list;
 use super::tags::TagStyle;
 use super::{Context, intent, refusal, start_order, zone};
 use crate::collect::inventory::Inventory;
@@ -96,7 +95,7 @@ pub fn plan(
         later_turns: Vec::new(),
         abandoned_at: None,
     };
-    refusal::turn(&record, inventory)?;
+    refusal::turn(&record, inventory, context.region)?;
     Ok(record)
 }
 
@@ -134,7 +133,11 @@ fn giving_up(records: &Records) -> Option<String> {
 /// # Errors
 ///
 /// `MemberDuplicated`, for a member that is asked for.
-pub fn refuse_duplicated(request: &Request, inventory: &Inventory) -> Result<(), Diagnostic> {
+pub fn refuse_duplicated(
+    request: &Request,
+    inventory: &Inventory,
+    region: &str,
+) -> Result<(), Diagnostic> {
     let is_asked_for = |key: &MemberKey| {
         let is_named = |named: &BTreeMap<MemberKey, _>| named.contains_key(key);
         let is_of = |names: &BTreeSet<EtcdClusterName>| names.contains(&key.etcd_cluster);
@@ -145,13 +148,13 @@ pub fn refuse_duplicated(request: &Request, inventory: &Inventory) -> Result<(),
     let members = inventory.cluster.members.iter();
     for (key, member) in members.filter(|(key, _)| is_asked_for(key)) {
         if member.volumes.len() > 1 {
-            return Err(duplicated(key, &member.volumes));
+            return Err(duplicated(key, &member.volumes, region));
         }
     }
     Ok(())
 }
 
-fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
+fn duplicated(key: &MemberKey, live: &[Volume], region: &str) -> Diagnostic {
     let those = |is_out: fn(&Volume) -> bool| {
         let out: Vec<&Volume> = live.iter().filter(|volume| is_out(volume)).collect();
         (!out.is_empty() && out.len() < live.len()).then_some(out)
@@ -167,15 +170,8 @@ fn duplicated(key: &MemberKey, live: &[Volume]) -> Diagnostic {
             " OR ",
         ),
     };
-    let commands = spare.iter().map(|volume| {
-        let keys = etcd_keys(&volume.tags);
-        let keys = keys.iter().map(|key| format!("Key={key}"));
-        format!(
-            "aws ec2 delete-tags --resources {} --tags {}",
-            volume.id,
-            spaced(keys)
-        )
-    });
+    let commands = spare.iter();
+    let commands = commands.map(|volume| refusal::out_of_sight(volume, region));
     Diagnostic::new(
         ErrorType::MemberDuplicated,
         format!(

@@ -58,7 +58,7 @@ pub fn begin(
         gives_up: record.is_unfinished(),
         ..Turn::begin(direction, request.masters, first_stage, context.now)
     });
-    refusal::turn(&turned, inventory)?;
+    refusal::turn(&turned, inventory, context.region)?;
     Ok(turned)
 }
 

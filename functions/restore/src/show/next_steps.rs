@@ -1,5 +1,6 @@
 //! The operator's next steps as text. Commands stand on lines of their own, to be pasted.
 
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
 use etcd_backup_core::restore_tags::{RETIRED_BY, SUSPENDED_BY};
@@ -10,6 +11,8 @@ use crate::decide::list::{list, spaced};
 
 /// Minutes that the first masters have had their volumes before the others start.
 const FIRST_MINUTES: u64 = crate::decide::stage::FIRST_ATTACHED_FOR.as_secs() / 60;
+const SUSPEND: &str = "autoscaling suspend-processes";
+const RESUME: &str = "autoscaling resume-processes";
 
 /// The steps' texts.
 pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Vec<String> {
@@ -46,7 +49,7 @@ pub fn texts(steps: &[NextStep], record: &RestoreRecord, context: Context) -> Ve
             } else {
                 format!(" (those of {} start first)", list(first))
             },
-            launches(region, "resume", groups)
+            launches(region, RESUME, groups)
         ),
         NextStep::StartMasters {
             first,
@@ -108,24 +111,33 @@ fn go_on(event: &str, back: &str, masters: MastersOption) -> String {
 
 fn stop(region: &str, instances: &[InstanceId]) -> String {
     let ids: Vec<&str> = instances.iter().map(InstanceId::as_str).collect();
-    let instances = spaced(instances);
+    let (spaced, joined) = (ids.join(" "), ids.join(","));
+    let of_instances = |operation: &str| {
+        aws_cli::command(region, operation, format_args!("--instance-ids {spaced}"))
+    };
+    let retired = aws_cli::command(
+        region,
+        "ec2 describe-volumes",
+        format_args!(
+            "--filters Name=attachment.instance-id,Values={joined} Name=tag-key,Values={RETIRED_BY} --query \
+             'Volumes[].[VolumeId]' --output text"
+        ),
+    );
+    let detach = aws_cli::command(region, "ec2 detach-volume", format_args!("--volume-id"));
     format!(
         "These masters are in no autoscaling group. Stop all that run, and detach the volumes that are out of \
-         service, as a start would keep them attached:\n\
-         aws ec2 stop-instances --region {region} --instance-ids {instances}\n\
-         aws ec2 wait instance-stopped --region {region} --instance-ids {instances}\n\
-         aws ec2 describe-volumes --region {region} --filters Name=attachment.instance-id,Values={} \
-         Name=tag-key,Values={RETIRED_BY} --query 'Volumes[].[VolumeId]' --output text \
-         | xargs -n 1 aws ec2 detach-volume --region {region} --volume-id",
-        ids.join(",")
+         service, as a start would keep them attached:\n{}\n{}\n{retired} | xargs -n 1 {detach}",
+        of_instances("ec2 stop-instances"),
+        of_instances("ec2 wait instance-stopped")
     )
 }
 
 fn start_stopped(region: &str, first: &[InstanceId], later: &[InstanceId]) -> String {
     let start = |instances: &[InstanceId]| {
-        format!(
-            "aws ec2 start-instances --region {region} --instance-ids {}",
-            spaced(instances)
+        aws_cli::command(
+            region,
+            "ec2 start-instances",
+            format_args!("--instance-ids {}", spaced(instances)),
         )
     };
     if first.is_empty() || later.is_empty() {
@@ -161,23 +173,27 @@ fn start_masters(
     };
     if !groups.is_empty() {
         text += " Their launches are suspended; this resumes them:\n";
-        text += &launches(region, "resume", groups);
+        text += &launches(region, RESUME, groups);
     }
     if !later.is_empty() {
         text += "\nand this those of the others:\n";
-        text += &launches(region, "resume", later);
+        text += &launches(region, RESUME, later);
     }
     text
 }
 
-fn launches(region: &str, verb: &str, groups: &[GroupName]) -> String {
-    let commands = groups.iter().map(|group| {
-        format!(
-            "aws autoscaling {verb}-processes --region {region} --scaling-processes Launch \
-             --auto-scaling-group-name {group}"
-        )
-    });
+fn launches(region: &str, operation: &str, groups: &[GroupName]) -> String {
+    let commands = groups.iter();
+    let commands = commands.map(|group| launches_of_group(region, operation, group));
     commands.collect::<Vec<_>>().join("\n")
+}
+
+fn launches_of_group(region: &str, operation: &str, group: &GroupName) -> String {
+    aws_cli::command(
+        region,
+        operation,
+        format_args!("--scaling-processes Launch --auto-scaling-group-name {group}"),
+    )
 }
 
 /// No master comes back before all are gone: a restored member must not meet a live, newer peer.
@@ -189,6 +205,13 @@ fn terminate(
     first: &[MemberKey],
 ) -> String {
     let instances = spaced(instances);
+    let of_instances = |operation: &str| {
+        aws_cli::command(
+            region,
+            operation,
+            format_args!("--instance-ids {instances}"),
+        )
+    };
     let (order, rest) = if later.is_empty() {
         (String::new(), String::new())
     } else {
@@ -201,17 +224,18 @@ fn terminate(
             format!(
                 "\nWhen the volumes of the first ones have been attached for {FIRST_MINUTES} minutes, let the \
                  others come:\n{}",
-                launches(region, "resume", later)
+                launches(region, RESUME, later)
             ),
         )
     };
     format!(
         "Terminate all masters at once, never one after the other, and let none come back before all are gone. \
-         Their autoscaling groups bring new masters then, which find the right volumes.{order}\n{}\n\
-         aws ec2 terminate-instances --region {region} --instance-ids {instances}\n\
-         aws ec2 wait instance-terminated --region {region} --instance-ids {instances}\n{}{rest}",
-        launches(region, "suspend", &[groups, later].concat()),
-        launches(region, "resume", groups),
+         Their autoscaling groups bring new masters then, which find the right volumes.{order}\n\
+         {}\n{}\n{}\n{}{rest}",
+        launches(region, SUSPEND, &[groups, later].concat()),
+        of_instances("ec2 terminate-instances"),
+        of_instances("ec2 wait instance-terminated"),
+        launches(region, RESUME, groups),
     )
 }
 
@@ -220,27 +244,43 @@ fn terminate(
 fn delete(volumes: &[VolumeId], context: Context) -> String {
     let (region, runs) = (context.region, context.settings.retain_count);
     let ids: Vec<&str> = volumes.iter().map(VolumeId::as_str).collect();
+    let (spaced, joined) = (ids.join(" "), ids.join(","));
+    let delete_volume = aws_cli::command(
+        region,
+        "ec2 delete-volume",
+        format_args!("--volume-id $volume"),
+    );
+    let snapshots = aws_cli::command(
+        region,
+        "ec2 describe-snapshots",
+        format_args!(
+            "--owner-ids self --filters Name=volume-id,Values={joined} --query 'Snapshots[].[SnapshotId]' \
+             --output text"
+        ),
+    );
+    let delete_snapshot =
+        aws_cli::command(region, "ec2 delete-snapshot", format_args!("--snapshot-id"));
     format!(
         "Not now: when all is well, and the volumes in service have a history of their own ({runs} runs), \
          delete those out of service and their snapshots, as nobody else will. It ends the way back, and \
          every older restore point:\n\
-         for volume in {}; do aws ec2 delete-volume --region {region} --volume-id $volume; done\n\
-         aws ec2 describe-snapshots --region {region} --owner-ids self --filters \
-         Name=volume-id,Values={} --query 'Snapshots[].[SnapshotId]' --output text \
-         | xargs -n 1 aws ec2 delete-snapshot --region {region} --snapshot-id",
-        spaced(volumes),
-        ids.join(","),
+         for volume in {spaced}; do {delete_volume}; done\n\
+         {snapshots} | xargs -n 1 {delete_snapshot}"
     )
 }
 
 /// The commands that resume groups' launches.
 pub fn resume_by_hand(region: &str, groups: &[GroupName]) -> Vec<String> {
     let commands = groups.iter().map(|group| {
-        format!(
-            "aws autoscaling resume-processes --region {region} --scaling-processes Launch \
-             --auto-scaling-group-name {group} && aws autoscaling delete-tags --region {region} --tags \
-             ResourceId={group},ResourceType=auto-scaling-group,Key={SUSPENDED_BY}"
-        )
+        let delete_tag = aws_cli::command(
+            region,
+            "autoscaling delete-tags",
+            format_args!(
+                "--tags ResourceId={group},ResourceType=auto-scaling-group,Key={SUSPENDED_BY}"
+            ),
+        );
+        let resume = launches_of_group(region, RESUME, group);
+        format!("{resume} && {delete_tag}")
     });
     commands.collect()
 }

@@ -24,7 +24,15 @@ fn stranger(world: &mut World, tags: Tags) {
 fn a_member_with_two_volumes_is_for_a_person_to_decide() {
     let mut world = World::new();
     stranger(&mut world, tags(&"main/a".parse().unwrap()));
-    insta::assert_snapshot!(world.refusal(json!({})), @"MemberDuplicated: main/a has 2 volumes, and masters may use either: vol-main-a (created 2025-01-01T00:00:00Z, attached to i-a), vol-stranger (created 2025-01-01T00:00:00Z, not attached). Find out which one was in use, and take out of their sight what was not, most likely by: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
+    insta::assert_snapshot!(world.refusal(json!({})), @"MemberDuplicated: main/a has 2 volumes, and masters may use either: vol-main-a (created 2025-01-01T00:00:00Z, attached to i-a), vol-stranger (created 2025-01-01T00:00:00Z, not attached). Find out which one was in use, and take out of their sight what was not, most likely by: aws ec2 delete-tags --region eu-west-2 --resources vol-stranger --tags Key=k8s.io/etcd/main");
+}
+
+#[test]
+fn a_cluster_that_nothing_is_left_of_is_unknown() {
+    let mut world = World::new();
+    world.volumes.clear();
+    world.snapshots.clear();
+    insta::assert_snapshot!(world.refusal(json!({})), @"ClusterNotFound: no etcd volume and no managed snapshot of k8s.mycompany.tld exists in this account and Region: check the name, the account and the Region (eu-west-2); aws ec2 describe-volumes --region eu-west-2 --filters 'Name=tag-key,Values=k8s.io/etcd/*' lists the etcd volumes that are there");
 }
 
 /// As where a person took the snapshot that DLM left out, an hour after the others.
@@ -58,7 +66,7 @@ fn what_masters_would_find_beside_the_right_volume_is_refused() {
     let mut wrong = tags(&"main/a".parse().unwrap());
     wrong.insert("k8s.io/etcd/main".to_owned(), "a".to_owned());
     stranger(&mut malformed, wrong);
-    insta::assert_snapshot!(malformed.refusal(json!({})), @r#"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it doesn't say whose it is (k8s.io/etcd/main=a: not exactly one "/"; expected <member>/<all members>, like a/a,b,c). Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main"#);
+    insta::assert_snapshot!(malformed.refusal(json!({})), @r#"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it doesn't say whose it is (k8s.io/etcd/main=a: not exactly one "/"; expected <member>/<all members>, like a/a,b,c). Correct its tags, or take it out of their sight: aws ec2 delete-tags --region eu-west-2 --resources vol-stranger --tags Key=k8s.io/etcd/main"#);
 
     let mut of_another = World::new();
     let mut wrong = tags(&"main/a".parse().unwrap());
@@ -67,7 +75,7 @@ fn what_masters_would_find_beside_the_right_volume_is_refused() {
         "k8s.mycompany.tld ".to_owned(),
     );
     stranger(&mut of_another, wrong);
-    insta::assert_snapshot!(of_another.refusal(json!({})), @r#"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it says that it is of "k8s.mycompany.tld ", and is tagged kubernetes.io/cluster/k8s.mycompany.tld too. Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main"#);
+    insta::assert_snapshot!(of_another.refusal(json!({})), @r#"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it says that it is of "k8s.mycompany.tld ", and is tagged kubernetes.io/cluster/k8s.mycompany.tld too. Correct its tags, or take it out of their sight: aws ec2 delete-tags --region eu-west-2 --resources vol-stranger --tags Key=k8s.io/etcd/main"#);
 
     let mut overlooked = World::new();
     let mut harmless = tags(&"main/a".parse().unwrap());
@@ -82,7 +90,7 @@ fn what_masters_would_find_beside_the_right_volume_is_refused() {
 fn an_undo_is_refused_where_a_new_volume_would_be_found_too() {
     let (mut world, _) = World::restored();
     stranger(&mut world, tags(&"main/a".parse().unwrap()));
-    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it claims main/a, and is neither the old volume nor the restored one. Correct its tags, or take it out of their sight: aws ec2 delete-tags --resources vol-stranger --tags Key=k8s.io/etcd/main");
+    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would find vol-stranger beside the right volume: it claims main/a, and is neither the old volume nor the restored one. Correct its tags, or take it out of their sight: aws ec2 delete-tags --region eu-west-2 --resources vol-stranger --tags Key=k8s.io/etcd/main");
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn tags_by_which_masters_would_not_find_the_right_volume_are_refused() {
         tags.remove("k8s.io/role/master");
         tags.remove("kubernetes.io/cluster/k8s.mycompany.tld");
     }
-    insta::assert_snapshot!(world.refusal(json!({})), @"VolumeTagWrong: masters of k8s.mycompany.tld would not find the volume that comes for events/a by the tags that it would have. Complete them, and send the event again: aws ec2 create-tags --resources vol-events-a vol-events-b vol-events-c vol-main-a vol-main-b vol-main-c --tags Key=kubernetes.io/cluster/k8s.mycompany.tld,Value=owned");
+    insta::assert_snapshot!(world.refusal(json!({})), @"VolumeTagWrong: masters of k8s.mycompany.tld would not find the volume that comes for events/a by the tags that it would have. Complete them, and send the event again: aws ec2 create-tags --region eu-west-2 --resources vol-events-a vol-events-b vol-events-c vol-main-a vol-main-b vol-main-c --tags Key=kubernetes.io/cluster/k8s.mycompany.tld,Value=owned");
 }
 
 #[test]
@@ -105,7 +113,7 @@ fn an_old_volume_that_was_never_found_is_completed_before_an_undo() {
     old.remove("k8s.io/role/control-plane");
     let mut record = world.begin(json!({}));
     world.carry_out(&mut record);
-    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would not find the volume that comes for main/a by the tags that it would have. Complete them, and send the event again: aws ec2 create-tags --resources vol-main-a --tags Key=k8s.io/role/master,Value=1");
+    insta::assert_snapshot!(world.refusal(json!({"action": "undo"})), @"VolumeTagWrong: masters of k8s.mycompany.tld would not find the volume that comes for main/a by the tags that it would have. Complete them, and send the event again: aws ec2 create-tags --region eu-west-2 --resources vol-main-a --tags Key=k8s.io/role/master,Value=1");
     let mended = &mut world.volume("main/a").tags;
     mended.insert("k8s.io/role/master".to_owned(), "1".to_owned());
     let mut undone = world.begin(json!({"action": "undo"}));
@@ -149,7 +157,7 @@ fn no_volume_is_lost_with_its_master_whatever_becomes_of_that() {
     let mut world = World::new();
     world.volume("events/b").attachments[0].delete_on_termination = true;
     let left = world.refusal(json!({"etcd_clusters": ["main"]}));
-    insta::assert_snapshot!(left, @"VolumeWouldBeLost: vol-events-b would be deleted with the master that it is attached to (DeleteOnTermination); no master was terminated. Turn that off for each (aws ec2 modify-instance-attribute --instance-id i-b --block-device-mappings 'DeviceName=/dev/xvdu,Ebs={DeleteOnTermination=false}'), and send the event again");
+    insta::assert_snapshot!(left, @"VolumeWouldBeLost: vol-events-b would be deleted with the master that it is attached to (DeleteOnTermination); no master was terminated. Turn that off for each (aws ec2 modify-instance-attribute --region eu-west-2 --instance-id i-b --block-device-mappings 'DeviceName=/dev/xvdu,Ebs={DeleteOnTermination=false}'), and send the event again");
     assert_eq!(world.refusal(json!({"masters": "replace"})), left);
 }
 
@@ -158,7 +166,7 @@ fn masters_that_cannot_be_replaced_are_not_begun_with() {
     let replace = json!({"masters": "replace"});
     let mut protected = World::new();
     protected.control_plane.protected.insert("i-b".into());
-    insta::assert_snapshot!(protected.refusal(replace.clone()), @"MasterProtected: termination protection is on for i-b, so that not all masters could be replaced; no master was terminated. Take it off (aws ec2 modify-instance-attribute --instance-id i-b --no-disable-api-termination) and send the event again");
+    insta::assert_snapshot!(protected.refusal(replace.clone()), @"MasterProtected: termination protection is on for i-b, so that not all masters could be replaced; no master was terminated. Take it off (aws ec2 modify-instance-attribute --region eu-west-2 --instance-id i-b --no-disable-api-termination) and send the event again");
 
     let mut alone = World::new();
     alone.control_plane.groups[2].instances.clear();
@@ -302,7 +310,7 @@ fn of_two_volumes_the_one_in_use_is_not_untagged() {
             world.volume("main/a").attachments.clear();
         }
         let refusal = world.refusal(json!({}));
-        let untags = |id: &str| refusal.contains(&format!("delete-tags --resources {id} "));
+        let untags = |id: &str| refusal.contains(&format!("--resources {id} "));
         assert!(untags(other), "{refusal}");
         assert_eq!(
             untags(volume_id("main/a").as_str()),

@@ -100,6 +100,14 @@ pub fn volume(id: &str, zone: &ZoneName, tags: Tags) -> Volume {
     }
 }
 
+/// Who pastes a command may have another Region as the default.
+pub fn commands_name_the_region(text: &str) {
+    let named = format!("--region {REGION} ");
+    for command in text.split("aws ").skip(1) {
+        assert!(command.contains(&named), "aws {command}");
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         let keys = MEMBERS.map(|key| key.parse::<MemberKey>().unwrap());
@@ -237,7 +245,11 @@ impl World {
     /// What an event is refused for.
     pub fn refusal(&self, more: Value) -> String {
         match self.decide(more) {
-            Err(refusal) => refusal.to_string(),
+            Err(refusal) => {
+                let refusal = refusal.to_string();
+                commands_name_the_region(&refusal);
+                refusal
+            }
             Ok(decided) => panic!("it is not refused: {decided:?}"),
         }
     }

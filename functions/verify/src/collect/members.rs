@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use etcd_backup_core::aws_cli;
 use etcd_backup_core::ids::{MemberKey, SnapshotId};
 use etcd_backup_core::snapshot::{Snapshot, SnapshotState};
 use etcd_backup_core::snapshot_blocks::SnapshotBlocks;
@@ -18,6 +19,8 @@ const CALLS_MAX: usize = 96;
 /// Blocks that all members together hold or have on their way: 48 MiB. Each call under way takes memory
 /// beside its block.
 const HELD_MAX: usize = 96;
+/// How long an archived snapshot is back where a person does as an answer says.
+const BROUGHT_BACK_DAYS: u8 = 7;
 
 /// A snapshot of a member.
 #[derive(Clone, Debug)]
@@ -46,6 +49,7 @@ pub struct ReadMember {
 /// Reads them; none keeps the others from being read.
 pub async fn read<A: SnapshotBlocks + Clone + 'static>(
     aws: &A,
+    region: &str,
     targets: &[Target],
     deadline: Instant,
 ) -> Vec<ReadMember> {
@@ -55,7 +59,7 @@ pub async fn read<A: SnapshotBlocks + Clone + 'static>(
         deadline,
     };
     let reads = targets.iter().map(|target| {
-        let volume = open(aws, &target.snapshot, limits.clone());
+        let volume = open(aws, region, &target.snapshot, limits.clone());
         let context = context(target);
         let (key, snapshot_id) = (target.key.clone(), target.snapshot.id.clone());
         let read = tokio::task::spawn_blocking(move || {
@@ -82,6 +86,7 @@ pub async fn read<A: SnapshotBlocks + Clone + 'static>(
 
 fn open<A: SnapshotBlocks + Clone + 'static>(
     aws: &A,
+    region: &str,
     snapshot: &Snapshot,
     limits: Limits,
 ) -> SnapshotVolume<A> {
@@ -90,7 +95,7 @@ fn open<A: SnapshotBlocks + Clone + 'static>(
         size_gib: u64::try_from(snapshot.size_gib).unwrap_or(0),
         kms_key_id: snapshot.kms_key_id.as_deref().map(str::to_owned),
     };
-    match unreadable(snapshot) {
+    match unreadable(snapshot, region) {
         Some((gave_up, why)) => SnapshotVolume::unreadable(aws, subject, limits, gave_up, why),
         None => SnapshotVolume::open(aws, subject, limits),
     }
@@ -98,12 +103,19 @@ fn open<A: SnapshotBlocks + Clone + 'static>(
 
 /// Why AWS gives no blocks of a snapshot, and whether it may another time.
 ///
-/// Source: Amazon EBS user guide, "EBS direct APIs", considerations.
-fn unreadable(snapshot: &Snapshot) -> Option<(GaveUp, String)> {
+/// Sources: Amazon EBS user guide, "EBS direct APIs", considerations, and "Considerations and limitations for
+/// archiving Amazon EBS snapshots".
+fn unreadable(snapshot: &Snapshot, region: &str) -> Option<(GaveUp, String)> {
     let id = &snapshot.id;
     if snapshot.archived {
+        let back = aws_cli::command(
+            region,
+            "ec2 restore-snapshot-tier",
+            format_args!("--snapshot-id {id} --temporary-restore-days {BROUGHT_BACK_DAYS}"),
+        );
         let why = format!(
-            "{id} is in the archive tier, where its blocks can't be read; `aws ec2 restore-snapshot-tier --snapshot-id {id}` brings it back"
+            "{id} is in the archive tier, where its blocks can't be read; `{back}` brings it back within \
+             72 hours, for {BROUGHT_BACK_DAYS} days"
         );
         return Some((GaveUp::ForGood, why));
     }
@@ -167,8 +179,12 @@ mod tests {
                 archived,
                 tags: Tags::new(),
             };
-            let gave_up = unreadable(&snapshot).map(|(gave_up, _)| gave_up);
+            let unreadable = unreadable(&snapshot, "eu-west-2");
+            let (gave_up, why) = unreadable.unzip();
             assert_eq!(gave_up, expected, "{state:?} {archived}");
+            if archived {
+                insta::assert_snapshot!(why.unwrap(), @"snap-0a is in the archive tier, where its blocks can't be read; `aws ec2 restore-snapshot-tier --region eu-west-2 --snapshot-id snap-0a --temporary-restore-days 7` brings it back within 72 hours, for 7 days");
+            }
         }
     }
 }

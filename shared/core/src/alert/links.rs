@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::aws_cli;
 use crate::deployment::Deployment;
 use crate::ids::ClusterName;
 use crate::settings::Settings;
@@ -51,10 +52,16 @@ impl Links<'_> {
         let event = list_event(cluster)?;
         Some(match &self.settings.restore_function {
             Some(function) => format!(
-                "AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region {} --function-name \
-                 {function} --cli-binary-format raw-in-base64-out --payload '{event}' restore-points.json \
-                 && jq -r '.text // \"\\(.errorType): \\(.errorMessage)\"' restore-points.json",
-                self.deployment.region
+                "AWS_MAX_ATTEMPTS=1 {} && jq -r '.text // \"\\(.errorType): \\(.errorMessage)\"' \
+                 restore-points.json",
+                aws_cli::command(
+                    &self.deployment.region,
+                    "lambda invoke",
+                    format_args!(
+                        "--cli-read-timeout 920 --function-name {function} --cli-binary-format \
+                         raw-in-base64-out --payload '{event}' restore-points.json"
+                    )
+                )
             ),
             None => format!("invoke restore with {event}"),
         })
@@ -64,10 +71,13 @@ impl Links<'_> {
     pub fn list_restore_points_briefly(&self, cluster: &ClusterName) -> Option<String> {
         let event = list_event(cluster)?;
         Some(match &self.settings.restore_function {
-            Some(function) => format!(
-                "aws lambda invoke --region {} --function-name {function} --cli-binary-format \
-                 raw-in-base64-out --payload '{event}' restore-points.json",
-                self.deployment.region
+            Some(function) => aws_cli::command(
+                &self.deployment.region,
+                "lambda invoke",
+                format_args!(
+                    "--function-name {function} --cli-binary-format raw-in-base64-out --payload '{event}' \
+                     restore-points.json"
+                ),
             ),
             None => format!("invoke restore with {event}"),
         })
@@ -144,7 +154,7 @@ mod tests {
         insta::assert_snapshot!(links.finding("snapshot_gap"), @"https://example.org/docs/reference/findings.md#snapshot_gap");
         insta::assert_snapshot!(
             links.list_restore_points(&"k8s.mycompany.tld".into()).unwrap(),
-            @r#"AWS_MAX_ATTEMPTS=1 aws lambda invoke --cli-read-timeout 920 --region eu-west-2 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // "\(.errorType): \(.errorMessage)"' restore-points.json"#
+            @r#"AWS_MAX_ATTEMPTS=1 aws lambda invoke --region eu-west-2 --cli-read-timeout 920 --function-name etcd-backup-restore --cli-binary-format raw-in-base64-out --payload '{"action":"list","cluster":"k8s.mycompany.tld"}' restore-points.json && jq -r '.text // "\(.errorType): \(.errorMessage)"' restore-points.json"#
         );
         for wrong in ["", "k8s'; rm -rf ~ #", "$(reboot)", "größe.tld", "k8s.*"] {
             let cluster = ClusterName::from(wrong);

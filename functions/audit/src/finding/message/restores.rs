@@ -6,21 +6,27 @@ use jiff::Timestamp;
 
 use super::join;
 
+/// Launches that are suspended in the name of a restore of which no record says that it goes on.
+pub(super) fn suspended(
+    restore_id: &RestoreId,
+    suspended_groups: &[GroupName],
+    resume_commands: &[String],
+) -> String {
+    format!(
+        "Launches of {} are suspended in the name of {restore_id}, of which no unfinished record is left: \
+         no master can come back. See that masters would find the right volumes, then resume them: {}.",
+        join(suspended_groups),
+        resume_commands.join("; ")
+    )
+}
+
 pub(super) fn unfinished(
     restore_id: &RestoreId,
     direction: Direction,
-    began: Option<Timestamp>,
+    began: Timestamp,
     volume_ids: &[VolumeId],
     suspended_groups: &[GroupName],
 ) -> String {
-    let Some(began) = began else {
-        return format!(
-            "Launches of {} are suspended in the name of {restore_id}, of which no unfinished record is left: \
-             no master can come back. See that masters would find the right volumes, then resume them: {}.",
-            join(suspended_groups),
-            resume_commands(suspended_groups)
-        );
-    };
     let suspended = if suspended_groups.is_empty() {
         String::new()
     } else {
@@ -62,13 +68,4 @@ fn what(restore_id: &RestoreId, direction: Direction) -> String {
         Direction::Restore => format!("Restore {restore_id}"),
         Direction::Undo | Direction::Redo => format!("The {} of {restore_id}", direction.name()),
     }
-}
-
-fn resume_commands(groups: &[GroupName]) -> String {
-    let commands = groups.iter().map(|group| {
-        format!(
-            "aws autoscaling resume-processes --scaling-processes Launch --auto-scaling-group-name {group}"
-        )
-    });
-    commands.collect::<Vec<_>>().join("; ")
 }

@@ -153,7 +153,7 @@ fn people_are_warned_of_what_converge_leaves_alone() {
     actual.namesakes.push("policy-0c".into());
     actual.lookalikes.push("policy-0d".into());
     insta::assert_snapshot!(plan(&actual).warnings.join("\n"), @r#"
-    3 DLM policies are tagged or described like ours, and each of them may snapshot the volumes: policy-0a is kept converged, policy-0b, policy-0c are left alone; delete what is not wanted with `aws dlm delete-lifecycle-policy --policy-id …`
+    3 DLM policies are tagged or described like ours, and each of them may snapshot the volumes: policy-0a is kept converged, policy-0b, policy-0c are left alone; delete what is not wanted with `aws dlm delete-lifecycle-policy --region eu-west-2 --policy-id …`
     DLM had given up on policy-0a: no permission; if it does so again, the cause is still there
     policy-0d is tagged or described like ours but doesn't take snapshots by a schedule of its own, which DLM doesn't let change: it is left alone
     DLM doesn't let policy-0a keep by count what it kept by age: delete it, or take the tag and the description off it, and converge makes another (the snapshots that it made stay, and nothing deletes them)

@@ -9,7 +9,7 @@ use restore::decide::stage::Step;
 use restore::decide::way_out;
 use serde_json::json;
 
-use crate::world::{World, attachment, request, zone};
+use crate::world::{REGION, World, attachment, commands_name_the_region, request, zone};
 
 /// Launches that are held bring masters on the volumes that a turn leaves, beside those that run.
 #[test]
@@ -85,8 +85,9 @@ fn launches_stay_suspended_while_a_master_runs_on_retired_volumes() {
     };
     let refusal = |world: &World, undo: &RestoreRecord| {
         let inventory = world.inventory(&request(json!({})));
-        let refusal = refuse_resuming(undo, &groups, &inventory).err();
-        refusal.map(|refusal| refusal.to_string())
+        let refusal = refuse_resuming(undo, &groups, &inventory, REGION).err();
+        let refusal = refusal.map(|refusal| refusal.to_string());
+        refusal.inspect(|refusal| commands_name_the_region(refusal))
     };
     assert_eq!(refusal(&world, &undo), None);
     // A launch that was under way brings one on what leaves.
@@ -101,7 +102,7 @@ fn launches_stay_suspended_while_a_master_runs_on_retired_volumes() {
         state: InstanceState::Running,
     });
     let refused = refusal(&world, &undo).unwrap();
-    insta::assert_snapshot!(refused, @"MastersRunning: masters run on volumes that are out of service now (i-late), and masters that launches of master-a bring would be their peers on others. Terminate it (aws ec2 terminate-instances --instance-ids i-late), and send the same event again");
+    insta::assert_snapshot!(refused, @"MastersRunning: masters run on volumes that are out of service now (i-late), and masters that launches of master-a bring would be their peers on others. Terminate it (aws ec2 terminate-instances --region eu-west-2 --instance-ids i-late), and send the same event again");
     let inventory = world.inventory(&request(json!({})));
     let why = |side| way_out::decide(&undo, side, &inventory).why;
     let beside = why(Some(Side::Outgoing));

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use etcd_backup_core::aws::InstanceState;
 use etcd_backup_core::ids::GroupName;
 use restore::decide::follow_up::{NextStep, Subject, next_steps};
+use restore::show::next_steps::texts;
 use serde_json::json;
 
 use super::{attach_found, keys};
-use crate::world::{World, attachment, request};
+use crate::world::{World, attachment, commands_name_the_region, request};
 
 /// With `leave` the operator replaces the masters: whenever they ask again, what is listed is what is left.
 #[test]
@@ -24,10 +25,12 @@ fn next_steps_are_those_not_done_yet() {
             plan_id: None,
             found: None,
         };
-        next_steps(
-            subject,
-            &world.inventory(&request(json!({"action": "status"}))),
-        )
+        let inventory = world.inventory(&request(json!({"action": "status"})));
+        let steps = next_steps(subject, &inventory);
+        for text in texts(&steps, &record, world.context()) {
+            commands_name_the_region(&text);
+        }
+        steps
     };
     let all: BTreeSet<GroupName> = world
         .control_plane
