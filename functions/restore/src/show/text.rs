@@ -15,7 +15,7 @@ use crate::decide::masters;
 /// The whole answer.
 pub fn render(answer: &RestoreAnswer, subject: Subject) -> String {
     let mut text = format!("{}\n", headline(answer, subject));
-    text += &restore_point(answer);
+    text += &restore_point(answer, subject);
     text += "\n";
     for member in &answer.members {
         text += &render_member(answer, member);
@@ -102,7 +102,7 @@ pub fn progress(subject: Subject, inventory: &Inventory) -> String {
     }
 }
 
-fn restore_point(answer: &RestoreAnswer) -> String {
+fn restore_point(answer: &RestoreAnswer, subject: Subject) -> String {
     let point = &answer.restore_point;
     let run = point
         .run
@@ -112,16 +112,18 @@ fn restore_point(answer: &RestoreAnswer) -> String {
     let Some(earliest) = point.earliest else {
         return String::new();
     };
+    let is_over = subject.was_over || answer.phase == RestoreStage::Undone;
     let name = match answer.direction {
-        Direction::Undo => "Undone restore",
-        Direction::Restore | Direction::Redo => "Restore",
+        Direction::Undo if is_over => "Undone restore point",
+        Direction::Undo => "Restore point to be undone",
+        Direction::Restore | Direction::Redo => "Restore point",
     };
     let skew = point.skew_seconds;
     let verified = point.verified.map_or(String::new(), |verdict| {
         format!(", verified: {}", verdict.name())
     });
     format!(
-        "{name} point: {run}, taken {} (skew {skew} s){verified}.\n",
+        "{name}: {run}, taken {} (skew {skew} s){verified}.\n",
         in_seconds(earliest)
     )
 }

@@ -5,9 +5,12 @@ mod launches;
 mod next_steps;
 
 use etcd_backup_core::ids::{MemberKey, RestoreId};
-use etcd_backup_core::restore_record::{Direction, MastersOption};
+use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord, RestoreStage};
 use restore::decide::aim::Aim;
+use restore::decide::follow_up::Subject;
 use restore::decide::{decide, events};
+use restore::event::Action;
+use restore::show::answer::answer;
 use serde_json::{Value, json};
 
 use crate::world::{Decided, MEMBERS, World, attachment, request, volume_id};
@@ -44,6 +47,34 @@ fn an_undo_brings_every_volume_back_as_it_was() {
             [record.members[&key].incoming.volume_id.clone().unwrap()]
         );
     }
+}
+
+#[test]
+fn a_plan_of_an_undo_does_not_tell_it_as_done() {
+    let (mut world, _) = World::restored();
+    let mut undo = world.begin(json!({"action": "undo"}));
+    let text = |world: &World, record: &RestoreRecord, phase| {
+        let subject = Subject {
+            record,
+            phase,
+            was_over: false,
+            plan_id: None,
+            found: None,
+        };
+        let inventory = world.inventory(&request(json!({"action": "status"})));
+        let (records, context) = (&world.records, world.context());
+        answer(Action::Status, subject, &inventory, records, context).text
+    };
+    let of_run = "run of 2026-11-22T06:00:00Z";
+    for phase in [RestoreStage::Planned, RestoreStage::Exchanging] {
+        let text = text(&world, &undo, phase);
+        let told = format!("\nRestore point to be undone: {of_run}");
+        assert!(text.contains(&told), "{text}");
+    }
+    world.carry_out(&mut undo);
+    let text = text(&world, &undo, undo.stage());
+    let told = format!("\nUndone restore point: {of_run}");
+    assert!(text.contains(&told), "{text}");
 }
 
 #[test]
