@@ -68,29 +68,62 @@ fn nothing() -> Kind {
         latest_snapshot: None,
         latest_snapshot_started: None,
         restore_id: None,
+        restored_alone: Vec::new(),
     }
 }
 
 fn total_losses(scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, cluster) in &scope.fleet.clusters {
-        for etcd_cluster in cluster.etcd_clusters() {
-            let Some(newest) = newest_snapshot(cluster, &etcd_cluster) else {
-                continue;
-            };
-            if is_recent(scope, newest) && scope.is_lost(name, cluster, &etcd_cluster) {
-                findings.push(Finding::new(
-                    Subject::etcd_cluster(name, &etcd_cluster),
-                    Kind::NoEtcdVolumes {
-                        latest_snapshot: Some(newest.id.clone()),
-                        latest_snapshot_started: Some(newest.started),
-                        restore_id: restore_of(scope, name, &etcd_cluster),
-                    },
-                ));
-            }
+        let lost = lost(scope, name, cluster);
+        let restored_alone = restored_alone(scope, cluster, &lost);
+        for etcd_cluster in &lost {
+            let newest = newest_snapshot(cluster, etcd_cluster);
+            findings.push(Finding::new(
+                Subject::etcd_cluster(name, etcd_cluster),
+                Kind::NoEtcdVolumes {
+                    latest_snapshot: newest.map(|newest| newest.id.clone()),
+                    latest_snapshot_started: newest.map(|newest| newest.started),
+                    restore_id: restore_of(scope, name, etcd_cluster),
+                    restored_alone: restored_alone.clone(),
+                },
+            ));
         }
     }
     findings
+}
+
+/// The etcd clusters that lost every volume not long ago.
+fn lost(scope: &Scope, name: &ClusterName, cluster: &Cluster) -> BTreeSet<EtcdClusterName> {
+    let mut etcd_clusters = cluster.etcd_clusters();
+    etcd_clusters.retain(|etcd_cluster| {
+        let newest = newest_snapshot(cluster, etcd_cluster);
+        newest.is_some_and(|newest| is_recent(scope, newest))
+            && scope.is_lost(name, cluster, etcd_cluster)
+    });
+    etcd_clusters
+}
+
+/// Those that are lost, where each of the others in use is whole: it would go back in time with them.
+fn restored_alone(
+    scope: &Scope,
+    cluster: &Cluster,
+    lost: &BTreeSet<EtcdClusterName>,
+) -> Vec<EtcdClusterName> {
+    let in_use = cluster.current_etcd_clusters(&scope.settings.schedule);
+    let mut others = in_use.difference(lost).peekable();
+    if others.peek().is_some() && others.all(|other| is_whole(cluster, other)) {
+        lost.iter().cloned().collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether every member that an etcd tag names has a volume.
+fn is_whole(cluster: &Cluster, etcd_cluster: &EtcdClusterName) -> bool {
+    let members = cluster.members_of(etcd_cluster).map(|(_, member)| member);
+    let mut named = members.filter(|member| member.is_named).peekable();
+    named.peek().is_some() && named.all(|member| !member.volumes.is_empty())
 }
 
 /// The restore that has begun to bring a lost etcd cluster back.

@@ -27,6 +27,10 @@ pub enum Kind {
         /// The restore that is bringing it back, and isn't finished.
         #[serde(skip_serializing_if = "Option::is_none")]
         restore_id: Option<RestoreId>,
+        /// The etcd clusters that a restore is to name, as the others are whole; empty where it is to bring
+        /// all back. No evidence, but of the message.
+        #[serde(skip)]
+        restored_alone: Vec<EtcdClusterName>,
     },
     /// The due run left no snapshot of the member.
     SnapshotMissing {

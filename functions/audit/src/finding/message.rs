@@ -13,6 +13,7 @@ use etcd_backup_core::ids::{
 };
 use etcd_backup_core::schedule::Run;
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::{Kind, Subject};
 
@@ -24,9 +25,10 @@ pub(super) fn message(subject: &Subject, kind: &Kind) -> String {
             latest_snapshot,
             latest_snapshot_started,
             restore_id,
+            restored_alone,
         } => {
             let latest = latest_snapshot.as_ref().zip(*latest_snapshot_started);
-            no_etcd_volumes(subject, latest, restore_id.as_ref())
+            no_etcd_volumes(subject, latest, restore_id.as_ref(), restored_alone)
         }
         Kind::SnapshotMissing {
             expected_after,
@@ -159,7 +161,13 @@ fn no_etcd_volumes(
     subject: &Subject,
     latest: Option<(&SnapshotId, Timestamp)>,
     restore_id: Option<&RestoreId>,
+    restored_alone: &[EtcdClusterName],
 ) -> String {
+    let alone = if restored_alone.is_empty() {
+        String::new()
+    } else {
+        format!("\"etcd_clusters\":{},", json!(restored_alone))
+    };
     match (&subject.cluster, &subject.etcd_cluster, latest) {
         (Some(cluster), Some(etcd_cluster), Some((id, started))) => format!(
             "Every volume of {etcd_cluster} of {cluster} is gone; its latest snapshot is {id} of \
@@ -169,7 +177,7 @@ fn no_etcd_volumes(
                     "restore {restore_id} is bringing them back and isn't finished: send its event again."
                 ),
                 None => format!(
-                    "invoke restore with {{\"action\":\"plan\",\"cluster\":\"{cluster}\",\"masters\":\"replace\"}} and look at the \
+                    "invoke restore with {{\"action\":\"plan\",\"cluster\":\"{cluster}\",{alone}\"masters\":\"replace\"}} and look at the \
                      plan. If the cluster was deleted on purpose, this ends two intervals, or 48 hours if \
                      that is longer, after its last snapshot."
                 ),

@@ -55,6 +55,28 @@ fn what_is_missing_or_doubled_is_found() {
     ]);
 }
 
+/// Otherwise what is in use would go back in time with what is lost.
+#[test]
+fn the_plan_of_a_loss_leaves_out_what_is_whole() {
+    let plan = |gone: &[&str]| {
+        let mut inventory = clean();
+        inventory
+            .volumes
+            .retain(|volume| !gone.iter().any(|gone| volume.id.as_str().contains(gone)));
+        let report = report_at(inventory, NOW);
+        let mut findings = report.findings.iter();
+        let loss = findings.find(|finding| finding.kind.name() == "no_etcd_volumes");
+        let message = &loss.expect("a total loss").message;
+        let (_, event) = message.split_once("invoke restore with ").unwrap();
+        event.split_once(" and look").unwrap().0.to_owned()
+    };
+    let of_all = r#"{"action":"plan","cluster":"k8s.mycompany.tld","masters":"replace"}"#;
+    let alone = r#"{"action":"plan","cluster":"k8s.mycompany.tld","etcd_clusters":["main"],"masters":"replace"}"#;
+    assert_eq!(plan(&["main"]), alone);
+    assert_eq!(plan(&["main", "events"]), of_all);
+    assert_eq!(plan(&["main", "events-b"]), of_all, "events isn't whole");
+}
+
 #[test]
 fn only_what_was_asked_for_is_judged() {
     let mut inventory = clean();
