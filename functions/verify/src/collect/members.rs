@@ -16,9 +16,9 @@ use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 /// Calls under way at the same time, of all members together: AWS allows 1,000 a second of a snapshot, and
 /// a function's network is busy long before that.
 const CALLS_MAX: usize = 96;
-/// Blocks that all members together hold or have on their way: 48 MiB. Each call under way takes memory
-/// beside its block.
-const HELD_MAX: usize = 96;
+/// Blocks that all members together hold or have on their way: 72 MiB. They are more than the calls, as some
+/// wait until what comes before them was read.
+const HELD_MAX: usize = 144;
 /// How long an archived snapshot is back where a person does as an answer says.
 const BROUGHT_BACK_DAYS: u8 = 7;
 

@@ -80,9 +80,10 @@ fn nearly_all_reads_are_announced() {
             // may be next. All else is known in time.
             assert!(asked.unannounced <= 3, "{set} {member}: {asked:?}");
             assert!(asked.again <= 3, "{set} {member}: {asked:?}");
-            // As much of the log as is asked for before its end is known is taken back then.
+            // As much of the log as is asked for before its end is known is taken back then. What is
+            // fetched beside it, while it comes, may be a directory's that the log changes.
             assert!(asked.taken_back <= 32, "{set} {member}: {asked:?}");
-            assert_eq!(asked.in_vain, 0, "{set} {member}: {asked:?}");
+            assert!(asked.in_vain <= 2, "{set} {member}: {asked:?}");
             volumes += 1;
         }
     }
