@@ -112,10 +112,15 @@ impl Request {
             Some(clusters) if clusters.is_empty() => Err(Diagnostic::invalid_event(
                 "\"clusters\" is empty: name clusters, or leave the field out for all",
             )),
-            Some(clusters) if clusters.iter().any(|name| name.as_str().is_empty()) => Err(
-                Diagnostic::invalid_event("\"clusters\" holds an empty name"),
-            ),
-            _ => Ok(request),
+            Some(clusters) => match clusters.iter().find(|name| !name.is_dns_name()) {
+                Some(name) => Err(Diagnostic::invalid_event(format!(
+                    "\"clusters\" holds {:?}, which is no DNS name: name clusters as kops does, like \
+                     k8s.mycompany.tld",
+                    name.as_str()
+                ))),
+                None => Ok(request),
+            },
+            None => Ok(request),
         }
     }
 }
@@ -207,6 +212,7 @@ mod tests {
         let message = |json: &str| decode(json).unwrap_err().to_string();
         insta::assert_snapshot!(message(r#"{"cluster":"k8s"}"#), @"InvalidEvent: the event is not accepted: unknown field `cluster`, expected `now` or `clusters`");
         insta::assert_snapshot!(message(r#"{"clusters":[]}"#), @r#"InvalidEvent: "clusters" is empty: name clusters, or leave the field out for all"#);
+        insta::assert_snapshot!(message(r#"{"clusters":["k8s","*"]}"#), @r#"InvalidEvent: "clusters" holds "*", which is no DNS name: name clusters as kops does, like k8s.mycompany.tld"#);
         insta::assert_snapshot!(message(r#"{"now":"yesterday"}"#), @r#"InvalidEvent: the event is not accepted: "now": "yesterday" is no time: write it in UTC like 2026-11-22T07:30:00Z"#);
         insta::assert_snapshot!(message(r#"{"now":5}"#), @r#"InvalidEvent: the event is not accepted: "now" is 5, and a string is wanted"#);
         insta::assert_snapshot!(message(r#"{"clusters":"k8s"}"#), @r#"InvalidEvent: the event is not accepted: "clusters" is "k8s", and a list is wanted"#);

@@ -358,6 +358,14 @@ impl VolumeOption {
         if is_empty(&self.volume_type) || is_empty(&self.kms_key_id) {
             return Some("\"volume\" has an empty \"type\" or \"kms_key_id\"".to_owned());
         }
+        let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || ":/_-".contains(c);
+        if let Some(key) = &self.kms_key_id
+            && !key.chars().all(is_of_a_key)
+        {
+            return Some(format!(
+                "\"volume.kms_key_id\" is {key:?}, and the id or ARN of a key or of an alias is wanted"
+            ));
+        }
         if not_positive(self.iops) || not_positive(self.throughput) {
             return Some(
                 "\"iops\" and \"throughput\" of \"volume\" are whole numbers above zero".to_owned(),

@@ -7,6 +7,9 @@ use std::fmt;
 
 use crate::aws::AwsError;
 
+/// The most of a message about an event.
+const EVENT_MESSAGE_CHARS_MAX: usize = 2000;
+
 /// What went wrong, as a stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorType {
@@ -114,9 +117,19 @@ impl Diagnostic {
         }
     }
 
-    /// An event that can't be taken as it is.
+    /// An event that can't be taken as it is. What it holds may be in the message, and whatever it holds:
+    /// the message is on one line, and no longer than a person reads.
     pub fn invalid_event(message: impl Into<String>) -> Self {
-        Self::new(ErrorType::InvalidEvent, message)
+        let message: String = message.into();
+        let mut chars = message.chars();
+        let first = chars.by_ref().take(EVENT_MESSAGE_CHARS_MAX);
+        let mut readable: String = first
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
+        if chars.next().is_some() {
+            readable.push('…');
+        }
+        Self::new(ErrorType::InvalidEvent, readable)
     }
 
     /// The same, saying one thing more.

@@ -150,6 +150,11 @@ impl Fleet {
             let id = volume.id.clone();
             owners.extend(fleet.add_volume(volume).map(|owner| (id, owner)));
         }
+        // Nearly every member has one volume, so that room for three more each would add up.
+        let clusters = fleet.clusters.values_mut();
+        for member in clusters.flat_map(|cluster| cluster.members.values_mut()) {
+            member.volumes.shrink_to_fit();
+        }
         let known = fleet.known_clusters();
         // The key is the tags' place in memory, as most snapshots share their tags with others.
         let mut by_tags: HashMap<usize, Option<ByTags>> = HashMap::new();

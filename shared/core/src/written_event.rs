@@ -19,6 +19,9 @@ use serde_json::{Number, Value};
 
 use crate::diagnostic::Diagnostic;
 
+/// The most of a value that a message shows.
+const VALUE_CHARS_MAX: usize = 100;
+
 /// Reads an event.
 ///
 /// # Errors
@@ -84,7 +87,13 @@ impl<'de> Written<'de, '_> {
         match self.value {
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "an object".to_owned(),
-            scalar => scalar.to_string(),
+            scalar => {
+                let text = scalar.to_string();
+                match text.char_indices().nth(VALUE_CHARS_MAX) {
+                    Some((end, _)) => format!("{}…", &text[..end]),
+                    None => text,
+                }
+            }
         }
     }
 }

@@ -84,8 +84,10 @@ fn tag_problems(scope: &Scope, cluster: &Cluster, volume: &Volume) -> Vec<String
 
 fn cluster_problems(cluster: &Cluster, volume: &Volume, identity: &Identity) -> Vec<String> {
     let mut problems = Vec::new();
-    if !volume.tags.contains_key(CLUSTER) {
-        problems.push(format!("{CLUSTER} is missing"));
+    match volume.tags.get(CLUSTER) {
+        Some(name) if name == identity.cluster.as_str() => {}
+        Some(name) => problems.push(format!("{CLUSTER}={name} should be {}", identity.cluster)),
+        None => problems.push(format!("{CLUSTER} is missing")),
     }
     let own_key = format!("{CLUSTER_OWNED_PREFIX}{}", identity.cluster);
     for (key, value) in &volume.tags {

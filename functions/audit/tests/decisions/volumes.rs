@@ -66,6 +66,11 @@ fn wrong_tags_are_found() {
             &["warning volume_tag_wrong main/a"],
         ),
         (
+            "the cluster's old tag is empty",
+            |i| set_tag(i, "KubernetesCluster", ""),
+            &["warning volume_tag_wrong main/a"],
+        ),
+        (
             "the cluster's old tag is missing",
             |i| take_tag(i, "KubernetesCluster"),
             &["warning volume_tag_wrong main/a"],

@@ -35,6 +35,7 @@ fn what_is_not_accepted_is_named() {
     insta::assert_snapshot!(message(r#"{"cluster":"k8s","snapshots":{"a":"snap-0a"}}"#), @r#"the event is not accepted: "snapshots": "a" names no member: write <etcd cluster>/<member>, like main/a"#);
     insta::assert_snapshot!(message(r#"{"cluster":"k8s","start":"together"}"#), @r#""start" goes with "masters": "replace": masters that are left to you start as you start them"#);
     insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{}}"#), @r#""volume" is empty: give type, iops, throughput, kms_key_id or initialization_rate, or leave it out"#);
+    insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"kms_key_id":"alias/etcd key"}}"#), @r#""volume.kms_key_id" is "alias/etcd key", and the id or ARN of a key or of an alias is wanted"#);
     insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"iops":0}}"#), @r#""iops" and "throughput" of "volume" are whole numbers above zero"#);
     insta::assert_snapshot!(message(r#"{"cluster":"k8s","volume":{"initialization_rate":50}}"#), @r#""initialization_rate" of "volume" is in MiB/s, from 100 to 300, not 50"#);
     insta::assert_snapshot!(message(r#"{"cluster":"k8s","action":"undo","at":"2026-11-22T07:30:00Z"}"#), @r#""undo" takes "cluster", "restore_id", "masters", "mounted_by" and "plan_id" alone"#);

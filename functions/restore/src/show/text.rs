@@ -79,6 +79,7 @@ pub fn progress(subject: Subject, inventory: &Inventory) -> String {
     let members = record.members.iter();
     let made = members.filter(|(key, member)| member.incoming.volume_id.is_some() || is_there(key));
     match subject.phase {
+        RestoreStage::Planned if subject.was_over => "Nothing is left to be done.".to_owned(),
         RestoreStage::Planned => "Nothing was begun.".to_owned(),
         RestoreStage::Creating => format!(
             "{} of {} new volumes are being made or are there, not all are available yet{since}; the old \

@@ -151,3 +151,24 @@ fn what_is_wrong_is_named_with_its_field_and_what_is_wanted() {
         assert_eq!(error.to_string(), expected, "{written}");
     }
 }
+
+#[test]
+fn a_refusal_is_readable_whatever_the_event_holds() {
+    let long = "x".repeat(100_000);
+    let key = format!("a\u{1b}[2J\n{long}");
+    for written in [
+        json!({"choice": long}),
+        json!({"count": long}),
+        json!({"choice": "\u{0}\u{1b}[2J\n"}),
+        json!({key: 1}),
+    ] {
+        let message = event(&written).unwrap_err().message;
+        assert!(message.chars().count() <= 2001, "{} bytes", message.len());
+        assert!(!message.contains(char::is_control), "{message:?}");
+    }
+    let cut = event(&json!({"choice": long})).unwrap_err().message;
+    assert!(
+        cut.ends_with(r#"…, and one of "first", "second" is wanted"#),
+        "{cut}"
+    );
+}

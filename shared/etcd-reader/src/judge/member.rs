@@ -395,12 +395,15 @@ fn time(seconds: Option<i64>) -> String {
 
 /// Notes what couldn't be read. Only of damage it is known what to do.
 fn fail(error: &ReadError, advice: &str, report: &mut MemberReport) {
-    let what = capitalized(&error.to_string());
+    let error_text = error.to_string();
+    // Some end with a full stop already.
+    let error_text = error_text.trim_end_matches('.');
+    let what = capitalized(error_text);
     let problem = match error {
         ReadError::Damaged(_) => format!("{what}. {advice}"),
         ReadError::Unsupported(_) => format!("{what}. This can't be verified."),
         ReadError::Unreadable(_) => {
-            format!("It couldn't be read to its end, so nothing is said of it: {error}.")
+            format!("It couldn't be read to its end, so nothing is said of it: {error_text}.")
         }
     };
     report.problem(Verdict::of(error), problem);
