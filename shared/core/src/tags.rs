@@ -260,9 +260,11 @@ impl TagPool {
 
     fn new_set(&mut self, sorted: Vec<(&str, &str)>) -> Tags {
         let pairs = sorted.into_iter();
-        let texts: Vec<_> = pairs
+        let mut texts: Vec<_> = pairs
             .map(|(key, value)| (self.text(key), self.text(value)))
             .collect();
+        // They were collected in the memory of the borrowed pairs, which are twice as large.
+        texts.shrink_to_fit();
         Tags(Arc::new(texts))
     }
 
@@ -332,5 +334,17 @@ mod tests {
     fn the_last_of_two_values_counts() {
         let tags = TagPool::default().tags([("a", "1"), ("b", "2"), ("a", "3")]);
         assert_eq!(format!("{tags:?}"), r#"{"a": "3", "b": "2"}"#);
+    }
+
+    #[test]
+    fn a_pools_sets_have_no_spare_room() {
+        let mut pool = TagPool::default();
+        for count in 1..20 {
+            let keys: Vec<String> = (0..count)
+                .map(|number| format!("{count}/{number}"))
+                .collect();
+            let tags = pool.tags(keys.iter().map(|key| (key.as_str(), "1")));
+            assert_eq!((tags.len(), tags.0.capacity()), (count, count));
+        }
     }
 }
