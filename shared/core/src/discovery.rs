@@ -79,7 +79,9 @@ impl EtcdTag {
         Some(match value.split('/').collect::<Vec<_>>()[..] {
             _ if etcd_cluster.is_empty() => malformed("the key names no etcd cluster"),
             [member, list] => {
-                let members: Vec<MemberName> = list.split(',').map(MemberName::from).collect();
+                let mut members: Vec<MemberName> = list.split(',').map(MemberName::from).collect();
+                // An account has one for each volume.
+                members.shrink_to_fit();
                 if member.is_empty() || members.iter().any(|name| name.as_str().is_empty()) {
                     malformed("a member's name is empty")
                 } else if members.iter().collect::<BTreeSet<_>>().len() != members.len() {
