@@ -79,7 +79,8 @@ fn nearly_all_reads_are_announced() {
             // The journal's place is known only from the inode before it; what is far from the rest
             // may be next. All else is known in time.
             assert!(asked.unannounced <= 3, "{set} {member}: {asked:?}");
-            assert!(asked.again <= 3, "{set} {member}: {asked:?}");
+            // Few blocks are kept, as six members are read at once.
+            assert!(asked.again <= 5, "{set} {member}: {asked:?}");
             // As much of the log as is asked for before its end is known is taken back then. What is
             // fetched beside it, while it comes, may be a directory's that the log changes.
             assert!(asked.taken_back <= 32, "{set} {member}: {asked:?}");
