@@ -431,6 +431,12 @@ impl World {
         let members = keys.iter().map(|key| (key, None));
         decide::masters_find::MastersFind::new(&CLUSTER.into(), members, &self.volumes).0
     }
+
+    /// Whether each group may launch masters.
+    pub fn are_launches_resumed(&self) -> bool {
+        let mut groups = self.control_plane.groups.iter();
+        groups.all(|group| !group.launches_suspended)
+    }
 }
 
 pub fn attachment(instance: &str) -> Attachment {

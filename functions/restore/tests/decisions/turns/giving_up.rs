@@ -27,13 +27,7 @@ fn an_unfinished_restore_is_given_up_at_any_step() {
             let id = volume_id(&key.to_string());
             assert_eq!(world.found()[&key], [id], "after {steps} steps");
         }
-        assert!(
-            world
-                .control_plane
-                .groups
-                .iter()
-                .all(|group| !group.launches_suspended)
-        );
+        assert!(world.are_launches_resumed());
     }
 }
 
@@ -119,13 +113,7 @@ fn a_turn_that_can_neither_end_nor_be_undone_gives_way_to_a_new_restore() {
             let incoming = new_record.members[&key].incoming.volume_id.clone().unwrap();
             assert_eq!(world.found()[&key], [incoming], "{direction:?}, {key}");
         }
-        assert!(
-            world
-                .control_plane
-                .groups
-                .iter()
-                .all(|group| !group.launches_suspended)
-        );
+        assert!(world.are_launches_resumed());
     }
 }
 
