@@ -207,6 +207,7 @@ fn restorability(cluster: &ClusterReport) -> String {
         (0, _) | (_, None) => {
             "It can't be restored as a whole: there is no restore point.".to_owned()
         }
+        (1, Some(only)) => format!("Its only restore point is of {}.", in_seconds(only)),
         (count, Some(latest)) => {
             format!(
                 "The latest of {count} restore points is of {}.",

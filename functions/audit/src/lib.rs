@@ -3,11 +3,12 @@
 //!
 //! Collect ([`inventory`]) → decide ([`report`], with one pure check per subject in [`checks`]) →
 //! show ([`text`], [`alert`], [`metrics`], [`widget`]) → act (one SNS message). What an account holds is
-//! read in four calls, pages aside, and two more where a restore left traces or a policy takes volumes by
+//! read in five calls, pages aside, and two more where a restore left traces or a policy takes volumes by
 //! their instances; a page that can't be read fails the audit rather than showing half an account.
 
 pub mod alert;
 pub mod checks;
+mod counted;
 pub mod event;
 pub mod finding;
 pub mod inventory;

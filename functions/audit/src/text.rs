@@ -4,6 +4,7 @@ use std::fmt;
 
 use etcd_backup_core::event_time::in_seconds;
 
+use crate::counted::counted;
 use crate::report::Report;
 
 /// As many as a person reads in a terminal.
@@ -28,8 +29,11 @@ impl fmt::Display for Report {
         for cluster in self.clusters.iter().take(CLUSTERS_SHOWN_MAX) {
             write!(
                 f,
-                "  {}: {} of {} volumes covered, {} restore points",
-                cluster.cluster, cluster.volumes_covered, cluster.volumes, cluster.restore_points
+                "  {}: {} of {} covered, {}",
+                cluster.cluster,
+                cluster.volumes_covered,
+                counted(cluster.volumes, "volume"),
+                counted(cluster.restore_points, "restore point")
             )?;
             match (cluster.latest_restore_point, cluster.skew_seconds) {
                 (Some(latest), Some(skew)) => {

@@ -58,7 +58,7 @@ pub enum TagProblem {
     },
     /// An etcd tag, but nothing says of which kops cluster.
     #[error(
-        "neither {CLUSTER} nor {CLUSTER_OWNED_PREFIX}<name>={CLUSTER_OWNED} says which cluster it belongs to"
+        "neither {CLUSTER} nor one single {CLUSTER_OWNED_PREFIX}<name>={CLUSTER_OWNED} says which cluster it belongs to"
     )]
     NoCluster,
 }

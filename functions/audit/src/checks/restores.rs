@@ -54,13 +54,7 @@ fn of_groups_alone(scope: &Scope, name: Option<&ClusterName>) -> Option<Finding>
     let mut groups = scope.inventory.suspended_groups.iter();
     let group = groups.find(|group| group.cluster.as_ref() == name && is_asked(scope, group))?;
     let suspended_groups = suspended_groups(scope, name);
-    let resume = |group: &GroupName| {
-        aws_cli::command(
-            &scope.inventory.region,
-            "autoscaling resume-processes",
-            format_args!("--scaling-processes Launch --auto-scaling-group-name {group}"),
-        )
-    };
+    let resume = |group: &GroupName| aws_cli::resume_launches(&scope.inventory.region, group);
     Some(finding(
         name,
         Kind::RestoreUnfinished {

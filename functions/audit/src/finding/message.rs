@@ -188,7 +188,7 @@ fn no_etcd_volumes(
              name, the Region and the account."
         ),
         _ => "There is not one etcd volume in this account and Region. If that is on purpose, set \
-              EXPECT_CLUSTERS to none."
+              the parameter ExpectClusters (EXPECT_CLUSTERS) to none."
             .to_owned(),
     }
 }

@@ -13,6 +13,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::calendar::{Calendar, Cell, CellState, Row, Section};
 use super::{heading, style};
+use crate::counted::noun;
 use crate::event::Theme;
 use crate::finding::Finding;
 use crate::report::{ClusterReport, Report, Worst};
@@ -164,7 +165,7 @@ fn folded_tables(calendar: &Calendar) -> Markup {
         @if count > 0 {
             details {
                 summary {
-                    (count) " more " (plural(count, "member", "members")) ", "
+                    (count) " more " (noun(count, "member")) ", "
                     @match calendar.with_findings_folded {
                         0 => "without findings",
                         bad => { (bad) " with findings" },
@@ -238,7 +239,7 @@ fn findings(findings: &[Finding], left_out_before: usize) -> Markup {
             }
             @if left_out > 0 {
                 li.soft {
-                    "… and " (left_out) " more " (plural(left_out, "finding", "findings"))
+                    "… and " (left_out) " more " (noun(left_out, "finding"))
                     ", none graver."
                 }
             }
@@ -342,10 +343,6 @@ fn class_of(state: CellState) -> &'static str {
 fn minutes(moment: Timestamp) -> String {
     let utc = TimeZone::UTC.to_datetime(moment);
     utc.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-fn plural<'a>(count: usize, one: &'a str, several: &'a str) -> &'a str {
-    if count == 1 { one } else { several }
 }
 
 fn cut(message: &str) -> String {

@@ -338,7 +338,7 @@ fn launches_that_are_suspended_for_a_restore_that_is_over_are_found_too() {
     let messages = [inventory, without_record]
         .map(|inventory| found(inventory, "restore_unfinished")["message"].clone());
     assert_eq!(messages[0], messages[1]);
-    insta::assert_snapshot!(messages[0].as_str().unwrap(), @"Launches of master-eu-west-2a are suspended in the name of r-1f2e3d4c5b6a, of which no unfinished record is left: no master can come back. See that masters would find the right volumes, then resume them: aws autoscaling resume-processes --region eu-west-2 --scaling-processes Launch --auto-scaling-group-name master-eu-west-2a.");
+    insta::assert_snapshot!(messages[0].as_str().unwrap(), @r#"Launches of master-eu-west-2a are suspended in the name of r-1f2e3d4c5b6a, of which no unfinished record is left: no master can come back. Invoke restore with {"action":"list"} and the cluster's name: masters_find must have one volume for each member, the one that is to be used. Then resume them: aws autoscaling resume-processes --region eu-west-2 --scaling-processes Launch --auto-scaling-group-name master-eu-west-2a && aws autoscaling delete-tags --region eu-west-2 --tags ResourceId=master-eu-west-2a,ResourceType=auto-scaling-group,Key=etcd-backup/suspended-by."#);
 }
 
 #[test]
@@ -354,7 +354,10 @@ fn masters_that_write_to_what_a_restore_retired_are_found() {
     assert_eq!(found["evidence"]["volume_ids"].as_array().unwrap().len(), 6);
     let message = found["message"].as_str().unwrap();
     // Which masters start first is for restore to say, of all of them.
-    assert!(message.contains("{\"action\":\"status\"}"), "{message}");
+    assert!(
+        message.contains("{\"action\":\"status\",\"restore_id\":\"r-1f2e3d4c5b6a\"}"),
+        "{message}"
+    );
     assert!(!message.contains("terminate-instances"), "{message}");
 }
 

@@ -3,7 +3,7 @@
 use etcd_backup_core::aws_cli;
 use etcd_backup_core::ids::{GroupName, InstanceId, MemberKey, VolumeId};
 use etcd_backup_core::restore_record::{Direction, MastersOption, RestoreRecord};
-use etcd_backup_core::restore_tags::{RETIRED_BY, SUSPENDED_BY};
+use etcd_backup_core::restore_tags::RETIRED_BY;
 
 use crate::decide::Context;
 use crate::decide::follow_up::NextStep;
@@ -183,17 +183,14 @@ fn start_masters(
 }
 
 fn launches(region: &str, operation: &str, groups: &[GroupName]) -> String {
-    let commands = groups.iter();
-    let commands = commands.map(|group| launches_of_group(region, operation, group));
+    let commands = groups.iter().map(|group| {
+        aws_cli::command(
+            region,
+            operation,
+            format_args!("--scaling-processes Launch --auto-scaling-group-name {group}"),
+        )
+    });
     commands.collect::<Vec<_>>().join("\n")
-}
-
-fn launches_of_group(region: &str, operation: &str, group: &GroupName) -> String {
-    aws_cli::command(
-        region,
-        operation,
-        format_args!("--scaling-processes Launch --auto-scaling-group-name {group}"),
-    )
 }
 
 /// No master comes back before all are gone: a restored member must not meet a live, newer peer.
@@ -271,16 +268,8 @@ fn delete(volumes: &[VolumeId], context: Context) -> String {
 
 /// The commands that resume groups' launches.
 pub fn resume_by_hand(region: &str, groups: &[GroupName]) -> Vec<String> {
-    let commands = groups.iter().map(|group| {
-        let delete_tag = aws_cli::command(
-            region,
-            "autoscaling delete-tags",
-            format_args!(
-                "--tags ResourceId={group},ResourceType=auto-scaling-group,Key={SUSPENDED_BY}"
-            ),
-        );
-        let resume = launches_of_group(region, RESUME, group);
-        format!("{resume} && {delete_tag}")
-    });
+    let commands = groups
+        .iter()
+        .map(|group| aws_cli::resume_launches(region, group));
     commands.collect()
 }

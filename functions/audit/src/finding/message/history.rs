@@ -5,6 +5,7 @@ use etcd_backup_core::schedule::Run;
 use jiff::Timestamp;
 
 use super::first_of;
+use crate::counted::counted;
 use crate::finding::RetentionCause;
 
 /// A member's newest managed snapshot, and when it was started.
@@ -78,9 +79,10 @@ pub(super) fn short(
     oldest_snapshot_started: Timestamp,
 ) -> String {
     format!(
-        "The history of {who} ends too early: {count} expected runs inside retention are older \
-         than its oldest snapshot, {oldest_snapshot} of {oldest_snapshot_started:.0}. Find out what \
-         deleted them, or kept DLM from taking them."
+        "The history of {who} ends too early: its oldest snapshot, {oldest_snapshot} of \
+         {oldest_snapshot_started:.0}, is younger than {} inside retention. Find out what deleted the older \
+         ones, or kept DLM from taking them.",
+        counted(count, "expected run")
     )
 }
 

@@ -1,5 +1,6 @@
 //! Snapshots that nobody will delete.
 
+use crate::counted::counted;
 use crate::finding::Orphans;
 
 pub(super) fn message(orphans: &Orphans, root_volumes: &Orphans) -> String {
@@ -34,7 +35,8 @@ pub(super) fn message(orphans: &Orphans, root_volumes: &Orphans) -> String {
 
 fn how_many(orphans: &Orphans) -> String {
     format!(
-        "{} snapshots (of volumes of {} GiB in sum)",
-        orphans.count, orphans.size_gib
+        "{} (of volumes of {} GiB in sum)",
+        counted(orphans.count, "snapshot"),
+        orphans.size_gib
     )
 }

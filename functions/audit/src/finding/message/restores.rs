@@ -14,7 +14,8 @@ pub(super) fn suspended(
 ) -> String {
     format!(
         "Launches of {} are suspended in the name of {restore_id}, of which no unfinished record is left: \
-         no master can come back. See that masters would find the right volumes, then resume them: {}.",
+         no master can come back. Invoke restore with {{\"action\":\"list\"}} and the cluster's name: \
+         masters_find must have one volume for each member, the one that is to be used. Then resume them: {}.",
         join(suspended_groups),
         resume_commands.join("; ")
     )
@@ -56,8 +57,8 @@ pub(super) fn masters_on_retired(
     format!(
         "{what} is done, but {} still run on volumes that it took out of service ({}): what etcd writes now \
          is lost. All of them must stop before any that runs on the right volumes starts, and those that \
-         start first matter: invoke restore with {{\"action\":\"status\"}} and the cluster's name, and do \
-         its next steps in their order.",
+         start first matter: invoke restore with {{\"action\":\"status\",\"restore_id\":\"{restore_id}\"}} \
+         and the cluster's name, and do its next steps in their order.",
         join(instance_ids),
         join(volume_ids),
     )
