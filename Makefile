@@ -61,9 +61,9 @@ fuzz: ## Read file systems, databases, logs and /state damaged at random, ten mi
 	MUTATION_SECONDS=$(FUZZ_SECONDS) cargo test --locked --workspace --test ext4_mutation --test mutation
 
 .PHONY: bench
-bench: venv ## Measure the release binaries beside what users would take instead (a release build, then minutes; QUICK=1, ONLY=, CUSTODIAN=, TERRAFORM_MIRROR=)
+bench: venv $(if $(filter builds,$(ONLY)),$(SAM_INSTALLED)) ## Measure the release binaries beside what users would take instead (a release build, then minutes; QUICK=1, ONLY=, CUSTODIAN=, TERRAFORM_MIRROR=)
 	cargo build --release --locked --workspace --bin audit --bin converge --bin restore --bin verify --bin bench --bin bench-hello
-	$(TARGET_DIR)/release/bench --python $(PYTHON) --json $(TARGET_DIR)/bench.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(CUSTODIAN),--custodian $(CUSTODIAN))
+	$(if $(filter builds,$(ONLY)),$(SAM_ENVIRONMENT)) $(TARGET_DIR)/release/bench --python $(PYTHON) --json $(TARGET_DIR)/bench.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(CUSTODIAN),--custodian $(CUSTODIAN))
 
 .PHONY: judge
 judge: venv build ## Let Terraform judge converge (needs terraform and its AWS provider)

@@ -4,6 +4,7 @@
 //! out what takes minutes; `--only` measures one subject.
 
 mod audits;
+mod builds;
 mod converges;
 mod report;
 mod shares;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use report::Report;
 
 /// What can be measured, in the order in which it is.
-const SUBJECTS: [&str; 7] = [
+const SUBJECTS: [&str; 8] = [
     "starts",
     "audits",
     "shares",
@@ -25,7 +26,10 @@ const SUBJECTS: [&str; 7] = [
     "verifies",
     "strewn",
     "sizes",
+    BUILDS,
 ];
+/// Measured only where it is asked for: it takes as long as all others together.
+const BUILDS: &str = "builds";
 
 /// What is asked on the command line.
 #[derive(Debug)]
@@ -119,6 +123,9 @@ async fn main() {
     }
     if options.includes("sizes") {
         sizes::measure(&options, &mut report);
+    }
+    if options.only.as_deref() == Some(BUILDS) {
+        builds::measure(&mut report).await;
     }
     println!("{report}");
     let json = serde_json::to_string_pretty(&report).expect("a report is JSON");
