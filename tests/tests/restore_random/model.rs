@@ -70,7 +70,7 @@ pub struct Restore {
     pub incoming: Option<BTreeMap<String, VolumeId>>,
     /// How it stands.
     pub state: State,
-    /// When it ended first.
+    /// When its last turn ended.
     pub ended_at: Option<Timestamp>,
     /// Whether a volume was lost while it was unfinished.
     pub met_a_loss: bool,
@@ -156,6 +156,8 @@ impl Model {
             let (must_be_stuck, may_be_stuck) = self.is_stuck(unfinished);
             if may_be_stuck {
                 ends.insert(End::NewRestore);
+                // What somebody tagged while it was under way is in the way of a new one.
+                ends.insert(End::Refused(&["MemberDuplicated", "VolumeTagWrong"]));
             }
             if must_be_stuck {
                 return ends;
@@ -163,7 +165,10 @@ impl Model {
             let is_its_event = *options == asked.options;
             if is_its_event && *action != Some(Action::Undo) {
                 ends.insert(End::Done);
-                if *met_a_loss || !self.tagged_again.is_empty() {
+                if *met_a_loss
+                    || !self.tagged_again.is_empty()
+                    || self.has_unknown_beside(unfinished)
+                {
                     ends.insert(End::Failed(&[
                         "VolumeFailed",
                         "CandidatesWrong",
@@ -204,8 +209,23 @@ impl Model {
         }
         if may_be_new {
             ends.insert(anew);
+            if self.has_lost_an_etcd_cluster(&asked.scope) {
+                ends.insert(End::Refused(&["RestorePointDoubtful"]));
+            }
         }
         ends
+    }
+
+    /// Whether an etcd cluster has no volume left. Whether it lost them together with the others, or long
+    /// before the newest snapshots of these, the model doesn't know.
+    fn has_lost_an_etcd_cluster(&self, scope: &BTreeSet<String>) -> bool {
+        let mut has_volumes = BTreeMap::<&str, bool>::new();
+        for member in scope {
+            let etcd_cluster = member.split('/').next().unwrap_or_default();
+            let is_there = self.in_service.get(member).is_some_and(Option::is_some);
+            *has_volumes.entry(etcd_cluster).or_default() |= is_there;
+        }
+        has_volumes.values().any(|has| !has)
     }
 
     /// Whether what is unfinished must be, or may be, such that it can go neither on nor back, so that a new
@@ -263,7 +283,10 @@ impl Model {
                 State::Done | State::Undone => End::Refused(&["UndoImpossible"]),
             });
         } else if self.has_unknown_beside(newest) {
-            ends.insert(End::Refused(&["VolumeTagWrong"]));
+            ends.insert(match newest.state {
+                State::Unfinished(_) => End::Failed(&["VolumeTagWrong", "CandidatesWrong"]),
+                State::Done | State::Undone => End::Refused(&["VolumeTagWrong"]),
+            });
         } else {
             ends.insert(End::Undone);
         }
@@ -278,11 +301,16 @@ impl Model {
         match &newest.state {
             State::Done => [End::DoneBefore].into(),
             // Neither is said: it may go on with what is unfinished, or point to it.
-            State::Unfinished(_) if newest.met_a_loss => {
-                let lost = End::Failed(&["UndoImpossible"]);
-                [in_progress, End::Done, lost].into()
+            State::Unfinished(_) => {
+                let mut ends = BTreeSet::from([in_progress, End::Done]);
+                if newest.met_a_loss {
+                    ends.insert(End::Failed(&["UndoImpossible"]));
+                }
+                if self.has_unknown_beside(newest) {
+                    ends.insert(End::Failed(&["VolumeTagWrong", "CandidatesWrong"]));
+                }
+                ends
             }
-            State::Unfinished(_) => [in_progress, End::Done].into(),
             State::Undone => match &newest.incoming {
                 Some(incoming) if incoming.values().any(|id| self.lost.contains(id)) => {
                     [End::Refused(&["UndoImpossible"])].into()
@@ -334,7 +362,7 @@ impl Model {
         newest.incoming = Some(incoming);
         newest.state = State::Done;
         newest.met_a_loss = false;
-        newest.ended_at.get_or_insert(now);
+        newest.ended_at = Some(now);
     }
 
     /// What was there before the newest restore is in service again.
@@ -395,12 +423,7 @@ impl Model {
     /// A volume is gone.
     pub fn lose(&mut self, lost: &VolumeId) {
         self.lost.insert(lost.clone());
-        self.tagged_again.retain(|_, id| id != lost);
-        for volume in self.in_service.values_mut() {
-            if volume.as_ref() == Some(lost) {
-                *volume = None;
-            }
-        }
+        self.out_of_sight(lost);
         if let Some(Restore {
             state: State::Unfinished(_),
             met_a_loss,
@@ -408,6 +431,23 @@ impl Model {
         }) = self.restores.last_mut()
         {
             *met_a_loss = true;
+        }
+    }
+
+    /// Masters don't find a volume any more. What somebody tagged beside it is then what they find.
+    pub fn out_of_sight(&mut self, volume: &VolumeId) {
+        self.tagged_again.retain(|_, id| id != volume);
+        for (member, place) in &mut self.in_service {
+            if place.as_ref() == Some(volume) {
+                *place = self.tagged_again.remove(member);
+            }
+        }
+    }
+
+    /// An event that says `again` went on with the newest restore.
+    pub fn said_again(&mut self) {
+        if let Some(newest) = self.restores.last_mut() {
+            newest.again = true;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Plays moves against the real function, and judges what comes of each.
 
+mod advice;
 mod invariants;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub struct Play {
     /// What masters were to find when nothing was under way last.
     found_before: BTreeMap<String, BTreeSet<VolumeId>>,
     resumptions_seen: usize,
+    /// The last event's error.
+    refused: Option<LambdaError>,
 }
 
 impl Play {
@@ -41,6 +44,7 @@ impl Play {
             model,
             restore,
             resumptions_seen: 0,
+            refused: None,
         }
     }
 
@@ -91,7 +95,7 @@ impl Play {
     /// Brings whatever is under way to its end, and shows that the cluster can be restored and put back.
     pub async fn settle(&mut self) -> Result<(), String> {
         self.transcript.push("the end".to_owned());
-        for attempt in 0..6 {
+        for attempt in 0..12 {
             let Some(unfinished) = self.model.unfinished() else {
                 break;
             };
@@ -105,15 +109,17 @@ impl Play {
                 Action::Undo => Action::Redo,
                 Action::Restore | Action::Redo => Action::Undo,
             };
-            let (action, options, again) = match attempt % 3 {
+            let (action, options, again) = match attempt % 4 {
                 0 => (own, unfinished.options, false),
                 1 => (back, 0, false),
+                2 => (Action::Restore, unfinished.options, false),
                 _ => (Action::Restore, 0, true),
             };
             self.untag_what_somebody_tagged().await;
             let (asked, event) = self.world.event(action, options, again);
             self.send(&asked, event, Disturbance::None).await?;
             self.verify().await?;
+            self.follow_advice().await;
         }
         if self.model.unfinished().is_some() {
             return Err("it is stuck".to_owned());
@@ -302,6 +308,7 @@ impl Play {
             Err(error) => error.to_string(),
         };
         self.transcript.push(format!("  -> {told}"));
+        self.refused = result.as_ref().err().cloned();
         let end = match &result {
             Ok(answer) => self.end_of(asked, answer)?,
             Err(error) => {
@@ -333,7 +340,12 @@ impl Play {
                 }
                 self.bring(&answer).await
             }
-            (End::Done, Ok(answer)) => self.bring(&answer).await,
+            (End::Done, Ok(answer)) => {
+                if asked.again && asked.action == Action::Restore {
+                    self.model.said_again();
+                }
+                self.bring(&answer).await
+            }
             (End::Undone, Ok(_)) => {
                 self.model.put_back();
                 Ok(())
@@ -503,6 +515,24 @@ impl Play {
             let keys = volumes(&self.world.aws).await[&id].tags.clone().into_keys();
             let off = Map::from_iter(keys.map(|key| (key, Value::Null)));
             self.world.aws.set_volume(&id, json!({"tags": off})).await;
+        }
+    }
+
+    /// What a person does whom a refusal told which volumes to take out of the masters' sight.
+    async fn follow_advice(&mut self) {
+        let Some(error) = self.refused.take() else {
+            return;
+        };
+        for id in advice::out_of_sight(&error.error_type, &error.message) {
+            self.transcript
+                .push(format!("  {id} is taken out of sight, as told"));
+            let tags = volumes(&self.world.aws).await[&id].tags.clone();
+            let etcd = tags
+                .into_keys()
+                .filter(|key| key.starts_with("k8s.io/etcd/"));
+            let off = Map::from_iter(etcd.map(|key| (key, Value::Null)));
+            self.world.aws.set_volume(&id, json!({"tags": off})).await;
+            self.model.out_of_sight(&id);
         }
     }
 

@@ -113,7 +113,11 @@ fn way_back(record: &RestoreRecord, key: &MemberKey, volumes: &Volumes) -> Resul
     let Some(member) = record.members.get(key) else {
         return Ok(());
     };
-    let instead = "Restore another point instead, with \"at\"";
+    let instead = if record.is_unfinished() {
+        format!("Go on with it instead, with {}", events::to_go_on(record))
+    } else {
+        "Restore another point instead, with \"at\"".to_owned()
+    };
     match member.outgoing.first() {
         None if record.was_ever_done() => Err(impossible(format!(
             "{key} had no volume before restore {id}, so there is nothing to go back to; nothing was \
