@@ -185,9 +185,8 @@ impl Aws {
                 .condition_expression("attribute_not_exists(#id)")
                 .expression_attribute_names("#id", ID),
         };
-        let error = match request.send().await {
-            Ok(_) => return Ok(Written::Done),
-            Err(error) => error,
+        let Err(error) = request.send().await else {
+            return Ok(Written::Done);
         };
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => {

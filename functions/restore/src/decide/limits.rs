@@ -85,8 +85,7 @@ pub fn check(
     ];
     match wrong.into_iter().flatten().next() {
         Some(wrong) => Err(Diagnostic::invalid_event(format!(
-            "a {name} volume of {} GiB for {key} {wrong}: correct it with \"volume\"",
-            size_gib
+            "a {name} volume of {size_gib} GiB for {key} {wrong}: correct it with \"volume\""
         ))),
         None => Ok(()),
     }
