@@ -22,7 +22,7 @@ impl Policies for Aws {
     async fn policies(&self) -> Result<Vec<PolicySummary>, AwsError> {
         const OPERATION: &str = "dlm:GetLifecyclePolicies";
         let listed = self
-            .dlm
+            .dlm()
             .get_lifecycle_policies()
             .send()
             .await
@@ -38,7 +38,7 @@ impl Policies for Aws {
     async fn policy(&self, id: &PolicyId) -> Result<Option<LifecyclePolicy>, AwsError> {
         const OPERATION: &str = "dlm:GetLifecyclePolicy";
         let answer = self
-            .dlm
+            .dlm()
             .get_lifecycle_policy()
             .policy_id(id.as_str())
             .send()
@@ -63,7 +63,7 @@ impl PolicyWriter for Aws {
         const OPERATION: &str = "dlm:CreateLifecyclePolicy";
         let once = aws_sdk_dlm::config::Config::builder().retry_config(RetryConfig::disabled());
         let created = self
-            .dlm
+            .dlm()
             .create_lifecycle_policy()
             .description(description)
             .execution_role_arn(&definition.execution_role_arn)
@@ -87,7 +87,7 @@ impl PolicyWriter for Aws {
         description: &str,
         definition: &PolicyDefinition,
     ) -> Result<(), AwsError> {
-        self.dlm
+        self.dlm()
             .update_lifecycle_policy()
             .policy_id(id.as_str())
             .description(description)
@@ -101,7 +101,7 @@ impl PolicyWriter for Aws {
     }
 
     async fn tag_policy(&self, arn: &str, tags: &Tags) -> Result<(), AwsError> {
-        self.dlm
+        self.dlm()
             .tag_resource()
             .resource_arn(arn)
             .set_tags(Some(tags.clone().into_iter().collect()))
@@ -112,7 +112,7 @@ impl PolicyWriter for Aws {
     }
 
     async fn delete_policy(&self, id: &PolicyId) -> Result<(), AwsError> {
-        let request = self.dlm.delete_lifecycle_policy().policy_id(id.as_str());
+        let request = self.dlm().delete_lifecycle_policy().policy_id(id.as_str());
         match request
             .send()
             .await
@@ -124,7 +124,7 @@ impl PolicyWriter for Aws {
     }
 
     async fn untag_policy(&self, arn: &str, keys: &[&str]) -> Result<(), AwsError> {
-        self.dlm
+        self.dlm()
             .untag_resource()
             .resource_arn(arn)
             .set_tag_keys(Some(keys.iter().map(|key| (*key).to_owned()).collect()))

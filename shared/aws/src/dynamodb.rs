@@ -1,7 +1,9 @@
 //! DynamoDB: the table of restores.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use etcd_backup_core::aws::AwsError;
@@ -10,8 +12,15 @@ use etcd_backup_core::restore_table::{
     LAYOUT, LeaseHolder, RecordNumber, RestoreTable, StoredLease, StoredRecord, Token, Written,
 };
 
-use crate::Aws;
 use crate::error::{aws_error, incomplete};
+use crate::{Aws, attempts_within, retries};
+
+/// DynamoDB answers within milliseconds, and a lease can't wait for longer: some five seconds in all are
+/// waited out.
+const ATTEMPTS_MAX: u32 = 12;
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -36,6 +45,13 @@ const NUMBER_DIGITS: usize = 6;
 const READ_ITEM: &str = "dynamodb:GetItem";
 const READ_PARTITION: &str = "dynamodb:Query";
 const WRITE_ITEM: &str = "dynamodb:PutItem";
+
+pub(crate) fn config(config: &SdkConfig) -> aws_sdk_dynamodb::Config {
+    aws_sdk_dynamodb::config::Builder::from(config)
+        .retry_config(retries(ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX))
+        .timeout_config(attempts_within(ATTEMPT_TIMEOUT))
+        .build()
+}
 
 impl RestoreTable for Aws {
     async fn records(
@@ -69,7 +85,7 @@ impl RestoreTable for Aws {
 
     async fn clusters_with_records(&self, table: &str) -> Result<Vec<ClusterName>, AwsError> {
         let mut items = self
-            .dynamodb
+            .dynamodb()
             .query()
             .table_name(table)
             .key_condition_expression("#cluster = :all")
@@ -90,7 +106,7 @@ impl RestoreTable for Aws {
 
     async fn list_cluster(&self, table: &str, cluster: &ClusterName) -> Result<(), AwsError> {
         let answer = self
-            .dynamodb
+            .dynamodb()
             .put_item()
             .table_name(table)
             .item(CLUSTER, text(ALL_CLUSTERS))
@@ -118,7 +134,7 @@ impl RestoreTable for Aws {
         cluster: &ClusterName,
     ) -> Result<Option<StoredLease>, AwsError> {
         let answer = self
-            .dynamodb
+            .dynamodb()
             .get_item()
             .table_name(table)
             .key(CLUSTER, text(cluster.as_str()))
@@ -149,7 +165,7 @@ impl Aws {
         table: &str,
         cluster: &ClusterName,
     ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
-        self.dynamodb
+        self.dynamodb()
             .query()
             .table_name(table)
             .key_condition_expression("#cluster = :cluster AND begins_with(#id, :prefix)")
@@ -171,7 +187,7 @@ impl Aws {
         stored: impl FnOnce(&Item) -> Option<Stored>,
     ) -> Result<Written<Stored>, AwsError> {
         let request = self
-            .dynamodb
+            .dynamodb()
             .put_item()
             .table_name(table)
             .set_item(Some(item))

@@ -7,7 +7,7 @@
 //! Throttling is HTTP 400 here, with a code of its own.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -56,6 +56,31 @@ pub(crate) fn config(config: &SdkConfig) -> aws_sdk_ebs::Config {
         .build()
 }
 
+/// Buffers that were given out with a block in them, to be taken again when nobody has them any more: a new
+/// one costs the kernel 128 pages of zeros, which takes as long as the block's checksum.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Arc<[u8]>>>);
+
+impl Buffers {
+    /// One that nobody else has.
+    fn take(&self) -> Arc<[u8]> {
+        let mut given = self.given();
+        let is_free = |buffer: &mut Arc<[u8]>| Arc::get_mut(buffer).is_some();
+        match given.iter_mut().position(is_free) {
+            Some(place) => given.swap_remove(place),
+            None => std::iter::repeat_n(0, BLOCK_BYTES).collect(),
+        }
+    }
+
+    fn give(&self, buffer: &Arc<[u8]>) {
+        self.given().push(Arc::clone(buffer));
+    }
+
+    fn given(&self) -> MutexGuard<'_, Vec<Arc<[u8]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// How an attempt failed, and whether another one may succeed.
 struct Failure {
     error: BlockError,
@@ -86,7 +111,7 @@ impl Aws {
         snapshot: &SnapshotId,
         page: Option<&str>,
     ) -> Result<BlockPage, Failure> {
-        let request = self.ebs.list_snapshot_blocks();
+        let request = self.ebs().list_snapshot_blocks();
         let request = request.snapshot_id(snapshot.as_str());
         let request = request
             .max_results(PAGE_SIZE)
@@ -127,7 +152,7 @@ impl Aws {
             ))
         })?;
         let request = self
-            .ebs
+            .ebs()
             .get_snapshot_block()
             .snapshot_id(snapshot.as_str())
             .block_index(index)
@@ -148,8 +173,8 @@ impl Aws {
         let expected = answer
             .checksum()
             .and_then(|checksum| base64::decode(checksum).ok());
-        let mut content: Arc<[u8]> = std::iter::repeat_n(0, BLOCK_BYTES).collect();
-        // Nobody else has the buffer yet, so this always succeeds.
+        let mut content = self.0.buffers.take();
+        // Nobody else has the buffer, so this always succeeds.
         let buffer = Arc::get_mut(&mut content).unwrap_or_default();
         let (mut filled, mut hash) = (0, Sha256::new());
         while let Some(chunk) = answer.block_data.next().await {
@@ -168,6 +193,7 @@ impl Aws {
             let message = format!("the checksum of block {} is wrong", block.index);
             return Err(passing(lost(message)));
         }
+        self.0.buffers.give(&content);
         Ok(content)
     }
 }

@@ -41,7 +41,7 @@ impl Storage for Aws {
         let mut pool = TagPool::default();
         let page = async |request: PageRequest| {
             let call = self
-                .ec2
+                .ec2()
                 .describe_volumes()
                 .set_filters(Some(part_filters(filters, "volume-id", "vol", &request)))
                 .max_results(PAGE_SIZE)
@@ -62,7 +62,7 @@ impl Storage for Aws {
     }
 
     async fn is_volume_gone(&self, volume: &VolumeId) -> Result<bool, AwsError> {
-        let call = self.ec2.describe_volumes().volume_ids(volume.as_str());
+        let call = self.ec2().describe_volumes().volume_ids(volume.as_str());
         match call.send().await.map_err(aws_error(DESCRIBE_VOLUMES)) {
             Ok(answer) => {
                 let mut pool = TagPool::default();
@@ -80,7 +80,7 @@ impl Storage for Aws {
         let mut pool = TagPool::default();
         let page = async |request: PageRequest| {
             let call = self
-                .ec2
+                .ec2()
                 .describe_snapshots()
                 .owner_ids("self")
                 .set_filters(Some(part_filters(filters, "snapshot-id", "snap", &request)))
@@ -175,7 +175,7 @@ impl VolumeWriter for Aws {
             .set_tags(Some(sdk_tags(&volume.tags)))
             .build();
         let created = self
-            .ec2
+            .ec2()
             .create_volume()
             .snapshot_id(volume.snapshot_id.as_str())
             .availability_zone(volume.zone.as_str())
@@ -199,7 +199,7 @@ impl VolumeWriter for Aws {
     }
 
     async fn tag_volume(&self, volume: &VolumeId, tags: &Tags) -> Result<(), AwsError> {
-        self.ec2
+        self.ec2()
             .create_tags()
             .resources(volume.as_str())
             .set_tags(Some(sdk_tags(tags)))
@@ -214,7 +214,7 @@ impl VolumeWriter for Aws {
         let tags = keys
             .iter()
             .map(|key| types::Tag::builder().key(key).build());
-        self.ec2
+        self.ec2()
             .delete_tags()
             .set_resources(Some(volumes.iter().map(VolumeId::to_string).collect()))
             .set_tags(Some(tags.collect()))
@@ -227,7 +227,7 @@ impl VolumeWriter for Aws {
 
 impl SnapshotTagger for Aws {
     async fn tag_snapshot(&self, snapshot: &SnapshotId, tags: &Tags) -> Result<(), AwsError> {
-        let request = self.ec2.create_tags().resources(snapshot.as_str());
+        let request = self.ec2().create_tags().resources(snapshot.as_str());
         let answer = request.set_tags(Some(sdk_tags(tags))).send().await;
         answer.map(drop).map_err(aws_error("ec2:CreateTags"))
     }
@@ -253,7 +253,7 @@ impl Aws {
 
     async fn instances(&self, filters: &[Filter]) -> Result<Vec<types::Instance>, AwsError> {
         let mut pages = self
-            .ec2
+            .ec2()
             .describe_instances()
             .set_filters(Some(sdk_filters(filters)))
             .into_paginator()
@@ -273,7 +273,7 @@ impl Aws {
         instance: &InstanceId,
     ) -> Result<bool, AwsError> {
         let answer = self
-            .ec2
+            .ec2()
             .describe_instance_attribute()
             .instance_id(instance.as_str())
             .attribute(types::InstanceAttributeName::DisableApiTermination)
@@ -289,7 +289,7 @@ impl Aws {
         instances: &[InstanceId],
     ) -> Result<(), AwsError> {
         let ids = instances.iter().map(InstanceId::to_string).collect();
-        let request = self.ec2.terminate_instances().set_instance_ids(Some(ids));
+        let request = self.ec2().terminate_instances().set_instance_ids(Some(ids));
         let answer = request.send().await;
         answer
             .map(drop)
@@ -298,7 +298,7 @@ impl Aws {
 
     pub(crate) async fn availability_zones(&self) -> Result<Vec<ZoneName>, AwsError> {
         let answer = self
-            .ec2
+            .ec2()
             .describe_availability_zones()
             .send()
             .await

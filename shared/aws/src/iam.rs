@@ -17,7 +17,7 @@ const ABSENT: &str = "NoSuchEntity";
 impl Roles for Aws {
     async fn role(&self, name: &str) -> Result<Option<Role>, AwsError> {
         const OPERATION: &str = "iam:GetRole";
-        let answer = self.iam.get_role().role_name(name).send().await;
+        let answer = self.iam().get_role().role_name(name).send().await;
         let Some(found) = unless_absent(answer.map_err(aws_error(OPERATION)))? else {
             return Ok(None);
         };
@@ -28,7 +28,7 @@ impl Roles for Aws {
     async fn attached_policies(&self, role: &str) -> Result<Vec<AttachedPolicy>, AwsError> {
         const OPERATION: &str = "iam:ListAttachedRolePolicies";
         let mut pages = self
-            .iam
+            .iam()
             .list_attached_role_policies()
             .role_name(role)
             .into_paginator()
@@ -48,7 +48,7 @@ impl Roles for Aws {
     }
 
     async fn inline_policies(&self, role: &str) -> Result<Vec<String>, AwsError> {
-        let listing = self.iam.list_role_policies().role_name(role);
+        let listing = self.iam().list_role_policies().role_name(role);
         let mut pages = listing.into_paginator().items().send();
         let mut names = Vec::new();
         while let Some(name) = pages.next().await {
@@ -59,7 +59,7 @@ impl Roles for Aws {
 
     async fn instance_profiles(&self, role: &str) -> Result<Vec<String>, AwsError> {
         const OPERATION: &str = "iam:ListInstanceProfilesForRole";
-        let listing = self.iam.list_instance_profiles_for_role().role_name(role);
+        let listing = self.iam().list_instance_profiles_for_role().role_name(role);
         let mut pages = listing.into_paginator().items().send();
         let mut names = Vec::new();
         while let Some(profile) = pages.next().await {
@@ -72,7 +72,7 @@ impl Roles for Aws {
     async fn managed_policy(&self, arn: &str) -> Result<Option<ManagedPolicy>, AwsError> {
         const POLICY: &str = "iam:GetPolicy";
         const VERSION: &str = "iam:GetPolicyVersion";
-        let answer = self.iam.get_policy().policy_arn(arn).send().await;
+        let answer = self.iam().get_policy().policy_arn(arn).send().await;
         let Some(found) = unless_absent(answer.map_err(aws_error(POLICY)))? else {
             return Ok(None);
         };
@@ -81,7 +81,7 @@ impl Roles for Aws {
             .default_version_id()
             .ok_or_else(|| incomplete(POLICY))?;
         let version = self
-            .iam
+            .iam()
             .get_policy_version()
             .policy_arn(arn)
             .version_id(version)
@@ -103,7 +103,7 @@ impl Roles for Aws {
     async fn managed_policy_arn(&self, name: &str) -> Result<Option<String>, AwsError> {
         const OPERATION: &str = "iam:ListPolicies";
         let mut pages = self
-            .iam
+            .iam()
             .list_policies()
             .scope(PolicyScopeType::Local)
             .into_paginator()
@@ -121,7 +121,7 @@ impl Roles for Aws {
     async fn policy_versions(&self, arn: &str) -> Result<Vec<PolicyVersion>, AwsError> {
         const OPERATION: &str = "iam:ListPolicyVersions";
         let mut pages = self
-            .iam
+            .iam()
             .list_policy_versions()
             .policy_arn(arn)
             .into_paginator()
@@ -141,7 +141,7 @@ impl Roles for Aws {
 
 impl RoleWriter for Aws {
     async fn create_role(&self, role: &NewRole) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .create_role()
             .role_name(&role.name)
             .assume_role_policy_document(&role.trust)
@@ -154,7 +154,7 @@ impl RoleWriter for Aws {
     }
 
     async fn set_boundary(&self, role: &str, policy_arn: &str) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .put_role_permissions_boundary()
             .role_name(role)
             .permissions_boundary(policy_arn)
@@ -165,7 +165,7 @@ impl RoleWriter for Aws {
     }
 
     async fn set_trust(&self, role: &str, trust: &str) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .update_assume_role_policy()
             .role_name(role)
             .policy_document(trust)
@@ -176,7 +176,7 @@ impl RoleWriter for Aws {
     }
 
     async fn tag_role(&self, role: &str, tags: &Tags) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .tag_role()
             .role_name(role)
             .set_tags(Some(sdk_tags(tags)))
@@ -192,7 +192,7 @@ impl RoleWriter for Aws {
         document: &str,
         tags: &Tags,
     ) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .create_policy()
             .policy_name(name)
             .policy_document(document)
@@ -204,7 +204,7 @@ impl RoleWriter for Aws {
     }
 
     async fn create_policy_version(&self, arn: &str, document: &str) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .create_policy_version()
             .policy_arn(arn)
             .policy_document(document)
@@ -217,7 +217,7 @@ impl RoleWriter for Aws {
 
     async fn delete_policy_version(&self, arn: &str, version: &str) -> Result<(), AwsError> {
         let answer = self
-            .iam
+            .iam()
             .delete_policy_version()
             .policy_arn(arn)
             .version_id(version)
@@ -227,7 +227,7 @@ impl RoleWriter for Aws {
     }
 
     async fn tag_managed_policy(&self, arn: &str, tags: &Tags) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .tag_policy()
             .policy_arn(arn)
             .set_tags(Some(sdk_tags(tags)))
@@ -238,7 +238,7 @@ impl RoleWriter for Aws {
     }
 
     async fn attach_policy(&self, role: &str, policy_arn: &str) -> Result<(), AwsError> {
-        self.iam
+        self.iam()
             .attach_role_policy()
             .role_name(role)
             .policy_arn(policy_arn)
@@ -249,24 +249,24 @@ impl RoleWriter for Aws {
     }
 
     async fn untag_role(&self, role: &str, keys: &[String]) -> Result<(), AwsError> {
-        let request = self.iam.untag_role().role_name(role);
+        let request = self.iam().untag_role().role_name(role);
         let answer = request.set_tag_keys(Some(keys.to_vec())).send().await;
         unless_absent(answer.map_err(aws_error("iam:UntagRole"))).map(drop)
     }
 
     async fn detach_policy(&self, role: &str, policy_arn: &str) -> Result<(), AwsError> {
-        let request = self.iam.detach_role_policy().role_name(role);
+        let request = self.iam().detach_role_policy().role_name(role);
         let answer = request.policy_arn(policy_arn).send().await;
         unless_absent(answer.map_err(aws_error("iam:DetachRolePolicy"))).map(drop)
     }
 
     async fn delete_role(&self, role: &str) -> Result<(), AwsError> {
-        let answer = self.iam.delete_role().role_name(role).send().await;
+        let answer = self.iam().delete_role().role_name(role).send().await;
         unless_absent(answer.map_err(aws_error("iam:DeleteRole"))).map(drop)
     }
 
     async fn delete_managed_policy(&self, arn: &str) -> Result<(), AwsError> {
-        let answer = self.iam.delete_policy().policy_arn(arn).send().await;
+        let answer = self.iam().delete_policy().policy_arn(arn).send().await;
         unless_absent(answer.map_err(aws_error("iam:DeletePolicy"))).map(drop)
     }
 }

@@ -12,12 +12,14 @@ mod dynamodb;
 mod ebs;
 mod ec2;
 mod error;
+mod http;
 mod iam;
 mod listing;
 mod masters;
 mod response_url;
 mod sns;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -31,57 +33,87 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// One attempt's bound; a page of 1,000 snapshots takes a few seconds at worst.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same for DynamoDB, which answers within milliseconds. A lease can't wait for longer: some five
-/// seconds in all are waited out.
-const TABLE_ATTEMPTS_MAX: u32 = 12;
-const TABLE_BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const TABLE_BACKOFF_MAX: Duration = Duration::from_secs(1);
-const TABLE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The AWS account that the function runs in.
+/// The AWS account that the function runs in. Clones share everything.
 #[derive(Clone, Debug)]
-pub struct Aws {
-    dlm: aws_sdk_dlm::Client,
-    dynamodb: aws_sdk_dynamodb::Client,
-    ebs: aws_sdk_ebs::Client,
-    ec2: aws_sdk_ec2::Client,
-    iam: aws_sdk_iam::Client,
-    sns: aws_sdk_sns::Client,
-    autoscaling: aws_sdk_autoscaling::Client,
+pub struct Aws(Arc<Shared>);
+
+/// Each client is made when it is first used, so that a function's binary has no code of a service that the
+/// function never asks.
+#[derive(Debug)]
+struct Shared {
+    config: SdkConfig,
+    autoscaling: OnceLock<aws_sdk_autoscaling::Client>,
+    dlm: OnceLock<aws_sdk_dlm::Client>,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    ebs: OnceLock<aws_sdk_ebs::Client>,
+    ec2: OnceLock<aws_sdk_ec2::Client>,
+    iam: OnceLock<aws_sdk_iam::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+    buffers: ebs::Buffers,
 }
 
 impl Aws {
-    /// Clients as the environment says.
+    /// Endpoint, Region and credentials as the environment says.
     pub async fn from_environment() -> Self {
         let config = aws_config::defaults(BehaviorVersion::latest());
-        Self::new(config.load().await)
+        Self::new(config.http_client(http::client()).load().await)
     }
 
-    /// Clients for this endpoint, Region and credentials; retries and time limits are set here.
+    /// This endpoint, Region and credentials; retries and time limits are set here.
     pub fn new(config: SdkConfig) -> Self {
-        let config = &config
+        let config = config
             .into_builder()
             .retry_config(retries(ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX))
             .timeout_config(attempts_within(ATTEMPT_TIMEOUT))
             .build();
-        Self {
-            dlm: aws_sdk_dlm::Client::new(config),
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(table_config(config)),
-            ebs: aws_sdk_ebs::Client::from_conf(ebs::config(config)),
-            ec2: aws_sdk_ec2::Client::new(config),
-            iam: aws_sdk_iam::Client::new(config),
-            sns: aws_sdk_sns::Client::new(config),
-            autoscaling: aws_sdk_autoscaling::Client::new(config),
-        }
+        Self(Arc::new(Shared {
+            config,
+            autoscaling: OnceLock::new(),
+            dlm: OnceLock::new(),
+            dynamodb: OnceLock::new(),
+            ebs: OnceLock::new(),
+            ec2: OnceLock::new(),
+            iam: OnceLock::new(),
+            sns: OnceLock::new(),
+            buffers: ebs::Buffers::default(),
+        }))
     }
-}
 
-fn table_config(config: &SdkConfig) -> aws_sdk_dynamodb::Config {
-    let (first, max) = (TABLE_BACKOFF_FIRST, TABLE_BACKOFF_MAX);
-    aws_sdk_dynamodb::config::Builder::from(config)
-        .retry_config(retries(TABLE_ATTEMPTS_MAX, first, max))
-        .timeout_config(attempts_within(TABLE_ATTEMPT_TIMEOUT))
-        .build()
+    fn autoscaling(&self) -> &aws_sdk_autoscaling::Client {
+        let new = || aws_sdk_autoscaling::Client::new(&self.0.config);
+        self.0.autoscaling.get_or_init(new)
+    }
+
+    fn dlm(&self) -> &aws_sdk_dlm::Client {
+        let new = || aws_sdk_dlm::Client::new(&self.0.config);
+        self.0.dlm.get_or_init(new)
+    }
+
+    fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+        let new = || aws_sdk_dynamodb::Client::from_conf(dynamodb::config(&self.0.config));
+        self.0.dynamodb.get_or_init(new)
+    }
+
+    fn ebs(&self) -> &aws_sdk_ebs::Client {
+        let new = || aws_sdk_ebs::Client::from_conf(ebs::config(&self.0.config));
+        self.0.ebs.get_or_init(new)
+    }
+
+    fn ec2(&self) -> &aws_sdk_ec2::Client {
+        let new = || aws_sdk_ec2::Client::new(&self.0.config);
+        self.0.ec2.get_or_init(new)
+    }
+
+    fn iam(&self) -> &aws_sdk_iam::Client {
+        let new = || aws_sdk_iam::Client::new(&self.0.config);
+        self.0.iam.get_or_init(new)
+    }
+
+    fn sns(&self) -> &aws_sdk_sns::Client {
+        let new = || aws_sdk_sns::Client::new(&self.0.config);
+        self.0.sns.get_or_init(new)
+    }
 }
 
 fn retries(attempts: u32, backoff_first: Duration, backoff_max: Duration) -> RetryConfig {

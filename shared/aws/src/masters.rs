@@ -42,7 +42,7 @@ impl Masters for Aws {
 impl MasterWriter for Aws {
     async fn mark_suspended(&self, groups: &[GroupName], by: &RestoreId) -> Result<(), AwsError> {
         let tags = groups.iter().map(|group| suspended_by(group, Some(by)));
-        let request = self.autoscaling.create_or_update_tags();
+        let request = self.autoscaling().create_or_update_tags();
         let answer = request.set_tags(Some(tags.collect())).send().await;
         answer
             .map(drop)
@@ -51,7 +51,7 @@ impl MasterWriter for Aws {
 
     async fn unmark_suspended(&self, groups: &[GroupName]) -> Result<(), AwsError> {
         let tags = groups.iter().map(|group| suspended_by(group, None));
-        let request = self.autoscaling.delete_tags();
+        let request = self.autoscaling().delete_tags();
         let answer = request.set_tags(Some(tags.collect())).send().await;
         answer
             .map(drop)
@@ -59,7 +59,7 @@ impl MasterWriter for Aws {
     }
 
     async fn suspend_launches(&self, group: &GroupName) -> Result<(), AwsError> {
-        let request = self.autoscaling.suspend_processes();
+        let request = self.autoscaling().suspend_processes();
         let request = request.auto_scaling_group_name(group.as_str());
         let answer = request.scaling_processes(LAUNCH).send().await;
         answer
@@ -68,7 +68,7 @@ impl MasterWriter for Aws {
     }
 
     async fn resume_launches(&self, group: &GroupName) -> Result<(), AwsError> {
-        let request = self.autoscaling.resume_processes();
+        let request = self.autoscaling().resume_processes();
         let request = request.auto_scaling_group_name(group.as_str());
         let answer = request.scaling_processes(LAUNCH).send().await;
         answer
@@ -103,7 +103,7 @@ impl Groups for Aws {
         for names in groups.chunks(GROUP_NAMES_MAX) {
             let names = names.iter().map(GroupName::to_string).collect();
             let mut pages = self
-                .autoscaling
+                .autoscaling()
                 .describe_auto_scaling_groups()
                 .set_auto_scaling_group_names(Some(names))
                 .into_paginator()
@@ -132,7 +132,7 @@ impl Aws {
     ) -> Result<Vec<AutoScalingGroup>, AwsError> {
         let filter = Filter::builder().name(filter).values(value).build();
         let mut pages = self
-            .autoscaling
+            .autoscaling()
             .describe_auto_scaling_groups()
             .filters(filter)
             .into_paginator()

@@ -11,7 +11,7 @@ impl Alerts for Aws {
     async fn publish(&self, topic_arn: &str, alert: &Alert) -> Result<String, AwsError> {
         const OPERATION: &str = "sns:Publish";
         let request = self
-            .sns
+            .sns()
             .publish()
             .topic_arn(topic_arn)
             .subject(&alert.subject);

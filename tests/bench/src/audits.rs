@@ -108,7 +108,7 @@ async fn of_size(options: &Options, report: &mut Report, size: &Size, start_ms: 
     let waiting = Floor {
         value: start_ms + f64::from(size.deep) * ms(LATENCY),
         reason: format!(
-            "a process's start and {} calls one after the other",
+            "the start of a process and {} calls one after the other",
             size.deep
         ),
     };

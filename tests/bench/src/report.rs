@@ -136,7 +136,7 @@ impl fmt::Display for Row {
         let result = match (self.outcome(), &self.floor) {
             (Some(Outcome::Met), _) => "met".to_owned(),
             (Some(Outcome::OutOfReach), Some(Floor { value, reason })) => {
-                format!("out of reach: {reason} take {value:.1}")
+                format!("out of reach: {value:.1} for {reason}")
             }
             (Some(_), _) => "MISSED".to_owned(),
             (None, _) => String::new(),

@@ -49,7 +49,7 @@ pub async fn measure(report: &mut Report) {
     let floor = Some(Floor {
         value: hashed + f64::from(STEPS) * ms(LATENCY),
         reason: format!(
-            "fetching and hashing the blocks, after {STEPS} calls that wait for each other,"
+            "fetching and hashing the blocks, after {STEPS} calls that wait for each other"
         ),
     });
     let peak = median(ours.iter().map(|taken| mib(taken.peak_kib)).collect());
