@@ -205,7 +205,8 @@ impl Drop for EmulatedAws {
 }
 
 /// Built by hand and not from the environment, so that nobody's own AWS settings reach a test.
-fn sdk_config(endpoint: &str) -> SdkConfig {
+/// For the SDK's clients, of an AWS at this endpoint.
+pub fn sdk_config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "e2e");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -293,3 +293,26 @@ fn lost(message: String) -> AwsError {
 fn refused_here(message: &str) -> AwsError {
     lost(message.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_taken_again_when_nobody_has_it() {
+        let buffers = Buffers::default();
+        let mut first = buffers.take();
+        assert_eq!(first.len(), BLOCK_BYTES);
+        Arc::get_mut(&mut first).unwrap()[0] = 1;
+        buffers.give(&first);
+
+        let mut meanwhile = buffers.take();
+        assert_eq!(Arc::get_mut(&mut meanwhile).unwrap()[0], 0);
+        assert_eq!(first[0], 1);
+        let place = first.as_ptr();
+        drop(first);
+        let mut again = buffers.take();
+        assert_eq!(again.as_ptr(), place);
+        assert!(Arc::get_mut(&mut again).is_some());
+    }
+}

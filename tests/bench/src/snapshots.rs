@@ -71,6 +71,11 @@ impl SnapshotAws {
     }
 }
 
+/// What a block is asked for with.
+pub fn token(index: u64) -> String {
+    format!("{index:068}")
+}
+
 /// The blocks of an image that aren't all zeros, with their checksums.
 fn blocks(image: &Path) -> BTreeMap<u64, (Bytes, String)> {
     let file = File::open(image).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
@@ -114,7 +119,7 @@ impl Shared {
     fn listing(&self) -> Value {
         let blocks = self.blocks.keys();
         let blocks: Vec<Value> = blocks
-            .map(|index| json!({"BlockIndex": index, "BlockToken": format!("{index:068}")}))
+            .map(|index| json!({"BlockIndex": index, "BlockToken": token(*index)}))
             .collect();
         json!({"Blocks": blocks, "BlockSize": BLOCK_BYTES, "VolumeSize": VOLUME_GIB})
     }

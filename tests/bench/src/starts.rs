@@ -1,11 +1,17 @@
 //! From a process's start to its first question for an event: what a cold start costs of its own.
 
+use std::path::Path;
+
 use bench::{RuntimeApi, Started};
 
 use crate::report::{Floor, Report, Row, Target, median, mib, ms};
 use crate::{ONE_CALL, ONE_CALL_IS, Options, binary, peer};
 
 const RUNS: usize = 15;
+
+/// All root certificates in one file, which is how Amazon Linux has them. Debian has each in a file of its own
+/// besides, and all of them would be read as well.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Median milliseconds and MiB.
 async fn start(program: &str, arguments: &[&str], runs: usize) -> (f64, f64) {
@@ -15,6 +21,9 @@ async fn start(program: &str, arguments: &[&str], runs: usize) -> (f64, f64) {
         let mut variables = runtime.variables();
         // Without which restore doesn't start.
         variables.push(("RESTORES_TABLE".to_owned(), "bench".to_owned()));
+        if Path::new(BUNDLE).exists() {
+            variables.push(("SSL_CERT_FILE".to_owned(), BUNDLE.to_owned()));
+        }
         let process = Started::new(program, arguments, &variables);
         let asked = async { (runtime.first_next().await, ()) };
         let (taken, ()) = process.until(asked).await;

@@ -257,8 +257,8 @@ fn earlier(cluster: &Cluster, targets: &[Target]) -> BTreeMap<MemberKey, Earlier
     of_target.collect()
 }
 
-/// The run whose restore point all of the snapshots are of. The hour of their start isn't enough: a snapshot
-/// that a person took belongs to no run, and of two that one run left of a member restore takes one.
+/// The run whose restore point all of the snapshots are of. The hour of their start isn't enough: of two
+/// snapshots that one run left of a member, restore takes one.
 fn run(history: &History, targets: &[Target]) -> Option<Run> {
     let keys = targets.iter().filter_map(|target| target.key.as_ref());
     let runs = history.runs(&keys.map(|key| key.etcd_cluster.clone()).collect());
