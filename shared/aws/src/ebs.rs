@@ -7,7 +7,7 @@
 //! Throttling is HTTP 400 here, with a code of its own.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -54,31 +54,6 @@ pub(crate) fn config(config: &SdkConfig) -> aws_sdk_ebs::Config {
         // Each attempt has a time limit that covers its body.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
-}
-
-/// Buffers that were given out with a block in them, to be taken again when nobody has them any more: a new
-/// one costs the kernel 128 pages of zeros, which takes as long as the block's checksum.
-#[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<Arc<[u8]>>>);
-
-impl Buffers {
-    /// One that nobody else has.
-    fn take(&self) -> Arc<[u8]> {
-        let mut given = self.given();
-        let is_free = |buffer: &mut Arc<[u8]>| Arc::get_mut(buffer).is_some();
-        match given.iter_mut().position(is_free) {
-            Some(place) => given.swap_remove(place),
-            None => std::iter::repeat_n(0, BLOCK_BYTES).collect(),
-        }
-    }
-
-    fn give(&self, buffer: &Arc<[u8]>) {
-        self.given().push(Arc::clone(buffer));
-    }
-
-    fn given(&self) -> MutexGuard<'_, Vec<Arc<[u8]>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// How an attempt failed, and whether another one may succeed.
@@ -173,8 +148,8 @@ impl Aws {
         let expected = answer
             .checksum()
             .and_then(|checksum| base64::decode(checksum).ok());
-        let mut content = self.0.buffers.take();
-        // Nobody else has the buffer, so this always succeeds.
+        let mut content: Arc<[u8]> = std::iter::repeat_n(0, BLOCK_BYTES).collect();
+        // Nobody else has the buffer yet, so this always succeeds.
         let buffer = Arc::get_mut(&mut content).unwrap_or_default();
         let (mut filled, mut hash) = (0, Sha256::new());
         while let Some(chunk) = answer.block_data.next().await {
@@ -193,7 +168,6 @@ impl Aws {
             let message = format!("the checksum of block {} is wrong", block.index);
             return Err(passing(lost(message)));
         }
-        self.0.buffers.give(&content);
         Ok(content)
     }
 }
@@ -292,27 +266,4 @@ fn lost(message: String) -> AwsError {
 
 fn refused_here(message: &str) -> AwsError {
     lost(message.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_buffer_is_taken_again_when_nobody_has_it() {
-        let buffers = Buffers::default();
-        let mut first = buffers.take();
-        assert_eq!(first.len(), BLOCK_BYTES);
-        Arc::get_mut(&mut first).unwrap()[0] = 1;
-        buffers.give(&first);
-
-        let mut meanwhile = buffers.take();
-        assert_eq!(Arc::get_mut(&mut meanwhile).unwrap()[0], 0);
-        assert_eq!(first[0], 1);
-        let place = first.as_ptr();
-        drop(first);
-        let mut again = buffers.take();
-        assert_eq!(again.as_ptr(), place);
-        assert!(Arc::get_mut(&mut again).is_some());
-    }
 }

@@ -50,7 +50,6 @@ struct Shared {
     ec2: OnceLock<aws_sdk_ec2::Client>,
     iam: OnceLock<aws_sdk_iam::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
-    buffers: ebs::Buffers,
 }
 
 impl Aws {
@@ -76,7 +75,6 @@ impl Aws {
             ec2: OnceLock::new(),
             iam: OnceLock::new(),
             sns: OnceLock::new(),
-            buffers: ebs::Buffers::default(),
         }))
     }
 
