@@ -1,4 +1,4 @@
-//! The HTTP client of all services.
+//! HTTP: the client of all services, and what it connects with.
 //!
 //! Left to itself, the SDK makes one for each service's client, and reads all root certificates of the
 //! machine into a store for each.
@@ -17,17 +17,20 @@ use aws_smithy_runtime_api::client::http::{
 /// As the SDK has it.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// A client that connects as the SDK's own does: by the machine's root certificates, which are read now, and
-/// through the proxy that the environment names.
+/// The client of all services.
 pub(crate) fn client() -> SharedHttpClient {
-    let settings = HttpConnectorSettings::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .build();
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT);
+    let connector = connector(settings.build());
+    http_client_fn(move |_, _| connector.clone())
+}
+
+/// Connects as the SDK's own client does: by the machine's root certificates, which are read now, and through
+/// the proxy that the environment names.
+pub(crate) fn connector(settings: HttpConnectorSettings) -> SharedHttpConnector {
     let mut connector = Connector::builder()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .proxy_config(ProxyConfig::from_env())
         .connector_settings(settings);
     connector.set_sleep_impl(default_async_sleep());
-    let connector = SharedHttpConnector::new(connector.build());
-    http_client_fn(move |_, _| connector.clone())
+    SharedHttpConnector::new(connector.build())
 }

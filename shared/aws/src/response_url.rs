@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use etcd_backup_core::aws::{AwsError, Responder};
 
-use crate::Aws;
+use crate::{Aws, http};
 
 const OPERATION: &str = "PUT to the ResponseURL";
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,15 +32,13 @@ impl Responder for Aws {
     }
 }
 
-/// The same client that the SDK uses, so that there is one TLS to trust.
+/// Connects as the calls to AWS do, so that there is one TLS to trust, and one way through a proxy.
 async fn put(url: &str, body: &str) -> Result<(), AwsError> {
     let settings = HttpConnectorSettings::builder()
         .connect_timeout(TIMEOUT)
         .read_timeout(TIMEOUT)
         .build();
-    let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
-    let connector = aws_smithy_http_client::default_connector(&settings, sleep);
-    let connector = connector.ok_or_else(|| failed("no HTTP client was built in".to_owned()))?;
+    let connector = http::connector(settings);
     let mut request = HttpRequest::new(SdkBody::from(body));
     let method = request.set_method("PUT");
     method.map_err(|error| failed(error.to_string()))?;
