@@ -1,6 +1,7 @@
 //! EC2: volumes, snapshots, masters and zones.
 
 mod conversion;
+mod snapshot_pages;
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_ec2::operation::describe_snapshots::DescribeSnapshotsOutput;
@@ -20,6 +21,7 @@ use etcd_backup_core::volume::Volume;
 use self::conversion::{
     attached_volumes, core_snapshot, core_tags, core_volume, instance_state, sdk_filters, sdk_tags,
 };
+use self::snapshot_pages::ReadSnapshotPages;
 use crate::Aws;
 use crate::error::{aws_error, incomplete};
 use crate::listing::{self, Page, PageRequest, Parts};
@@ -87,6 +89,7 @@ impl Storage for Aws {
                 .max_results(PAGE_SIZE)
                 .set_next_token(request.token)
                 .customize()
+                .interceptor(ReadSnapshotPages)
                 .config_override(retry_config_override(request.is_retried));
             call.send().await.map_err(aws_error(OPERATION))
         };
