@@ -55,6 +55,9 @@ pub(super) fn core_volume(volume: &types::Volume, pool: &mut TagPool) -> Option<
             delete_on_termination: attachment.delete_on_termination().unwrap_or(false),
         })
     });
+    let mut attachments: Vec<_> = attachments.collect();
+    // Nearly every volume has one, so that room for three more each would add up.
+    attachments.shrink_to_fit();
     Some(Volume {
         id: volume.volume_id()?.into(),
         state: volume_state(volume.state()?),
@@ -73,7 +76,7 @@ pub(super) fn core_volume(volume: &types::Volume, pool: &mut TagPool) -> Option<
             .snapshot_id()
             .filter(|id| !id.is_empty())
             .map(Into::into),
-        attachments: attachments.collect(),
+        attachments,
         tags: core_tags(volume.tags(), pool),
     })
 }
