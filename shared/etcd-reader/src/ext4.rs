@@ -303,7 +303,7 @@ impl<S: BlockSource> Files for Ext4<S> {
                 Ok((block, _)) => self
                     .filesystem
                     .volume
-                    .read(block * block_bytes + within, part)?,
+                    .read_file(block * block_bytes + within, part)?,
                 Err(_) => part.fill(0),
             }
             at += length as u64;

@@ -13,8 +13,7 @@ use crate::snap::{self, Chosen};
 use crate::version::Version;
 use crate::wal::{self, Log};
 
-/// Bytes of the database that are asked for before its meta pages tell more: while they come, the log is read.
-/// They wait until then in the place of what the log needs, so they are few.
+/// Bytes of the database that are asked for before its meta pages tell more.
 const FIRST_BYTES: u64 = 1024 * 1024;
 
 /// What is known of a member before its volume is read.
@@ -129,12 +128,20 @@ fn read_data(
     if let Some(snap) = &directory.snap {
         snap::prefetch_newest(files, snap);
     }
-    let log = match &directory.wal {
-        Some(wal) => wal::read(files, wal),
+    let segments = match &directory.wal {
+        Some(wal) => wal::open(files, wal),
         None => Err(ReadError::Damaged(
             "the write-ahead log is missing".to_owned(),
         )),
     };
+    // The beginning of the log comes meanwhile: each step into the database waits for the one before it.
+    let opened = match &directory.database {
+        Some(database) => OpenedDatabase::new(files, database),
+        None => Err(ReadError::Damaged(
+            "the database file is missing".to_owned(),
+        )),
+    };
+    let log = segments.and_then(|segments| segments.read());
     let start = log.as_ref().ok().map(|log| match &directory.snap {
         _ if version.is_some_and(|version| version >= Version::SNAPSHOTS_IN_LOG) => {
             Ok(snap::choose_from_log(log))
@@ -153,7 +160,8 @@ fn read_data(
         .as_ref()
         .and_then(|start| start.as_ref().ok())
         .map_or(0, |chosen| chosen.snapshot.index);
-    let database = read_database(files, directory, snapshot_index, context);
+    let database =
+        opened.and_then(|opened| read_database(files, directory, opened, snapshot_index, context));
     Data {
         path: directory.path.clone(),
         database_written_seconds: directory.written_seconds(),
@@ -163,19 +171,43 @@ fn read_data(
     }
 }
 
+/// A database of which it is known which buckets it has.
+struct OpenedDatabase<'a> {
+    database: Database<'a>,
+    overview: mvcc::Overview,
+}
+
+impl<'a> OpenedDatabase<'a> {
+    fn new(files: &'a dyn Files, entry: &Entry) -> Result<Self, ReadError> {
+        let database = Database::open(files, entry)?;
+        let overview = mvcc::overview(&database)?;
+        Ok(Self { database, overview })
+    }
+
+    fn consistent_index(&self) -> u64 {
+        self.overview.meta.consistent_index
+    }
+
+    fn read(self, context: &MemberContext) -> Result<DatabaseFound, ReadError> {
+        let Self { database, overview } = self;
+        let contents = mvcc::contents(&database, overview, context.count_secrets_encryption)?;
+        Ok(DatabaseFound {
+            contents,
+            meta_warning: database.meta_warning,
+        })
+    }
+}
+
 /// Reads the database, and the one that etcd would put in its place where it is behind the snapshot.
 fn read_database(
     files: &dyn Files,
     directory: &DataDirectory,
+    opened: OpenedDatabase,
     snapshot_index: u64,
     context: &MemberContext,
 ) -> Result<DatabaseFound, ReadError> {
-    let Some(entry) = &directory.database else {
-        return Err(ReadError::Damaged(
-            "the database file is missing".to_owned(),
-        ));
-    };
-    let (found, consistent_index) = read_file(files, entry, context)?;
+    let consistent_index = opened.consistent_index();
+    let found = opened.read(context)?;
     if consistent_index >= snapshot_index {
         return Ok(found);
     }
@@ -185,29 +217,13 @@ fn read_database(
             "the database (index {consistent_index}) is behind the raft snapshot (index {snapshot_index}), and {name}, which should take its place, is missing"
         )));
     };
-    let (found, consistent_index) = read_file(files, &sent, context)?;
+    let sent = OpenedDatabase::new(files, &sent)?;
+    let consistent_index = sent.consistent_index();
+    let found = sent.read(context)?;
     if consistent_index != 0 && consistent_index < snapshot_index {
         return Err(ReadError::Damaged(format!(
             "the database {name} (index {consistent_index}) is behind the raft snapshot it belongs to"
         )));
     }
     Ok(found)
-}
-
-fn read_file(
-    files: &dyn Files,
-    entry: &Entry,
-    context: &MemberContext,
-) -> Result<(DatabaseFound, u64), ReadError> {
-    let database = Database::open(files, entry)?;
-    let overview = mvcc::overview(&database)?;
-    let consistent_index = overview.meta.consistent_index;
-    let contents = mvcc::contents(&database, overview, context.count_secrets_encryption)?;
-    Ok((
-        DatabaseFound {
-            contents,
-            meta_warning: database.meta_warning,
-        },
-        consistent_index,
-    ))
 }

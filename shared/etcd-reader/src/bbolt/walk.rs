@@ -22,8 +22,9 @@ const LEVELS_MAX: usize = 48;
 const BUCKETS_MAX: usize = 1000;
 /// How far ahead of the reading the hints go.
 const PREFETCH_BYTES: u64 = 32 * 1024 * 1024;
-/// Hints are about blocks of this size: EBS direct APIs, as in [`crate::block`].
-const BLOCK_BYTES: u64 = crate::block::BLOCK_BYTES as u64;
+/// Pages so near to each other are hinted as one range: what lies between adds no block to those that hold
+/// the two, where blocks are as large as those of the EBS direct APIs.
+const GAP_BYTES_MAX: u64 = crate::block::BLOCK_BYTES as u64 / 2;
 
 /// Gets every entry of a bucket.
 pub(crate) trait Visitor {
@@ -289,16 +290,17 @@ impl Database<'_> {
             if pending.page >= self.pages() {
                 continue;
             }
-            let block = self.page_range(pending.page, 1).start / BLOCK_BYTES * BLOCK_BYTES;
-            if block < hints.end {
-                continue;
-            }
+            let page = self.page_range(pending.page, 1);
             match ranges.last_mut() {
-                Some(last) if block == last.end => last.end += BLOCK_BYTES,
-                _ => ranges.push(block..block + BLOCK_BYTES),
+                Some(last) if page.start.saturating_sub(last.end) <= GAP_BYTES_MAX => {
+                    bytes += page.end - last.end;
+                    last.end = page.end;
+                }
+                _ => {
+                    bytes += crate::block::BLOCK_BYTES as u64;
+                    ranges.push(page);
+                }
             }
-            hints.end = block + BLOCK_BYTES;
-            bytes += BLOCK_BYTES;
         }
         self.files.prefetch(&self.file, &ranges);
     }
@@ -309,8 +311,6 @@ impl Database<'_> {
 struct Hints {
     hinted: usize,
     refill_at: usize,
-    /// Where in the file the last one ends.
-    end: u64,
 }
 
 /// Source: bbolt, `bucket.go`: the root page's id and a sequence; page 0 means that the page follows.

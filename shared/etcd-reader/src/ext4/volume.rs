@@ -12,11 +12,12 @@ use super::overlay::{Logged, Overlay};
 use crate::ReadError;
 use crate::block::{BLOCK_BYTES, BlockSource};
 
-/// Blocks of the source that are kept: 3 MiB of what was read last, and apart from them 2 MiB of the
-/// journal, so that reading it through displaces nothing. The newest copies of what the journal holds
-/// are at its log's end, where they are read next.
-const KEPT_BLOCKS: NonZeroUsize = NonZeroUsize::new(6).unwrap();
-const KEPT_LOG_BLOCKS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+/// Blocks of the source that are kept, of what was read last for each purpose, so that reading the journal
+/// or a file through doesn't displace where the filesystem says what is where. The newest copies of what the
+/// journal holds are at its log's end, where they are read next. Of files, pages may lie across two blocks.
+const KEPT_FILESYSTEM_BLOCKS: NonZeroUsize = NonZeroUsize::new(6).unwrap();
+const KEPT_FILE_BLOCKS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+const KEPT_LOG_BLOCKS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 /// Blocks of the source named in one hint: 8 GiB. What comes after is fetched when it is read.
 const HINT_BLOCKS_MAX: usize = 16 * 1024;
@@ -31,35 +32,44 @@ pub(super) struct Volume<S> {
 
 /// What was read last, by the source's indexes. `None` is a block that reads as zeros.
 struct Kept {
-    blocks: LruCache<u64, Option<Arc<[u8]>>>,
-    log_blocks: LruCache<u64, Option<Arc<[u8]>>>,
+    of_filesystem: LruCache<u64, Option<Arc<[u8]>>>,
+    of_files: LruCache<u64, Option<Arc<[u8]>>>,
+    of_log: LruCache<u64, Option<Arc<[u8]>>>,
 }
 
 /// What a block is read for.
 #[derive(Clone, Copy)]
 enum Purpose {
+    /// To find what is where.
     Filesystem,
+    /// A file's contents.
+    File,
+    /// The journal's log.
     Log,
 }
 
 impl Kept {
     fn get(&mut self, index: u64) -> Option<Option<Arc<[u8]>>> {
         let block = self
-            .blocks
+            .of_filesystem
             .get(&index)
-            .or_else(|| self.log_blocks.get(&index));
+            .or_else(|| self.of_files.get(&index))
+            .or_else(|| self.of_log.get(&index));
         block.cloned()
     }
 
     fn put(&mut self, index: u64, block: Option<Arc<[u8]>>, purpose: Purpose) {
         match purpose {
-            Purpose::Filesystem => self.blocks.put(index, block),
-            Purpose::Log => self.log_blocks.put(index, block),
+            Purpose::Filesystem => self.of_filesystem.put(index, block),
+            Purpose::File => self.of_files.put(index, block),
+            Purpose::Log => self.of_log.put(index, block),
         };
     }
 
     fn contains(&self, index: u64) -> bool {
-        self.blocks.contains(&index) || self.log_blocks.contains(&index)
+        self.of_filesystem.contains(&index)
+            || self.of_files.contains(&index)
+            || self.of_log.contains(&index)
     }
 }
 
@@ -70,8 +80,9 @@ impl<S: BlockSource> Volume<S> {
             block_bytes: 1024,
             overlay: Overlay::default(),
             kept: Mutex::new(Kept {
-                blocks: LruCache::new(KEPT_BLOCKS),
-                log_blocks: LruCache::new(KEPT_LOG_BLOCKS),
+                of_filesystem: LruCache::new(KEPT_FILESYSTEM_BLOCKS),
+                of_files: LruCache::new(KEPT_FILE_BLOCKS),
+                of_log: LruCache::new(KEPT_LOG_BLOCKS),
             }),
         }
     }
@@ -92,8 +103,17 @@ impl<S: BlockSource> Volume<S> {
         self.block_bytes
     }
 
-    /// Reads from an offset of the filesystem on, as it is after recovery.
+    /// Reads from an offset of the filesystem on, as it is after recovery, what says what is where.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.read_for(Purpose::Filesystem, offset, buffer)
+    }
+
+    /// The same of a file's contents.
+    pub(super) fn read_file(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.read_for(Purpose::File, offset, buffer)
+    }
+
+    fn read_for(&self, purpose: Purpose, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let block_bytes = u64::from(self.block_bytes);
         let mut offset = offset;
         let mut rest = buffer;
@@ -113,8 +133,8 @@ impl<S: BlockSource> Volume<S> {
                 .min(rest.len());
             let (part, after) = rest.split_at_mut(length);
             match logged {
-                Some((_, logged)) => self.read_logged(logged, within, part)?,
-                None => self.read_stored(offset, part)?,
+                Some((_, logged)) => self.read_logged(purpose, logged, within, part)?,
+                None => self.read_stored_for(purpose, offset, part)?,
             }
             offset = offset.saturating_add(length as u64);
             rest = after;
@@ -123,9 +143,15 @@ impl<S: BlockSource> Volume<S> {
     }
 
     /// Reads part of one block out of the journal.
-    fn read_logged(&self, logged: Logged, within: u64, part: &mut [u8]) -> Result<(), ReadError> {
+    fn read_logged(
+        &self,
+        purpose: Purpose,
+        logged: Logged,
+        within: u64,
+        part: &mut [u8],
+    ) -> Result<(), ReadError> {
         let start = logged.block.saturating_mul(u64::from(self.block_bytes));
-        self.read_stored(start.saturating_add(within), part)?;
+        self.read_stored_for(purpose, start.saturating_add(within), part)?;
         if logged.escaped {
             let magic = journal::MAGIC.to_be_bytes();
             let within = usize::try_from(within).unwrap_or(usize::MAX);
@@ -138,13 +164,22 @@ impl<S: BlockSource> Volume<S> {
 
     /// Reads from an offset on what the volume itself holds, without regard to the journal.
     pub(super) fn read_stored(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.read_stored_for(Purpose::Filesystem, offset, buffer)
+    }
+
+    fn read_stored_for(
+        &self,
+        purpose: Purpose,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), ReadError> {
         let mut offset = offset;
         let mut rest = buffer;
         while !rest.is_empty() {
             let within = (offset % BLOCK_BYTES as u64) as usize;
             let length = (BLOCK_BYTES - within).min(rest.len());
             let (part, after) = rest.split_at_mut(length);
-            match self.stored(offset, length, Purpose::Filesystem)? {
+            match self.stored(purpose, offset, length)? {
                 Some(block) => part.copy_from_slice(part_of(&block, within, length)?),
                 None => part.fill(0),
             }
@@ -157,9 +192,9 @@ impl<S: BlockSource> Volume<S> {
     /// The source's block that holds `length` bytes at an offset; `None` where it reads as zeros.
     fn stored(
         &self,
+        purpose: Purpose,
         offset: u64,
         length: usize,
-        purpose: Purpose,
     ) -> Result<Option<Arc<[u8]>>, ReadError> {
         let end = offset.checked_add(length as u64);
         if end.is_none_or(|end| end > self.size_bytes()) {
@@ -192,7 +227,7 @@ impl<S: BlockSource> Volume<S> {
         let length = self.block_bytes as usize;
         let offset = block.saturating_mul(u64::from(self.block_bytes));
         let within = (offset % BLOCK_BYTES as u64) as usize;
-        match self.stored(offset, length, Purpose::Log)? {
+        match self.stored(Purpose::Log, offset, length)? {
             Some(stored) => Ok(look(part_of(&stored, within, length)?)),
             None => Ok(look(&ZEROS[..length])),
         }

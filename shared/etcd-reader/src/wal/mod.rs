@@ -73,8 +73,15 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number(sequence)?, number(index)?))
 }
 
-/// Reads all segments of a directory.
-pub(crate) fn read(files: &dyn Files, directory: &Entry) -> Result<Log, ReadError> {
+/// The segments of a log, in their order.
+pub(crate) struct Segments<'a> {
+    files: &'a dyn Files,
+    /// Each with its sequence number and the index of its first entry. There is one at least.
+    segments: Vec<((u64, u64), Entry)>,
+}
+
+/// Finds all segments of a directory, and has the beginning of each on its way.
+pub(crate) fn open<'a>(files: &'a dyn Files, directory: &Entry) -> Result<Segments<'a>, ReadError> {
     let mut segments: Vec<_> = files
         .list(directory)?
         .into_iter()
@@ -82,15 +89,11 @@ pub(crate) fn read(files: &dyn Files, directory: &Entry) -> Result<Log, ReadErro
         .filter_map(|entry| Some((parse_name(&entry.name)?, entry)))
         .collect();
     segments.sort_by_key(|(name, _)| *name);
-    let Some((((_, first_index), _), last)) = segments
-        .first()
-        .zip(segments.last())
-        .map(|(first, last)| (first.clone(), last.clone()))
-    else {
+    if segments.is_empty() {
         return Err(ReadError::Damaged(
             "the write-ahead log has no segment".to_owned(),
         ));
-    };
+    }
     if segments.len() > SEGMENTS_MAX
         || segments
             .iter()
@@ -104,24 +107,32 @@ pub(crate) fn read(files: &dyn Files, directory: &Entry) -> Result<Log, ReadErro
         let beginning = 0..entry.size_bytes.min(frame::FIRST_BYTES);
         files.prefetch(entry, std::slice::from_ref(&beginning));
     }
-    let mut reader = Reader::default();
-    let mut expected = None;
-    for ((sequence, _), entry) in &segments {
-        if expected.is_some_and(|expected| expected != *sequence) {
-            return Err(ReadError::Damaged(format!(
-                "the write-ahead log lacks the segment before {}",
-                entry.name
-            )));
+    Ok(Segments { files, segments })
+}
+
+impl Segments<'_> {
+    /// Reads them all.
+    pub(crate) fn read(&self) -> Result<Log, ReadError> {
+        let mut reader = Reader::default();
+        let mut expected = None;
+        for (number, ((sequence, _), entry)) in self.segments.iter().enumerate() {
+            if expected.is_some_and(|expected| expected != *sequence) {
+                return Err(ReadError::Damaged(format!(
+                    "the write-ahead log lacks the segment before {}",
+                    entry.name
+                )));
+            }
+            let is_last = number + 1 == self.segments.len();
+            reader.read_segment(self.files, entry, is_last)?;
+            expected = sequence.checked_add(1);
         }
-        reader.read_segment(files, entry, entry.name == last.1.name)?;
-        expected = sequence.checked_add(1);
+        let first_index = self.segments.first().map_or(0, |((_, index), _)| *index);
+        let written_seconds = self
+            .segments
+            .iter()
+            .map(|(_, entry)| entry.modified_seconds);
+        reader.finish(first_index, written_seconds.max().unwrap_or(0))
     }
-    let written_seconds = segments
-        .iter()
-        .map(|(_, entry)| entry.modified_seconds)
-        .max()
-        .unwrap_or(0);
-    reader.finish(first_index, written_seconds)
 }
 
 /// What was read so far.
