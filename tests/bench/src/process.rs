@@ -117,16 +117,7 @@ impl Started {
 
 /// User and system time of all children that were waited for.
 fn cpu_of_children() -> Duration {
-    cpu_of(UsageWho::RUSAGE_CHILDREN)
-}
-
-/// User and system time of this process so far.
-pub fn cpu_of_this_process() -> Duration {
-    cpu_of(UsageWho::RUSAGE_SELF)
-}
-
-fn cpu_of(who: UsageWho) -> Duration {
-    let usage = getrusage(who).expect("the kernel tells");
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel tells");
     let of = |time: nix::sys::time::TimeVal| {
         Duration::from_secs(time.tv_sec().unsigned_abs())
             + Duration::from_micros(time.tv_usec().unsigned_abs())

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 /// Bytes in a block.
 pub const BLOCK_BYTES: usize = 512 * 1024;
 /// The volumes' size in GiB.
-pub const VOLUME_GIB: u64 = 20;
+const VOLUME_GIB: u64 = 20;
 
 /// A running benchmark AWS. It ends with the process.
 #[derive(Debug)]
@@ -33,7 +33,6 @@ pub struct SnapshotAws {
     pub snapshots: Vec<String>,
     /// The indexes of the blocks that each of them has.
     pub written: Vec<u64>,
-    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -62,19 +61,10 @@ impl SnapshotAws {
             address: listener.local_addr().expect("a bound port has an address"),
             snapshots: shared.snapshots.clone(),
             written: shared.blocks.keys().copied().collect(),
-            shared: Arc::clone(&shared),
         };
         let router = Router::new().fallback(answer).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, router).await });
         aws
-    }
-
-    /// What is in the blocks, by index.
-    pub fn contents(&self) -> BTreeMap<u64, Arc<[u8]>> {
-        let blocks = self.shared.blocks.iter();
-        blocks
-            .map(|(index, (content, _))| (*index, Arc::from(&content[..])))
-            .collect()
     }
 
     /// For `AWS_ENDPOINT_URL`.

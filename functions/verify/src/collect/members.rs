@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 
-/// Calls under way at the same time, of all members together: AWS allows 1,000 a second of a snapshot, and
-/// a function's network is busy long before that.
-const CALLS_MAX: usize = 96;
+/// Calls under way at the same time, of all members together: as many as keep the core busy that the template
+/// gives, at 30 ms a call and some more. AWS allows 1,000 a second of a snapshot.
+pub const CALLS_MAX: usize = 72;
 /// Blocks that all members together hold or have on their way: 72 MiB. They are more than the calls, as some
 /// wait until what comes before them was read.
 const HELD_MAX: usize = 144;
@@ -46,6 +46,11 @@ pub struct ReadMember {
     pub gave_up: Option<GaveUp>,
 }
 
+/// How many blocks of each of so many snapshots are held or on their way.
+pub fn held_max(snapshots: usize) -> usize {
+    (HELD_MAX / snapshots.max(1)).clamp(8, 48)
+}
+
 /// Reads them; none keeps the others from being read.
 pub async fn read<A: SnapshotBlocks + Clone + 'static>(
     aws: &A,
@@ -55,7 +60,7 @@ pub async fn read<A: SnapshotBlocks + Clone + 'static>(
 ) -> Vec<ReadMember> {
     let limits = Limits {
         calls: Arc::new(Semaphore::new(CALLS_MAX)),
-        held_max: (HELD_MAX / targets.len().max(1)).clamp(8, 48),
+        held_max: held_max(targets.len()),
         deadline,
     };
     let reads = targets.iter().map(|target| {

@@ -11,8 +11,8 @@ use crate::files::{Entry, Files};
 const LENGTH_BYTES: usize = 8;
 /// Storage writes sectors of this size whole, so what a crash tore has a sector of zeros.
 const SECTOR_BYTES: u64 = 512;
-/// How far ahead of the reading the hints go.
-const READ_AHEAD_BYTES: u64 = 8 * 1024 * 1024;
+/// How much is hinted at a time, when no more than half of it is ahead of the reading.
+const READ_AHEAD_BYTES: u64 = 24 * 1024 * 1024;
 /// How much of each segment is hinted before the first is read: little, as it waits for all segments before.
 pub(super) const FIRST_BYTES: u64 = 1024 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
