@@ -27,9 +27,9 @@ const RUNS: usize = 3;
 const WALL_MS_MAX: f64 = 4000.0;
 const PEAK_MIB_MAX: f64 = 200.0;
 const RATIO_MAX: f64 = 1.3;
-/// Calls that wait for each other before the first that many can be made beside: what snapshots there are, a
-/// volume's list of blocks, its superblock, its journal's.
-const STEPS: u32 = 4;
+/// Calls that wait for each other, beside which there is nothing yet to be fetched: what snapshots there are, a
+/// volume's list of blocks, its superblock, its journal's; and two for directories as the journal has them.
+const STEPS: u32 = 6;
 
 /// Measures verify, of a cluster's six members and of one.
 pub async fn measure(report: &mut Report) {

@@ -1,14 +1,21 @@
 //! Databases made by hand, for what etcd's own never show: a stored freelist, and what no bbolt would write.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::*;
 use crate::files::EntryKind;
 
 const PAGE: usize = 4096;
 
-/// A database in memory.
-struct OneFile(Vec<u8>);
+/// A database in memory, with what was hinted and read of it.
+#[derive(Default)]
+struct OneFile {
+    bytes: Vec<u8>,
+    hinted: Mutex<Vec<Range<u64>>>,
+    read: Mutex<Vec<Range<u64>>>,
+}
 
 impl Files for OneFile {
     fn find(&self, _: &str) -> Result<Option<Entry>, ReadError> {
@@ -20,13 +27,19 @@ impl Files for OneFile {
     }
 
     fn read_at(&self, _: &Entry, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let rest = self.0.get(offset as usize..).unwrap_or_default();
+        let rest = self.bytes.get(offset as usize..).unwrap_or_default();
         let length = rest.len().min(buffer.len());
+        self.read
+            .lock()
+            .unwrap()
+            .push(offset..offset + length as u64);
         buffer[..length].copy_from_slice(&rest[..length]);
         Ok(length)
     }
 
-    fn prefetch(&self, _: &Entry, _: &[Range<u64>]) {}
+    fn prefetch(&self, _: &Entry, ranges: &[Range<u64>]) {
+        self.hinted.lock().unwrap().extend_from_slice(ranges);
+    }
 }
 
 fn header(id: u64, flags: u16, count: u16, overflow: u32) -> Vec<u8> {
@@ -104,7 +117,10 @@ fn database(pages: &[Vec<u8>]) -> OneFile {
         file.extend(page);
         file.resize(file.len().div_ceil(PAGE) * PAGE, 0);
     }
-    OneFile(file)
+    OneFile {
+        bytes: file,
+        ..OneFile::default()
+    }
 }
 
 #[derive(Default)]
@@ -123,7 +139,7 @@ fn walk(file: &OneFile) -> Result<(Vec<Vec<u8>>, u64), ReadError> {
         name: "db".to_owned(),
         kind: EntryKind::File,
         inode: 1,
-        size_bytes: file.0.len() as u64,
+        size_bytes: file.bytes.len() as u64,
         modified_seconds: 0,
     };
     let database = Database::open(file, &entry)?;
@@ -168,6 +184,41 @@ fn inline_buckets_branches_and_a_stored_freelist_are_read() {
     assert_eq!(keys, [b"i", b"a", b"b", b"m"]);
     // All but the free page.
     assert_eq!(in_use, 7 * PAGE as u64);
+}
+
+/// A block that was hinted and isn't read takes the place of one that is: also where a file begins somewhere
+/// inside a block of the source.
+#[test]
+fn no_block_is_hinted_that_is_not_read() {
+    const LEAVES: u64 = 40;
+    const APART: u64 = 150;
+    let ids: Vec<u64> = (0..LEAVES).map(|leaf| 5 + leaf * APART).collect();
+    let keys: Vec<[u8; 1]> = (0..LEAVES).map(|leaf| [leaf as u8]).collect();
+    let children: Vec<(&[u8], u64)> = keys.iter().map(|key| &key[..]).zip(ids.clone()).collect();
+    let mut pages = vec![
+        freelist(2, &[]),
+        leaf(3, &[(1, b"key", &on_page(4))]),
+        branch(4, &children),
+    ];
+    for (key, id) in &children {
+        pages.resize(*id as usize - 2, vec![0]);
+        pages.push(leaf(*id, &[(0, key, b"1")]));
+    }
+    let file = database(&pages);
+    assert_eq!(walk(&file).unwrap().0, keys);
+
+    let blocks = |ranges: &Mutex<Vec<Range<u64>>>, begins: u64| {
+        let block = crate::block::BLOCK_BYTES as u64;
+        let of =
+            |range: &Range<u64>| (begins + range.start) / block..=(begins + range.end - 1) / block;
+        let ranges = ranges.lock().unwrap();
+        ranges.iter().flat_map(of).collect::<BTreeSet<_>>()
+    };
+    for begins in [0, PAGE as u64, 50 * PAGE as u64, 127 * PAGE as u64] {
+        let (hinted, read) = (blocks(&file.hinted, begins), blocks(&file.read, begins));
+        assert!(hinted.len() > 30, "{hinted:?}");
+        assert!(hinted.is_subset(&read), "{begins}: {:?}", &hinted - &read);
+    }
 }
 
 #[test]
