@@ -15,7 +15,7 @@ use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 
 /// Calls under way at the same time, of all members together: as many as keep the core busy that the template
 /// gives, at 30 ms a call and some more. AWS allows 1,000 a second of a snapshot.
-pub const CALLS_MAX: usize = 72;
+pub const CALLS_MAX: usize = 64;
 /// Blocks that all members together hold or have on their way: 72 MiB. They are more than the calls, as some
 /// wait until what comes before them was read.
 const HELD_MAX: usize = 144;
