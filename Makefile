@@ -62,7 +62,7 @@ fuzz: ## Read file systems, databases, logs and /state damaged at random, ten mi
 
 .PHONY: bench
 bench: venv $(if $(filter builds,$(ONLY)),$(SAM_INSTALLED)) ## Measure the release binaries beside what users would take instead (a release build, then minutes; QUICK=1, ONLY=, CUSTODIAN=, TERRAFORM_MIRROR=)
-	cargo build --release --locked --workspace --bin audit --bin converge --bin restore --bin verify --bin bench --bin bench-hello --bin bench-one-call
+	cargo build --release --locked --workspace --bin audit --bin converge --bin restore --bin verify --bin bench --bin bench-hello --bin bench-one-call $(patsubst %,--bin bench-calls-of-%,audit converge restore verify)
 	$(if $(filter builds,$(ONLY)),$(SAM_ENVIRONMENT)) $(TARGET_DIR)/release/bench --python $(PYTHON) --json $(TARGET_DIR)/bench.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(CUSTODIAN),--custodian $(CUSTODIAN))
 
 .PHONY: judge

@@ -5,6 +5,7 @@
 //! nothing to measure then.
 
 pub mod aws;
+mod calls;
 pub mod dataset;
 pub mod process;
 pub mod runtime;

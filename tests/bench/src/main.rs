@@ -31,7 +31,7 @@ const SUBJECTS: [&str; 8] = [
 /// Measured only where it is asked for: it takes as long as all others together.
 const BUILDS: &str = "builds";
 
-/// What no function that uses the SDK is smaller than, or starts faster than.
+/// What no function that uses the SDK starts faster than.
 const ONE_CALL: &str = "bench-one-call";
 const ONE_CALL_IS: &str = "a function with one call of EC2";
 
