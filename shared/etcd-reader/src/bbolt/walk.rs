@@ -22,9 +22,10 @@ const LEVELS_MAX: usize = 48;
 const BUCKETS_MAX: usize = 1000;
 /// How far ahead of the reading the hints go.
 const PREFETCH_BYTES: u64 = 32 * 1024 * 1024;
-/// Pages so near to each other are hinted as one range: what lies between adds no block to those that hold
-/// the two, where blocks are as large as those of the EBS direct APIs.
-const GAP_BYTES_MAX: u64 = crate::block::BLOCK_BYTES as u64 / 2;
+const BLOCK_BYTES: u64 = crate::block::BLOCK_BYTES as u64;
+/// Pages so near to each other are hinted as one range: what lies between adds no block of the source to those
+/// that hold the two.
+const GAP_BYTES_MAX: u64 = BLOCK_BYTES / 2;
 
 /// Gets every entry of a bucket.
 pub(crate) trait Visitor {
@@ -297,7 +298,7 @@ impl Database<'_> {
                     last.end = page.end;
                 }
                 _ => {
-                    bytes += crate::block::BLOCK_BYTES as u64;
+                    bytes += BLOCK_BYTES;
                     ranges.push(page);
                 }
             }
