@@ -16,10 +16,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::dataset::{Dataset, POLICY_ID};
+use crate::server::serve;
 
 /// Items in a page where the caller doesn't say.
 const PAGE_DEFAULT: usize = 1000;
@@ -71,12 +71,10 @@ impl BenchmarkAws {
             throttled: AtomicU64::new(0),
             parts: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound port has an address");
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = serve(router).await;
         Self { address, shared }
     }
 

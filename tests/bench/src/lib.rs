@@ -9,6 +9,7 @@ mod calls;
 pub mod dataset;
 pub mod process;
 pub mod runtime;
+mod server;
 pub mod snapshots;
 
 pub use aws::{Behaviour, BenchmarkAws};

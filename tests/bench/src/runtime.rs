@@ -10,9 +10,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::server::serve;
 
 /// When the invocations' deadline is, from their start on: Lambda's greatest.
 const DEADLINE_MS: i64 = 900_000;
@@ -52,9 +53,7 @@ impl RuntimeApi {
             )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .with_state(Arc::clone(&shared));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound port has an address");
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = serve(router).await;
         Self { address, shared }
     }
 

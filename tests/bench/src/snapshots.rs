@@ -17,8 +17,9 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until};
+
+use crate::server::serve;
 
 /// Bytes in a block.
 pub const BLOCK_BYTES: usize = 512 * 1024;
@@ -56,15 +57,16 @@ impl SnapshotAws {
             snapshots: ids.collect(),
             latency,
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let aws = Self {
-            address: listener.local_addr().expect("a bound port has an address"),
-            snapshots: shared.snapshots.clone(),
-            written: shared.blocks.keys().copied().collect(),
-        };
+        let (snapshots, written) = (
+            shared.snapshots.clone(),
+            shared.blocks.keys().copied().collect(),
+        );
         let router = Router::new().fallback(answer).with_state(shared);
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        aws
+        Self {
+            address: serve(router).await,
+            snapshots,
+            written,
+        }
     }
 
     /// For `AWS_ENDPOINT_URL`.
