@@ -1,16 +1,22 @@
 //! converge with nothing drifted beside `terraform plan`, on the same emulated AWS.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use bench::{RuntimeApi, Started, Taken};
-use e2e::{EmulatedAws, Function};
+use e2e::{EmulatedAws, Fault, Function};
 use serde_json::json;
 
 use crate::report::{Report, Row, Target, median, mib, ms};
 use crate::{Options, binary};
 
 const RUNS: usize = 3;
+/// Calls that wait for each other, at most.
+const DEPTH_MAX: f64 = 3.0;
+/// So long that calls which need no other's answer are under way at the same time.
+const SLOW: Duration = Duration::from_millis(500);
 /// Where this variable names a folder, Terraform takes its providers from there and not from the network.
 const MIRROR: &str = "TERRAFORM_MIRROR";
 
@@ -34,6 +40,7 @@ pub async fn measure(options: &Options, report: &mut Report) {
         ours.push(converge(&aws).await);
     }
     let calls = aws.calls().await.len() / runs;
+    let depth = depth(&aws).await;
     let of = |taken: &[Taken], value: fn(&Taken) -> f64| median(taken.iter().map(value).collect());
     let peer = |value| {
         let measured = (!theirs.is_empty()).then(|| of(&theirs, value));
@@ -46,6 +53,12 @@ pub async fn measure(options: &Options, report: &mut Report) {
         ("wall, ms", of(&ours, wall), peer(wall), target),
         ("peak memory, MiB", of(&ours, peak), peer(peak), None),
         ("calls", calls as f64, None, None),
+        (
+            "calls that wait for each other",
+            depth as f64,
+            None,
+            Some(Target::Value(DEPTH_MAX)),
+        ),
     ] {
         report.add(Row {
             work: "converge, nothing drifted, process start included".to_owned(),
@@ -67,6 +80,27 @@ async fn converge(aws: &EmulatedAws) -> Taken {
     let answer = answer.unwrap_or_else(|error| panic!("converge failed: {error}"));
     assert_eq!(answer["outcome"], "unchanged", "{}", answer["text"]);
     taken
+}
+
+/// How long the longest chain of calls is in which each began when the one before it had ended, where every call
+/// that was made before is slow.
+async fn depth(aws: &EmulatedAws) -> usize {
+    let calls = aws.calls().await.into_iter();
+    let made: BTreeSet<_> = calls.map(|call| (call.service, call.operation)).collect();
+    for (service, operation) in &made {
+        aws.fault(Fault::delay(service, operation, SLOW)).await;
+    }
+    aws.clear_calls().await;
+    converge(aws).await;
+    let calls = aws.calls().await;
+    let mut chains: Vec<usize> = Vec::new();
+    for call in &calls {
+        let before = calls.iter().zip(&chains);
+        let before = before.filter(|(earlier, _)| earlier.n <= call.began_after);
+        let longest = before.map(|(_, chain)| *chain).max();
+        chains.push(longest.unwrap_or(0) + 1);
+    }
+    chains.into_iter().max().unwrap_or(0)
 }
 
 /// A folder in which Terraform has made everything.
