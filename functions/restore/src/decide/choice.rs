@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_backup_core::diagnostic::{Diagnostic, ErrorType};
 use etcd_backup_core::event_time::in_seconds;
 use etcd_backup_core::fleet::Cluster;
-use etcd_backup_core::ids::{EtcdClusterName, MemberKey};
+use etcd_backup_core::ids::{EtcdClusterName, MemberKey, SnapshotId};
 use etcd_backup_core::restore_point::{History, RunSnapshots, skew_seconds};
 use etcd_backup_core::schedule::Run;
 use etcd_backup_core::settings::Settings;
@@ -264,24 +264,29 @@ fn refuse_members_left_out(
     }
 }
 
-/// What verify found, where it found the snapshots damaged and the event takes them all the same.
+/// What verify found, where it found an etcd cluster's snapshots damaged and the event takes them all the same. Its
+/// tags say so of the etcd cluster: some of its members may be sound.
 fn damaged(request: &Request, choice: &Choice) -> Result<Option<String>, Diagnostic> {
-    let damaged = choice.snapshots.iter();
-    let damaged: Vec<String> = damaged
-        .filter(|(_, snapshot)| Verdict::of(snapshot) == Some(Verdict::Damaged))
-        .map(|(key, snapshot)| format!("{} of {key}", snapshot.id))
-        .collect();
+    let mut damaged: BTreeMap<&EtcdClusterName, Vec<&SnapshotId>> = BTreeMap::new();
+    for (key, snapshot) in &choice.snapshots {
+        if Verdict::of(snapshot) == Some(Verdict::Damaged) {
+            let of_etcd_cluster = damaged.entry(&key.etcd_cluster).or_default();
+            of_etcd_cluster.push(&snapshot.id);
+        }
+    }
     if damaged.is_empty() {
         return Ok(None);
     }
-    let damaged = list(damaged);
+    let damaged = damaged.into_iter();
+    let damaged =
+        list(damaged.map(|(etcd_cluster, ids)| format!("{etcd_cluster} damaged ({})", list(ids))));
     if request.allow_damaged {
-        return Ok(Some(format!("verify found {damaged} damaged")));
+        return Ok(Some(format!("verify found {damaged}")));
     }
     Err(Diagnostic::new(
         ErrorType::RestorePointDamaged,
         format!(
-            "verify found {damaged} damaged: etcd would not start from it. Choose another restore point \
+            "verify found {damaged}: etcd would not start from it. Choose another restore point \
              with \"at\" (see {{\"action\":\"list\",\"cluster\":\"{}\"}}), restore only what is sound with \
              \"etcd_clusters\", or say \"allow_damaged\": true",
             request.cluster

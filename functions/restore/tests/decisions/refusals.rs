@@ -184,9 +184,9 @@ fn damaged_snapshots_are_taken_only_where_somebody_says_so() {
     damaged
         .tags
         .insert(VERIFIED.to_owned(), "damaged".to_owned());
-    insta::assert_snapshot!(world.refusal(json!({})), @r#"RestorePointDamaged: verify found snap-events-a-2026-11-22T06:00:00Z of events/a damaged: etcd would not start from it. Choose another restore point with "at" (see {"action":"list","cluster":"k8s.mycompany.tld"}), restore only what is sound with "etcd_clusters", or say "allow_damaged": true"#);
+    insta::assert_snapshot!(world.refusal(json!({})), @r#"RestorePointDamaged: verify found events damaged (snap-events-a-2026-11-22T06:00:00Z): etcd would not start from it. Choose another restore point with "at" (see {"action":"list","cluster":"k8s.mycompany.tld"}), restore only what is sound with "etcd_clusters", or say "allow_damaged": true"#);
     let record = world.begin(json!({"allow_damaged": true}));
-    insta::assert_snapshot!(record.warnings.join("\n"), @"verify found snap-events-a-2026-11-22T06:00:00Z of events/a damaged");
+    insta::assert_snapshot!(record.warnings.join("\n"), @"verify found events damaged (snap-events-a-2026-11-22T06:00:00Z)");
 }
 
 #[test]
