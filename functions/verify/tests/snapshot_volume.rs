@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use verify::collect::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject};
 
 const HELD_MAX: usize = 8;
+const CALLS_MAX: usize = 6;
 const CALL: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -35,10 +36,11 @@ struct Inner {
     refusal: Option<BlockError>,
     /// No block comes before so many were asked for at the same time.
     together: usize,
-    /// From this block on none ever comes.
+    /// From this block on, or below it, none ever comes.
     silent_from: Option<u64>,
+    silent_below: Option<u64>,
     /// Blocks that were handed out, to see which are still held.
-    handed_out: Mutex<BTreeMap<u64, Vec<Weak<[u8]>>>>,
+    handed_out: Mutex<BTreeMap<u64, Vec<Weak<Vec<u8>>>>>,
     under_way: AtomicUsize,
     under_way_max: AtomicUsize,
     calls: AtomicUsize,
@@ -81,14 +83,16 @@ impl SnapshotBlocks for Blocks {
         })
     }
 
-    async fn block(&self, _: &SnapshotId, block: &ListedBlock) -> Result<Arc<[u8]>, BlockError> {
+    async fn block(&self, _: &SnapshotId, block: &ListedBlock) -> Result<Arc<Vec<u8>>, BlockError> {
         assert_eq!(*block.token, *block.index.to_string());
         let under_way = self.0.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.under_way_max.fetch_max(under_way, Ordering::SeqCst);
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         sleep(CALL).await;
         until(|| self.0.under_way_max.load(Ordering::SeqCst) >= self.0.together).await;
-        if self.0.silent_from.is_some_and(|from| block.index >= from) {
+        if self.0.silent_from.is_some_and(|from| block.index >= from)
+            || self.0.silent_below.is_some_and(|below| block.index < below)
+        {
             std::future::pending::<()>().await;
         }
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
@@ -96,7 +100,7 @@ impl SnapshotBlocks for Blocks {
             let invalid = || BlockError::Aws(refusal("ValidationException"));
             return Err(self.0.refusal.clone().unwrap_or_else(invalid));
         }
-        let content: Arc<[u8]> = vec![block.index as u8; BLOCK_BYTES].into();
+        let content: Arc<Vec<u8>> = vec![block.index as u8; BLOCK_BYTES].into();
         let mut handed_out = self.0.handed_out.lock().unwrap();
         let of_block = handed_out.entry(block.index).or_default();
         of_block.push(Arc::downgrade(&content));
@@ -130,6 +134,7 @@ fn open(blocks: &Blocks, time: Duration) -> SnapshotVolume<Blocks> {
     };
     let limits = Limits {
         calls: Arc::new(Semaphore::new(100)),
+        calls_of_one_max: CALLS_MAX,
         held_max: HELD_MAX,
         deadline: Instant::now() + time,
     };
@@ -162,7 +167,7 @@ async fn what_was_announced_comes_many_at_a_time_and_once() {
     let blocks = Blocks(Arc::new(Inner {
         written: (0..200).collect(),
         page_size: 50,
-        together: HELD_MAX,
+        together: CALLS_MAX,
         ..Inner::default()
     }));
     let volume = open(&blocks, LONG);
@@ -173,10 +178,45 @@ async fn what_was_announced_comes_many_at_a_time_and_once() {
     let expected: Vec<Read> = (0..200).map(|index| Ok(Some(index as u8))).collect();
     assert_eq!(read, expected);
     assert_eq!(blocks.0.calls.load(Ordering::SeqCst), 200);
-    assert_eq!(blocks.0.under_way_max.load(Ordering::SeqCst), HELD_MAX);
+    assert_eq!(blocks.0.under_way_max.load(Ordering::SeqCst), CALLS_MAX);
     let (traffic, gave_up) = volume.outcome();
     assert_eq!((traffic.blocks, traffic.pages, traffic.unused), (200, 4, 0));
     assert_eq!(gave_up, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_readers_do_not_displace_what_the_other_announced() {
+    let blocks = Blocks::new(0..200, 200, &[]);
+    let volume = open(&blocks, LONG);
+    // Each announces many times what may be held, and they take turns.
+    volume.prefetch(&(0..100).collect::<Vec<_>>());
+    volume.prefetch(&(100..200).collect::<Vec<_>>());
+    let in_turn: Vec<u64> = (0..100).flat_map(|nth| [nth, 100 + nth]).collect();
+    let (volume, read) = read(volume, in_turn.clone()).await;
+    let expected: Vec<Read> = in_turn.iter().map(|index| Ok(Some(*index as u8))).collect();
+    assert_eq!(read, expected);
+    assert_eq!(blocks.0.calls.load(Ordering::SeqCst), 200);
+    assert_eq!(volume.outcome().0.unused, 0);
+    let under_way_max = blocks.0.under_way_max.load(Ordering::SeqCst);
+    assert!(under_way_max <= CALLS_MAX + 1, "{under_way_max}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_waits_for_goes_before_what_was_announced() {
+    let blocks = Blocks(Arc::new(Inner {
+        written: (0..200).collect(),
+        page_size: 200,
+        // Nothing that was announced ever comes, and all calls are taken by it.
+        silent_below: Some(100),
+        ..Inner::default()
+    }));
+    let volume = open(&blocks, LONG);
+    volume.prefetch(&(0..100).collect::<Vec<_>>());
+    let all_taken = until(|| blocks.0.calls.load(Ordering::SeqCst) >= CALLS_MAX);
+    timeout(LONG, all_taken).await.expect("calls");
+    let (_, read) = read(volume, vec![150, 151]).await;
+    assert_eq!(read, [Ok(Some(150)), Ok(Some(151))]);
+    assert_eq!(blocks.0.calls.load(Ordering::SeqCst), CALLS_MAX + 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

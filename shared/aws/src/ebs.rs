@@ -75,7 +75,7 @@ impl SnapshotBlocks for Aws {
         &self,
         snapshot: &SnapshotId,
         block: &ListedBlock,
-    ) -> Result<Arc<[u8]>, BlockError> {
+    ) -> Result<Arc<Vec<u8>>, BlockError> {
         persist(GET, || self.block_once(snapshot, block)).await
     }
 }
@@ -120,7 +120,7 @@ impl Aws {
         &self,
         snapshot: &SnapshotId,
         block: &ListedBlock,
-    ) -> Result<Arc<[u8]>, Failure> {
+    ) -> Result<Arc<Vec<u8>>, Failure> {
         let index = i32::try_from(block.index).map_err(|_| {
             lasting(refused_here(
                 "the block's index is larger than any volume's",
@@ -148,27 +148,25 @@ impl Aws {
         let expected = answer
             .checksum()
             .and_then(|checksum| base64::decode(checksum).ok());
-        let mut content: Arc<[u8]> = std::iter::repeat_n(0, BLOCK_BYTES).collect();
-        // Nobody else has the buffer yet, so this always succeeds.
-        let buffer = Arc::get_mut(&mut content).unwrap_or_default();
-        let (mut filled, mut hash) = (0, Sha256::new());
+        let mut content = Vec::with_capacity(BLOCK_BYTES);
+        let mut hash = Sha256::new();
         while let Some(chunk) = answer.block_data.next().await {
             let chunk = chunk.map_err(|error| passing(lost(error.to_string())))?;
-            let rest = buffer.get_mut(filled..filled + chunk.len());
-            rest.ok_or_else(|| passing(lost("the block is longer than 512 KiB".to_owned())))?
-                .copy_from_slice(&chunk);
+            if content.len() + chunk.len() > BLOCK_BYTES {
+                return Err(passing(lost("the block is longer than 512 KiB".to_owned())));
+            }
+            content.extend_from_slice(&chunk);
             hash.update(&chunk);
-            filled += chunk.len();
         }
-        if filled != BLOCK_BYTES {
-            let message = format!("the block ended after {filled} bytes");
+        if content.len() != BLOCK_BYTES {
+            let message = format!("the block ended after {} bytes", content.len());
             return Err(passing(lost(message)));
         }
         if expected.as_deref() != Some(&hash.finalize()[..]) {
             let message = format!("the checksum of block {} is wrong", block.index);
             return Err(passing(lost(message)));
         }
-        Ok(content)
+        Ok(Arc::new(content))
     }
 }
 

@@ -61,5 +61,5 @@ pub trait SnapshotBlocks: Send + Sync {
         &self,
         snapshot: &SnapshotId,
         block: &ListedBlock,
-    ) -> impl Future<Output = Result<Arc<[u8]>, BlockError>> + Send;
+    ) -> impl Future<Output = Result<Arc<Vec<u8>>, BlockError>> + Send;
 }

@@ -20,7 +20,7 @@ pub trait BlockSource: Send + Sync {
     /// # Errors
     ///
     /// [`ReadError::Unreadable`] when the source fails, and for nothing else.
-    fn block(&self, index: u64) -> Result<Option<Arc<[u8]>>, ReadError>;
+    fn block(&self, index: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError>;
 
     /// Says which blocks will be asked for soon, in this order. Returns at once, and never fails: what
     /// can't be fetched ahead fails when it is asked for.
@@ -38,7 +38,7 @@ impl<S: BlockSource + ?Sized> BlockSource for &S {
         (**self).size_bytes()
     }
 
-    fn block(&self, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
+    fn block(&self, index: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
         (**self).block(index)
     }
 

@@ -30,6 +30,7 @@ use lru::LruCache;
 
 use self::inode::{Inode, ROOT};
 use self::map::{FileMap, RUNS_MAX};
+use self::overlay::Overlay;
 use self::superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock};
 use self::volume::Volume;
 use crate::ReadError;
@@ -103,8 +104,8 @@ impl<S: BlockSource> Ext4<S> {
         let recovery = filesystem.recovery()?;
 
         let recovered_blocks = recovery.overlay.len() as u64;
-        filesystem.volume.set_overlay(recovery.overlay);
-        let before = filesystem.superblock;
+        filesystem = filesystem.with_overlay(recovery.overlay);
+        let before = filesystem.superblock.clone();
         // The superblock's newest version may itself be in the journal. The kernel notes errors in
         // the volume's own without the journal, so those of both count.
         filesystem.volume.read(SUPERBLOCK_OFFSET, &mut bytes)?;
@@ -156,6 +157,14 @@ impl<S: BlockSource> Ext4<S> {
 }
 
 impl<S: BlockSource> Filesystem<S> {
+    /// The same filesystem with what the journal says.
+    fn with_overlay(&self, overlay: Overlay) -> Self {
+        Self {
+            volume: self.volume.with_overlay(overlay),
+            superblock: self.superblock.clone(),
+        }
+    }
+
     fn recovery(&self) -> Result<journal::Recovery, ReadError> {
         let superblock = &self.superblock;
         if !superblock.has_journal() {
@@ -173,9 +182,10 @@ impl<S: BlockSource> Filesystem<S> {
             ));
         }
         let map = self.map(&inode)?;
-        self.announce_root();
-        let meanwhile = || self.read_ahead();
-        journal::recover(&self.volume, &map, superblock.needs_recovery(), meanwhile)
+        let needs_recovery = superblock.needs_recovery();
+        ahead::meanwhile(self, |found| {
+            journal::recover(&self.volume, &map, needs_recovery, found)
+        })
     }
 
     fn entry(&self, name: &str, inode: &Inode) -> Entry {

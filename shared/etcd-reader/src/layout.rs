@@ -65,7 +65,12 @@ pub(crate) enum Current<'a> {
 
 /// Reads `/state` and lists the data directories.
 pub(crate) fn read(files: &dyn Files) -> Result<Layout, ReadError> {
-    let state = read_state(files)?;
+    // Its contents come while the directories are read.
+    let state = files.find("/state")?;
+    if let Some(state) = &state {
+        let whole = 0..state.size_bytes.min(STATE_BYTES_MAX);
+        files.prefetch(state, std::slice::from_ref(&whole));
+    }
     let names = directories_in(files, "/data")?;
     if names.len() > DIRECTORIES_MAX {
         return Err(ReadError::Unsupported(format!(
@@ -73,7 +78,7 @@ pub(crate) fn read(files: &dyn Files) -> Result<Layout, ReadError> {
         )));
     }
     let mut directories = data_directories(files, "/data", &names)?;
-    if state == StateFile::Absent && directories.is_empty() {
+    if state.is_none() && directories.is_empty() {
         for path in [
             "/var/etcd/data",
             "/var/etcd/data-events",
@@ -87,7 +92,7 @@ pub(crate) fn read(files: &dyn Files) -> Result<Layout, ReadError> {
     names.truncate(DIRECTORIES_MAX);
     let trashcan = data_directories(files, "/data-trashcan", &names)?;
     Ok(Layout {
-        state,
+        state: read_state(files, state.as_ref())?,
         directories,
         trashcan,
     })
@@ -150,8 +155,8 @@ impl DataDirectory {
     }
 }
 
-fn read_state(files: &dyn Files) -> Result<StateFile, ReadError> {
-    let Some(entry) = files.find("/state")? else {
+fn read_state(files: &dyn Files, entry: Option<&Entry>) -> Result<StateFile, ReadError> {
+    let Some(entry) = entry else {
         return Ok(StateFile::Absent);
     };
     if entry.kind != EntryKind::File {
@@ -161,7 +166,7 @@ fn read_state(files: &dyn Files) -> Result<StateFile, ReadError> {
         return Ok(StateFile::Torn);
     }
     let mut bytes = vec![0; usize::try_from(entry.size_bytes).unwrap_or(0)];
-    let read = files.read_at(&entry, 0, &mut bytes)?;
+    let read = files.read_at(entry, 0, &mut bytes)?;
     let state = State::decode(bytes.get(..read).unwrap_or_default());
     // A cluster's token names its directory, so an empty one, or one that leads elsewhere, is no token.
     let named = |state: &State| {

@@ -10,6 +10,7 @@
 //! no key's name and no value of a database leaves it.
 
 pub mod block;
+mod both;
 pub mod ext4;
 pub mod files;
 pub mod judge;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::ReadError;
 use crate::bbolt::Database;
 use crate::block::BlockSource;
+use crate::both::both;
 use crate::ext4::{Ext4, VolumeFacts};
 use crate::files::{Entry, Files};
 use crate::layout::{self, Current, DataDirectory, Layout};
@@ -134,15 +135,43 @@ fn read_data(
             "the write-ahead log is missing".to_owned(),
         )),
     };
-    // The beginning of the log comes meanwhile: each step into the database waits for the one before it.
-    let opened = match &directory.database {
-        Some(database) => OpenedDatabase::new(files, database),
-        None => Err(ReadError::Damaged(
-            "the database file is missing".to_owned(),
-        )),
-    };
-    let log = segments.and_then(|segments| segments.read());
-    let start = log.as_ref().ok().map(|log| match &directory.snap {
+    let ((log, start), database) = both(
+        || {
+            let log = segments.and_then(|segments| segments.read());
+            let start = log.as_ref().ok();
+            let start = start.map(|log| choose_start(files, directory, version, log));
+            (log, start)
+        },
+        || match &directory.database {
+            Some(database) => read_database(files, database, context),
+            None => Err(ReadError::Damaged(
+                "the database file is missing".to_owned(),
+            )),
+        },
+    );
+    let snapshot_index = start
+        .as_ref()
+        .and_then(|start| start.as_ref().ok())
+        .map_or(0, |chosen| chosen.snapshot.index);
+    let database = database
+        .and_then(|database| current_database(files, directory, database, snapshot_index, context));
+    Data {
+        path: directory.path.clone(),
+        database_written_seconds: directory.written_seconds(),
+        log,
+        start,
+        database,
+    }
+}
+
+/// Where raft starts from.
+fn choose_start(
+    files: &dyn Files,
+    directory: &DataDirectory,
+    version: Option<Version>,
+    log: &Log,
+) -> Result<Chosen, ReadError> {
+    match &directory.snap {
         _ if version.is_some_and(|version| version >= Version::SNAPSHOTS_IN_LOG) => {
             Ok(snap::choose_from_log(log))
         }
@@ -155,61 +184,34 @@ fn read_data(
             }
         }),
         None => Ok(Chosen::default()),
-    });
-    let snapshot_index = start
-        .as_ref()
-        .and_then(|start| start.as_ref().ok())
-        .map_or(0, |chosen| chosen.snapshot.index);
-    let database =
-        opened.and_then(|opened| read_database(files, directory, opened, snapshot_index, context));
-    Data {
-        path: directory.path.clone(),
-        database_written_seconds: directory.written_seconds(),
-        log,
-        start,
-        database,
     }
 }
 
-/// A database of which it is known which buckets it has.
-struct OpenedDatabase<'a> {
-    database: Database<'a>,
-    overview: mvcc::Overview,
-}
-
-impl<'a> OpenedDatabase<'a> {
-    fn new(files: &'a dyn Files, entry: &Entry) -> Result<Self, ReadError> {
-        let database = Database::open(files, entry)?;
-        let overview = mvcc::overview(&database)?;
-        Ok(Self { database, overview })
-    }
-
-    fn consistent_index(&self) -> u64 {
-        self.overview.meta.consistent_index
-    }
-
-    fn read(self, context: &MemberContext) -> Result<DatabaseFound, ReadError> {
-        let Self { database, overview } = self;
-        let contents = mvcc::contents(&database, overview, context.count_secrets_encryption)?;
-        Ok(DatabaseFound {
-            contents,
-            meta_warning: database.meta_warning,
-        })
-    }
-}
-
-/// Reads the database, and the one that etcd would put in its place where it is behind the snapshot.
 fn read_database(
     files: &dyn Files,
+    entry: &Entry,
+    context: &MemberContext,
+) -> Result<DatabaseFound, ReadError> {
+    let database = Database::open(files, entry)?;
+    let contents = mvcc::contents(&database, context.count_secrets_encryption)?;
+    Ok(DatabaseFound {
+        contents,
+        meta_warning: database.meta_warning,
+    })
+}
+
+/// The database with which etcd would start: where this one is behind the raft snapshot, the one that it would put
+/// in its place.
+fn current_database(
+    files: &dyn Files,
     directory: &DataDirectory,
-    opened: OpenedDatabase,
+    database: DatabaseFound,
     snapshot_index: u64,
     context: &MemberContext,
 ) -> Result<DatabaseFound, ReadError> {
-    let consistent_index = opened.consistent_index();
-    let found = opened.read(context)?;
+    let consistent_index = database.contents.meta.consistent_index;
     if consistent_index >= snapshot_index {
-        return Ok(found);
+        return Ok(database);
     }
     let name = snap::database_name(snapshot_index);
     let Some(sent) = files.find(&format!("{}/member/snap/{name}", directory.path))? else {
@@ -217,13 +219,12 @@ fn read_database(
             "the database (index {consistent_index}) is behind the raft snapshot (index {snapshot_index}), and {name}, which should take its place, is missing"
         )));
     };
-    let sent = OpenedDatabase::new(files, &sent)?;
-    let consistent_index = sent.consistent_index();
-    let found = sent.read(context)?;
+    let sent = read_database(files, &sent, context)?;
+    let consistent_index = sent.contents.meta.consistent_index;
     if consistent_index != 0 && consistent_index < snapshot_index {
         return Err(ReadError::Damaged(format!(
             "the database {name} (index {consistent_index}) is behind the raft snapshot it belongs to"
         )));
     }
-    Ok(found)
+    Ok(sent)
 }

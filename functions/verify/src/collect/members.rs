@@ -14,11 +14,16 @@ use tokio::time::Instant;
 use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 
 /// Calls under way at the same time, of all members together: as many as keep the core busy that the template
-/// gives, at 30 ms a call and some more. AWS allows 1,000 a second of a snapshot.
-pub const CALLS_MAX: usize = 64;
-/// Blocks that all members together hold or have on their way: 72 MiB. They are more than the calls, as some
-/// wait until what comes before them was read.
+/// gives, at 30 ms a call and some more.
+const CALLS_MAX: usize = 48;
+/// The same of one member: at 30 ms a call they are the 1,000 a second that AWS gives of a snapshot.
+///
+/// Source: Amazon EBS endpoints and quotas, "GetSnapshotBlock requests per snapshot".
+const CALLS_OF_ONE_MAX: usize = 32;
+/// Blocks that all members together hold or have on their way, and the most of one: 72 MiB and 24 MiB. They are
+/// more than the calls, as some wait until what comes before them was read.
 const HELD_MAX: usize = 144;
+const HELD_OF_ONE_MAX: usize = 48;
 /// How long an archived snapshot is back where a person does as an answer says.
 const BROUGHT_BACK_DAYS: u8 = 7;
 
@@ -46,9 +51,14 @@ pub struct ReadMember {
     pub gave_up: Option<GaveUp>,
 }
 
+/// How many calls are under way at the same time at most, where so many snapshots are read.
+pub fn calls_max(snapshots: usize) -> usize {
+    CALLS_MAX.min(snapshots * CALLS_OF_ONE_MAX.min(held_max(snapshots)))
+}
+
 /// How many blocks of each of so many snapshots are held or on their way.
-pub fn held_max(snapshots: usize) -> usize {
-    (HELD_MAX / snapshots.max(1)).clamp(8, 48)
+fn held_max(snapshots: usize) -> usize {
+    (HELD_MAX / snapshots.max(1)).clamp(8, HELD_OF_ONE_MAX)
 }
 
 /// Reads them; none keeps the others from being read.
@@ -60,6 +70,7 @@ pub async fn read<A: SnapshotBlocks + Clone + 'static>(
 ) -> Vec<ReadMember> {
     let limits = Limits {
         calls: Arc::new(Semaphore::new(CALLS_MAX)),
+        calls_of_one_max: CALLS_OF_ONE_MAX,
         held_max: held_max(targets.len()),
         deadline,
     };

@@ -6,8 +6,10 @@
 //!
 //! Invariants:
 //!
-//! - So many blocks are held or on their way, and no more, whatever was announced: what came and nobody
-//!   asked for is let go when something else is needed.
+//! - So many blocks are held or on their way, and so many calls under way, whatever was announced; and one more
+//!   for each reader that waits for what nobody had begun to fetch.
+//! - What came and nobody asked for is let go after a while, and not to make room: with several readers, each
+//!   would take the place of what another one comes for next.
 //! - A wait ends at the deadline.
 //! - A block that failed fails where it is asked for, and nowhere else.
 
@@ -54,6 +56,8 @@ pub struct Subject {
 pub struct Limits {
     /// One permit for each call under way, of all snapshots together.
     pub calls: Arc<Semaphore>,
+    /// Calls under way of one snapshot.
+    pub calls_of_one_max: usize,
     /// Blocks of one snapshot that are held or on their way.
     pub held_max: usize,
     /// When waiting ends.
@@ -101,8 +105,13 @@ struct State {
     /// Blocks below this index are listed, or were never written.
     listed_to: u64,
     held: HashMap<u64, Held>,
-    /// Those that are here, in the order in which they came; those taken since among them.
-    came: VecDeque<u64>,
+    /// How many of them are on their way.
+    under_way: usize,
+    /// Those that are here, in the order in which they came, and when; those taken since among them.
+    came: VecDeque<(u64, u64)>,
+    /// Counts what is asked for: one for each block, and more where nobody had begun to fetch it, as then something
+    /// else may stand in its way.
+    clock: u64,
     /// What was announced and isn't fetched yet, in order; those begun since among them.
     wanted: VecDeque<u64>,
     is_wanted: HashSet<u64>,
@@ -113,11 +122,24 @@ struct State {
     traffic: Traffic,
 }
 
+/// Whether somebody waits for a block.
+#[derive(Clone, Copy)]
+enum Haste {
+    /// It takes its turn among all calls.
+    Announced,
+    /// It goes at once: there are no more such calls than readers.
+    Awaited,
+}
+
 enum Held {
     OnItsWay,
     /// On its way, though nobody will ask for it.
     Forgotten,
-    Here(Arc<[u8]>),
+    Here {
+        content: Arc<Vec<u8>>,
+        /// What the clock said when it came.
+        came: u64,
+    },
 }
 
 impl<A: SnapshotBlocks + Clone + 'static> SnapshotVolume<A> {
@@ -181,7 +203,7 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
         (self.0.subject.size_gib * BLOCKS_PER_GIB).saturating_mul(BLOCK_BYTES as u64)
     }
 
-    fn block(&self, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
+    fn block(&self, index: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
         let shared = &self.0;
         let mut state = shared.state();
         loop {
@@ -193,9 +215,10 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
                 continue;
             }
             match state.held.get(&index) {
-                Some(Held::Here(content)) => {
+                Some(Held::Here { content, .. }) => {
                     let content = Arc::clone(content);
                     state.held.remove(&index);
+                    state.clock += 1;
                     shared.fetch_wanted(&mut state);
                     return Ok(Some(content));
                 }
@@ -203,11 +226,9 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
                     if state.token(index).is_none() {
                         return Ok(None);
                     }
-                    if state.held.len() >= shared.limits.held_max {
-                        state.let_go();
-                    }
+                    state.clock += shared.limits.held_max as u64 / 2;
                     state.bring_forward(index);
-                    shared.fetch(&mut state, index);
+                    shared.fetch(&mut state, index, Haste::Awaited);
                     shared.fetch_wanted(&mut state);
                 }
                 Some(Held::Forgotten) => {
@@ -236,7 +257,7 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
         for index in indexes {
             match state.held.get_mut(index) {
                 Some(held @ Held::Forgotten) => *held = Held::OnItsWay,
-                Some(Held::OnItsWay | Held::Here(_)) => {}
+                Some(Held::OnItsWay | Held::Here { .. }) => {}
                 None if state.is_wanted.insert(*index) => state.wanted.push_back(*index),
                 None => {}
             }
@@ -249,7 +270,7 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
         for index in indexes {
             state.is_wanted.remove(index);
             match state.held.remove(index) {
-                Some(Held::Here(_)) => state.traffic.unused += 1,
+                Some(Held::Here { .. }) => state.traffic.unused += 1,
                 Some(Held::OnItsWay | Held::Forgotten) => {
                     state.held.insert(*index, Held::Forgotten);
                 }
@@ -274,16 +295,17 @@ impl State {
         self.wanted.rotate_left(place.unwrap_or(0));
     }
 
-    /// Lets go of the older half of what came and wasn't asked for: it was announced in vain, or will be
-    /// fetched again.
-    fn let_go(&mut self) {
-        let held = &self.held;
-        let is_here = |index: &u64| matches!(held.get(index), Some(Held::Here(_)));
-        self.came.retain(is_here);
-        let count = self.came.len().div_ceil(2);
-        for index in self.came.drain(..count) {
-            self.held.remove(&index);
-            self.traffic.unused += 1;
+    /// Lets go of what came long ago and wasn't asked for: it was announced in vain, or will be fetched again. A
+    /// reader that goes on has taken what it announced long before.
+    fn let_go(&mut self, held_max: usize) {
+        let long_ago = self.clock.saturating_sub(4 * held_max as u64);
+        while let Some((index, came_then)) = self.came.pop_front_if(|(_, came)| *came < long_ago) {
+            if let Some(Held::Here { came, .. }) = self.held.get(&index)
+                && *came == came_then
+            {
+                self.held.remove(&index);
+                self.traffic.unused += 1;
+            }
         }
     }
 
@@ -310,7 +332,10 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
 
     /// Begins to fetch what was announced, as far as there is room for it.
     fn fetch_wanted(self: &Arc<Self>, state: &mut State) {
-        while state.held.len() < self.limits.held_max {
+        state.let_go(self.limits.held_max);
+        while state.under_way < self.limits.calls_of_one_max
+            && state.held.len() < self.limits.held_max
+        {
             let Some(&index) = state.wanted.front() else {
                 return;
             };
@@ -319,13 +344,13 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
             }
             state.wanted.pop_front();
             if state.is_wanted.remove(&index) {
-                self.fetch(state, index);
+                self.fetch(state, index, Haste::Announced);
             }
         }
     }
 
     /// Begins to fetch a block; one that was never written, or that is on its way, is left alone.
-    fn fetch(self: &Arc<Self>, state: &mut State, index: u64) {
+    fn fetch(self: &Arc<Self>, state: &mut State, index: u64, haste: Haste) {
         state.is_wanted.remove(&index);
         if state.is_over || state.held.contains_key(&index) {
             return;
@@ -334,11 +359,13 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
             return;
         };
         state.held.insert(index, Held::OnItsWay);
-        self.runtime.spawn(fetch(Arc::clone(self), block));
+        state.under_way += 1;
+        self.runtime.spawn(fetch(Arc::clone(self), block, haste));
     }
 
-    fn put(self: &Arc<Self>, index: u64, fetched: Result<Arc<[u8]>, BlockError>) {
+    fn put(self: &Arc<Self>, index: u64, fetched: Result<Arc<Vec<u8>>, BlockError>) {
         let mut state = self.state();
+        state.under_way -= 1;
         let is_forgotten = matches!(state.held.remove(&index), Some(Held::Forgotten));
         match fetched {
             Ok(content) => {
@@ -346,12 +373,9 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
                 if is_forgotten {
                     state.traffic.unused += 1;
                 } else if !state.is_over {
-                    state.held.insert(index, Held::Here(content));
-                    state.came.push_back(index);
-                    if state.came.len() > 4 * self.limits.held_max {
-                        let State { came, held, .. } = &mut *state;
-                        came.retain(|index| held.contains_key(index));
-                    }
+                    let came = state.clock;
+                    state.held.insert(index, Held::Here { content, came });
+                    state.came.push_back((index, came));
                 }
             }
             Err(_) if is_forgotten => {}
@@ -400,10 +424,15 @@ impl<A: SnapshotBlocks + Clone + 'static> Shared<A> {
     }
 }
 
-async fn fetch<A: SnapshotBlocks + Clone + 'static>(shared: Arc<Shared<A>>, block: ListedBlock) {
-    // Closed by nobody.
-    let Ok(_permit) = shared.limits.calls.acquire().await else {
-        return;
+async fn fetch<A: SnapshotBlocks + Clone + 'static>(
+    shared: Arc<Shared<A>>,
+    block: ListedBlock,
+    haste: Haste,
+) {
+    let _permit = match haste {
+        // Closed by nobody.
+        Haste::Announced => shared.limits.calls.acquire().await.ok(),
+        Haste::Awaited => shared.limits.calls.try_acquire().ok(),
     };
     if shared.state().is_over {
         return;

@@ -1,14 +1,18 @@
-//! Fetches the upper directories while the journal is on its way.
+//! Fetches the upper directories while the journal is read.
 //!
 //! Each step on the way to a file needs the one before it, and each costs the time of a call to the
-//! source. Before the journal has been read, the volume's own directories are at worst out of date, and
-//! good enough to find out which blocks will be read next: nothing else is made of them.
+//! source. What the volume itself has, and the journal as far as it was read, is at worst out of date, and
+//! good enough to find out which blocks will be read next: nothing else is made of it.
 
 use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
 
 use super::Filesystem;
 use super::inode::{Inode, ROOT};
+use super::overlay::Overlay;
 use crate::block::BlockSource;
+use crate::both::both;
 use crate::files::EntryKind;
 
 /// How far below the root to go: `data`, token, `member`, `snap` and `wal`, and what is in them.
@@ -16,21 +20,43 @@ const LEVELS: usize = 6;
 
 /// The most inodes to look at, and the largest directory: an etcd volume's are small.
 const INODES_MAX: usize = 96;
-const DIRECTORY_BYTES_MAX: u64 = 64 * 1024;
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+
+/// The largest overlay that is copied to be looked at: 2 MiB and its contents.
+const OVERLAY_BLOCKS_MAX: usize = 1 << 15;
+
+/// Does something that finds an overlay piece by piece, and reads ahead with each piece meanwhile.
+pub(super) fn meanwhile<S: BlockSource, T>(
+    filesystem: &Filesystem<S>,
+    find: impl FnOnce(&dyn Fn(&Overlay)) -> T,
+) -> T {
+    // Who is still busy with one overlay passes over the next.
+    let (sender, receiver) = sync_channel::<Overlay>(1);
+    let find = move || {
+        let found = |overlay: &Overlay| {
+            if overlay.len() <= OVERLAY_BLOCKS_MAX {
+                let _ = sender.try_send(overlay.clone());
+            }
+        };
+        found(&Overlay::default());
+        find(&found)
+    };
+    let receiver = Mutex::new(receiver);
+    let read_ahead = || {
+        let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        for overlay in receiver.iter() {
+            filesystem.with_overlay(overlay).read_ahead();
+        }
+    };
+    both(find, read_ahead).0
+}
 
 impl<S: BlockSource> Filesystem<S> {
-    /// Names the blocks of the root directory as those that are read next.
-    pub(super) fn announce_root(&self) {
-        if let Ok(root) = self.inode(ROOT) {
-            self.announce_directories(&[root]);
-        }
-    }
-
     /// Reads directories level by level. An error ends it here, and is met again by who needs to know.
-    pub(super) fn read_ahead(&self) {
+    fn read_ahead(&self) {
         let mut numbers = vec![ROOT];
         let mut inodes_count = 0;
-        for _ in 0..LEVELS {
+        for level in 0..LEVELS {
             numbers.truncate(INODES_MAX.saturating_sub(inodes_count));
             inodes_count += numbers.len();
             self.announce_inodes(&numbers);
@@ -38,7 +64,11 @@ impl<S: BlockSource> Filesystem<S> {
             let (directories, files): (Vec<Inode>, Vec<Inode>) =
                 inodes.partition(|inode| inode.kind == EntryKind::Directory);
             self.announce_trees(&files);
-            self.announce_directories(&directories);
+            self.announce_small(&directories);
+            if level == 1 {
+                // `/state` is one of them.
+                self.announce_small(&files);
+            }
             numbers.clear();
             for directory in directories.iter().filter(|inode| is_small(inode)) {
                 let visited = self.visit_names(directory, |name, number| {
@@ -65,8 +95,8 @@ impl<S: BlockSource> Filesystem<S> {
             .hint(blocks.map(|block| block..block.saturating_add(1)));
     }
 
-    fn announce_directories(&self, directories: &[Inode]) {
-        let small = directories.iter().filter(|inode| is_small(inode));
+    fn announce_small(&self, inodes: &[Inode]) {
+        let small = inodes.iter().filter(|inode| is_small(inode));
         let maps: Vec<_> = small.filter_map(|inode| self.map(inode).ok()).collect();
         self.volume
             .hint(maps.iter().flat_map(|map| map.places(0..u64::MAX)));
@@ -79,6 +109,6 @@ impl<S: BlockSource> Filesystem<S> {
     }
 }
 
-fn is_small(directory: &Inode) -> bool {
-    directory.size_bytes <= DIRECTORY_BYTES_MAX
+fn is_small(inode: &Inode) -> bool {
+    inode.size_bytes <= SMALL_BYTES_MAX
 }

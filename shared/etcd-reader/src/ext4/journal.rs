@@ -7,7 +7,7 @@
 //! Sources: Linux, `include/linux/jbd2.h` (the format), `fs/jbd2/journal.c` and `fs/jbd2/recovery.c`.
 //!
 //! Invariants: a transaction counts when its commit block is there, and not before; `Damaged` is what
-//! the kernel refuses to recover; the log is read once, in order, and nothing of it is kept.
+//! the kernel refuses to recover; the log is read once, in order, and little of it is kept.
 
 mod log;
 mod scan;
@@ -40,12 +40,12 @@ pub(super) struct Recovery {
 
 /// Finds what recovery would do with a journal whose contents are where `map` says.
 /// Where the filesystem `needs_recovery` is false, the log counts for nothing, as for the kernel.
-/// Does what there is to do `meanwhile` when the log has been asked for and isn't there yet.
+/// While the log is read, gives what it found so far to `look` now and then.
 pub(super) fn recover<S: BlockSource>(
     volume: &Volume<S>,
     map: &FileMap,
     needs_recovery: bool,
-    meanwhile: impl FnOnce(),
+    look: &dyn Fn(&Overlay),
 ) -> Result<Recovery, ReadError> {
     let superblock = JournalSuperblock::read(volume, map)?;
     let mut recovery = Recovery {
@@ -59,8 +59,7 @@ pub(super) fn recover<S: BlockSource>(
     let log_blocks = superblock.first..superblock.blocks;
     let mut log = Log::new(volume, map, log_blocks, superblock.start);
     log.hint();
-    meanwhile();
-    let scan = Scan::of(&superblock, log, volume.block_bytes());
+    let scan = Scan::of(&superblock, log, volume.block_bytes(), look);
     (recovery.overlay, recovery.transactions) = scan.run()?;
     let volume_blocks = volume.size_bytes() / u64::from(volume.block_bytes());
     match recovery.overlay.last() {

@@ -1,6 +1,11 @@
 //! What the journal says that the volume doesn't have in its place yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Blocks whose contents are remembered: 4 MiB of 4 KiB each. The journal holds what says what is where, of which
+/// an etcd volume has little; where it holds more, the rest is read again out of the log.
+const CONTENTS_MAX: usize = 1024;
 
 /// Where the newest contents of a block are, as recovery would write them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,20 +16,33 @@ pub(super) struct Logged {
     pub(super) escaped: bool,
 }
 
-/// The filesystem's blocks whose newest contents are in the journal. The contents stay there, so that
-/// the overlay's size is that of a map.
-#[derive(Default)]
+/// The filesystem's blocks whose newest contents are in the journal. Most contents stay there, so that the
+/// overlay's size is that of a map and of [`CONTENTS_MAX`] blocks.
+#[derive(Clone, Default)]
 pub(super) struct Overlay {
     blocks: BTreeMap<u64, Logged>,
+    contents: HashMap<u64, Arc<[u8]>>,
 }
 
 impl Overlay {
+    /// Whether one more block's contents can be remembered, beside so many that are to come.
+    pub(super) fn has_room(&self, to_come: usize) -> bool {
+        self.contents.len() + to_come < CONTENTS_MAX
+    }
+
     pub(super) fn insert(&mut self, block: u64, logged: Logged) {
         self.blocks.insert(block, logged);
+        self.contents.remove(&block);
+    }
+
+    /// Remembers the contents of a block that was inserted, as they would be written.
+    pub(super) fn remember(&mut self, block: u64, contents: Arc<[u8]>) {
+        self.contents.insert(block, contents);
     }
 
     pub(super) fn remove(&mut self, block: u64) {
         self.blocks.remove(&block);
+        self.contents.remove(&block);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -35,6 +53,11 @@ impl Overlay {
     pub(super) fn next_from(&self, block: u64) -> Option<(u64, Logged)> {
         let mut following = self.blocks.range(block..);
         following.next().map(|(block, logged)| (*block, *logged))
+    }
+
+    /// The contents of a block, where they are remembered.
+    pub(super) fn contents(&self, block: u64) -> Option<&[u8]> {
+        self.contents.get(&block).map(AsRef::as_ref)
     }
 
     /// The highest block that the overlay has.

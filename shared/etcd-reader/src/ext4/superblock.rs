@@ -57,7 +57,7 @@ const CREATOR_LINUX: u32 = 0;
 const STATE_ERRORS: u16 = 0x2;
 
 /// What a superblock says, checked as far as the kernel checks it before it mounts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Superblock {
     pub(super) block_bytes: u32,
     pub(super) blocks: u64,

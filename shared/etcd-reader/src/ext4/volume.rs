@@ -14,9 +14,10 @@ use crate::block::{BLOCK_BYTES, BlockSource};
 
 /// Blocks of the source that are kept, of what was read last for each purpose, so that reading the journal
 /// or a file through doesn't displace where the filesystem says what is where. The newest copies of what the
-/// journal holds are at its log's end, where they are read next. Of files, pages may lie across two blocks.
+/// journal holds are at its log's end, where they are read next. Of files, the log and the database are
+/// read at the same time, and records and pages may lie across two blocks.
 const KEPT_FILESYSTEM_BLOCKS: NonZeroUsize = NonZeroUsize::new(6).unwrap();
-const KEPT_FILE_BLOCKS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+const KEPT_FILE_BLOCKS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 const KEPT_LOG_BLOCKS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 /// Blocks of the source named in one hint: 8 GiB. What comes after is fetched when it is read.
@@ -24,17 +25,22 @@ const HINT_BLOCKS_MAX: usize = 16 * 1024;
 
 /// A volume that holds a filesystem with blocks of a known size.
 pub(super) struct Volume<S> {
-    source: S,
+    source: Arc<Source<S>>,
     block_bytes: u32,
     overlay: Overlay,
+}
+
+/// The source's blocks, with those that were read last.
+struct Source<S> {
+    blocks: S,
     kept: Mutex<Kept>,
 }
 
 /// What was read last, by the source's indexes. `None` is a block that reads as zeros.
 struct Kept {
-    of_filesystem: LruCache<u64, Option<Arc<[u8]>>>,
-    of_files: LruCache<u64, Option<Arc<[u8]>>>,
-    of_log: LruCache<u64, Option<Arc<[u8]>>>,
+    of_filesystem: LruCache<u64, Option<Arc<Vec<u8>>>>,
+    of_files: LruCache<u64, Option<Arc<Vec<u8>>>>,
+    of_log: LruCache<u64, Option<Arc<Vec<u8>>>>,
 }
 
 /// What a block is read for.
@@ -49,7 +55,7 @@ enum Purpose {
 }
 
 impl Kept {
-    fn get(&mut self, index: u64) -> Option<Option<Arc<[u8]>>> {
+    fn get(&mut self, index: u64) -> Option<Option<Arc<Vec<u8>>>> {
         let block = self
             .of_filesystem
             .get(&index)
@@ -58,7 +64,7 @@ impl Kept {
         block.cloned()
     }
 
-    fn put(&mut self, index: u64, block: Option<Arc<[u8]>>, purpose: Purpose) {
+    fn put(&mut self, index: u64, block: Option<Arc<Vec<u8>>>, purpose: Purpose) {
         match purpose {
             Purpose::Filesystem => self.of_filesystem.put(index, block),
             Purpose::File => self.of_files.put(index, block),
@@ -76,14 +82,25 @@ impl Kept {
 impl<S: BlockSource> Volume<S> {
     pub(super) fn new(source: S) -> Self {
         Self {
-            source,
+            source: Arc::new(Source {
+                blocks: source,
+                kept: Mutex::new(Kept {
+                    of_filesystem: LruCache::new(KEPT_FILESYSTEM_BLOCKS),
+                    of_files: LruCache::new(KEPT_FILE_BLOCKS),
+                    of_log: LruCache::new(KEPT_LOG_BLOCKS),
+                }),
+            }),
             block_bytes: 1024,
             overlay: Overlay::default(),
-            kept: Mutex::new(Kept {
-                of_filesystem: LruCache::new(KEPT_FILESYSTEM_BLOCKS),
-                of_files: LruCache::new(KEPT_FILE_BLOCKS),
-                of_log: LruCache::new(KEPT_LOG_BLOCKS),
-            }),
+        }
+    }
+
+    /// The same volume with what the journal says.
+    pub(super) fn with_overlay(&self, overlay: Overlay) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            block_bytes: self.block_bytes,
+            overlay,
         }
     }
 
@@ -91,12 +108,8 @@ impl<S: BlockSource> Volume<S> {
         self.block_bytes = block_bytes;
     }
 
-    pub(super) fn set_overlay(&mut self, overlay: Overlay) {
-        self.overlay = overlay;
-    }
-
     pub(super) fn size_bytes(&self) -> u64 {
-        self.source.size_bytes()
+        self.source.blocks.size_bytes()
     }
 
     pub(super) fn block_bytes(&self) -> u32 {
@@ -133,7 +146,12 @@ impl<S: BlockSource> Volume<S> {
                 .min(rest.len());
             let (part, after) = rest.split_at_mut(length);
             match logged {
-                Some((_, logged)) => self.read_logged(purpose, logged, within, part)?,
+                Some((_, logged)) => match self.overlay.contents(block) {
+                    Some(contents) => {
+                        part.copy_from_slice(part_of(contents, within as usize, length)?)
+                    }
+                    None => self.read_logged(purpose, logged, within, part)?,
+                },
                 None => self.read_stored_for(purpose, offset, part)?,
             }
             offset = offset.saturating_add(length as u64);
@@ -195,7 +213,7 @@ impl<S: BlockSource> Volume<S> {
         purpose: Purpose,
         offset: u64,
         length: usize,
-    ) -> Result<Option<Arc<[u8]>>, ReadError> {
+    ) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
         let end = offset.checked_add(length as u64);
         if end.is_none_or(|end| end > self.size_bytes()) {
             return Err(ReadError::Damaged(format!(
@@ -208,13 +226,16 @@ impl<S: BlockSource> Volume<S> {
             return Ok(block);
         }
         // Other readers go on while this one waits.
-        let block = self.source.block(index)?;
+        let block = self.source.blocks.block(index)?;
         self.kept().put(index, block.clone(), purpose);
         Ok(block)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.source
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives one block of the journal, as the volume itself holds it, to `look`.
@@ -248,7 +269,9 @@ impl<S: BlockSource> Volume<S> {
                 hint.add(self.indexes(at..until));
                 at = until;
                 if let Some((block, logged)) = next {
-                    hint.add(self.indexes(logged.block..logged.block.saturating_add(1)));
+                    if self.overlay.contents(block).is_none() {
+                        hint.add(self.indexes(logged.block..logged.block.saturating_add(1)));
+                    }
                     at = block.saturating_add(1);
                 }
             }
@@ -271,7 +294,7 @@ impl<S: BlockSource> Volume<S> {
         for range in ranges {
             hint.add(self.indexes(range));
         }
-        self.source.forget(&hint.indexes);
+        self.source.blocks.forget(&hint.indexes);
     }
 
     fn indexes(&self, blocks: Range<u64>) -> Range<u64> {
@@ -292,7 +315,7 @@ impl<S: BlockSource> Volume<S> {
         indexes.retain(|index| !kept.contains(*index));
         drop(kept);
         if !indexes.is_empty() {
-            self.source.prefetch(&indexes);
+            self.source.blocks.prefetch(&indexes);
         }
     }
 }
@@ -328,6 +351,68 @@ impl Hint {
             }
             if self.added.insert(index) {
                 self.indexes.push(index);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A volume of one block of the source, each of whose bytes says in which KiB it is.
+    struct OneBlock;
+
+    impl BlockSource for OneBlock {
+        fn size_bytes(&self) -> u64 {
+            BLOCK_BYTES as u64
+        }
+
+        fn block(&self, _: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
+            Ok(Some(Arc::new((0..BLOCK_BYTES).map(kib).collect())))
+        }
+
+        fn prefetch(&self, _: &[u64]) {}
+
+        fn forget(&self, _: &[u64]) {}
+    }
+
+    fn kib(at: usize) -> u8 {
+        (at / 1024 % 251) as u8
+    }
+
+    #[test]
+    fn a_logged_block_reads_the_same_whether_its_contents_are_remembered_or_not() {
+        for escaped in [false, true] {
+            let mut written = vec![kib(300 * 1024); 1024];
+            if escaped {
+                written[..4].copy_from_slice(&journal::MAGIC.to_be_bytes());
+            }
+            let mut overlay = Overlay::default();
+            let logged = Logged {
+                block: 300,
+                escaped,
+            };
+            overlay.insert(5, logged);
+            let in_the_log = Volume::new(OneBlock).with_overlay(overlay.clone());
+            overlay.remember(5, written.clone().into());
+            let remembered = Volume::new(OneBlock).with_overlay(overlay.clone());
+            overlay.insert(5, logged);
+            let logged_again = Volume::new(OneBlock).with_overlay(overlay);
+            let mut whole: Vec<u8> = (0..8 * 1024).map(kib).collect();
+            whole[5 * 1024..6 * 1024].copy_from_slice(&written);
+            for (from, to) in [
+                (0, 8192),
+                (5120, 6144),
+                (5121, 5124),
+                (5123, 7000),
+                (5000, 5122),
+            ] {
+                for volume in [&in_the_log, &remembered, &logged_again] {
+                    let mut read = vec![0; to - from];
+                    volume.read(from as u64, &mut read).unwrap();
+                    assert_eq!(read, whole[from..to], "{from}..{to}");
+                }
             }
         }
     }

@@ -29,10 +29,10 @@ use objects::ObjectCount;
 use small_buckets::SmallBuckets;
 
 /// The database's buckets and its bucket `meta`: what must be known before all else is read.
-pub(crate) struct Overview {
+struct Overview {
     usage: Usage,
     buckets: Vec<Bucket>,
-    pub(crate) meta: MetaBucket,
+    meta: MetaBucket,
 }
 
 /// What the database holds.
@@ -58,7 +58,7 @@ pub(crate) struct Contents {
 }
 
 /// Reads which buckets there are, and the bucket `meta`.
-pub(crate) fn overview(database: &Database) -> Result<Overview, ReadError> {
+fn overview(database: &Database) -> Result<Overview, ReadError> {
     let mut usage = database.begin()?;
     let buckets = database.buckets(&mut usage)?;
     let mut meta = MetaBucket::default();
@@ -86,17 +86,13 @@ pub(crate) fn revision(database: &Database) -> Result<u64, ReadError> {
     Ok(last.max(overview.meta.compaction()))
 }
 
-/// Reads all the rest, and ends the check of the database.
-pub(crate) fn contents(
-    database: &Database,
-    overview: Overview,
-    count_encryption: bool,
-) -> Result<Contents, ReadError> {
+/// Reads all of it, and checks the database.
+pub(crate) fn contents(database: &Database, count_encryption: bool) -> Result<Contents, ReadError> {
     let Overview {
         mut usage,
         buckets,
         meta,
-    } = overview;
+    } = overview(database)?;
     let mut small = SmallBuckets::default();
     let mut keys = Keys {
         count: 0,

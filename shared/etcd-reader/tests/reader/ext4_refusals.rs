@@ -345,7 +345,7 @@ fn the_sources_failure_is_neither() {
         fn size_bytes(&self) -> u64 {
             1 << 30
         }
-        fn block(&self, _: u64) -> Result<Option<std::sync::Arc<[u8]>>, ReadError> {
+        fn block(&self, _: u64) -> Result<Option<std::sync::Arc<Vec<u8>>>, ReadError> {
             Err(ReadError::Unreadable("denied".to_owned()))
         }
         fn prefetch(&self, _: &[u64]) {}

@@ -8,10 +8,10 @@ use crate::block::BlockSource;
 use crate::ext4::map::FileMap;
 use crate::ext4::volume::Volume;
 
-/// How far ahead of its reading the log is hinted: as far as it was read already, between these.
-/// Where it ends is known only when it is there, and what is fetched beyond is fetched in vain.
-const AHEAD_BYTES_MIN: u64 = 8 * 1024 * 1024;
-const AHEAD_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// How far ahead of its reading the log is hinted at least, and at most. Where it ends is known only when it is
+/// there, and what is fetched beyond is fetched in vain.
+const AHEAD_BYTES_MIN: u64 = 16 * 1024 * 1024;
+const AHEAD_BYTES_MAX: u64 = 20 * 1024 * 1024;
 
 /// Reads a log block by block, at most once around.
 pub(super) struct Log<'v, S> {
@@ -60,6 +60,11 @@ impl<'v, S: BlockSource> Log<'v, S> {
             .with_log_block(place, |bytes| look(place, bytes))
     }
 
+    /// How many blocks were read.
+    pub(super) fn read_blocks(&self) -> u64 {
+        self.read
+    }
+
     fn length(&self) -> u64 {
         u64::from(self.blocks.end - self.blocks.start)
     }
@@ -70,16 +75,14 @@ impl<'v, S: BlockSource> Log<'v, S> {
         u64::from(self.blocks.start) + into % self.length()
     }
 
-    /// Names what is read next, when half of what is to be ahead was used up: many blocks
-    /// at a time.
+    /// Names what is read next, many blocks at a time.
     pub(super) fn hint(&mut self) {
         let block_bytes = u64::from(self.volume.block_bytes());
-        let read_bytes = self.read * block_bytes;
-        let ahead = read_bytes.clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX) / block_bytes;
-        if self.hinted > self.read + ahead / 2 || self.hinted >= self.length() {
+        let ahead = |bytes: u64| (self.read + bytes / block_bytes).min(self.length());
+        if self.hinted >= ahead(AHEAD_BYTES_MIN) {
             return;
         }
-        let until = (self.read + ahead).min(self.length());
+        let until = ahead(AHEAD_BYTES_MAX);
         self.volume.hint_stored(self.places(self.hinted..until));
         self.hinted = until;
     }

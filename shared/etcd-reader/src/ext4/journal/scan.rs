@@ -4,6 +4,7 @@
 //! transaction revokes is taken back when the transaction is complete, and a later one may log it again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::log::Log;
 use super::superblock::{Checksums, JournalSuperblock};
@@ -21,6 +22,9 @@ const OVERLAY_BLOCKS_MAX: usize = 1 << 20;
 
 /// The most blocks that one transaction may revoke: 16 MiB of memory.
 const REVOKED_BLOCKS_MAX: usize = 1 << 21;
+
+/// How much of the log is read between two looks at what it found.
+const LOOK_BYTES: u64 = 8 * 1024 * 1024;
 
 const HEADER_BYTES: usize = 12;
 const UUID_BYTES: usize = 16;
@@ -43,6 +47,8 @@ const TAG_LAST: u16 = 8;
 #[derive(Default)]
 struct Transaction {
     logged: Vec<(u64, Logged)>,
+    /// Contents of some of them, as they would be written.
+    contents: Vec<(u64, Arc<[u8]>)>,
     revoked: Vec<u64>,
     /// Logged blocks whose contents in the log don't match their checksums.
     damaged_blocks: Vec<u64>,
@@ -59,7 +65,7 @@ enum Step {
     End,
 }
 
-/// Reads the transactions of a log.
+/// Reads the transactions of a log, and gives what it found so far to `look` now and then.
 pub(super) struct Scan<'a, 'v, S> {
     superblock: &'a JournalSuperblock,
     block_bytes: usize,
@@ -74,10 +80,18 @@ pub(super) struct Scan<'a, 'v, S> {
     overlay: Overlay,
     /// How many transactions were complete.
     transactions: u64,
+    look: &'a dyn Fn(&Overlay),
+    /// How much of the log had been read at the last look.
+    looked_bytes: u64,
 }
 
 impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
-    pub(super) fn of(superblock: &'a JournalSuperblock, log: Log<'v, S>, block_bytes: u32) -> Self {
+    pub(super) fn of(
+        superblock: &'a JournalSuperblock,
+        log: Log<'v, S>,
+        block_bytes: u32,
+        look: &'a dyn Fn(&Overlay),
+    ) -> Self {
         Self {
             superblock,
             block_bytes: block_bytes as usize,
@@ -88,6 +102,8 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
             damaged_blocks: BTreeSet::new(),
             overlay: Overlay::default(),
             transactions: 0,
+            look,
+            looked_bytes: 0,
         }
     }
 
@@ -158,7 +174,9 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
         let block = joined(high, be32(tag, 0));
         let sequence = self.sequence.to_be_bytes();
         let transaction_checksum = self.transaction.checksum;
-        let (place, is_sound, checksum) = self.log.next(|place, contents| {
+        let has_room = self.overlay.has_room(self.transaction.contents.len());
+        let is_escaped = flags & TAG_ESCAPED != 0;
+        let (place, is_sound, checksum, written) = self.log.next(|place, contents| {
             let of_block = || crc32c(crc32c(superblock.checksum_seed, &sequence), contents);
             let is_sound = match superblock.checksums {
                 Checksums::V3 => of_block() == be32(tag, 12),
@@ -169,6 +187,7 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
                 place,
                 is_sound,
                 transaction_checksum.map(|before| crc32_be(before, contents)),
+                has_room.then(|| unescaped(contents, is_escaped)),
             )
         })?;
         self.transaction.checksum = checksum;
@@ -178,7 +197,6 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
         if !is_sound {
             self.transaction.damaged_blocks.push(block);
         }
-        let is_escaped = flags & TAG_ESCAPED != 0;
         self.transaction.logged.push((
             block,
             Logged {
@@ -186,6 +204,8 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
                 escaped: is_escaped,
             },
         ));
+        let contents = written.map(|written| (block, written));
+        self.transaction.contents.extend(contents);
         check_overlay(self.overlay.len().max(self.transaction.logged.len()))
     }
 
@@ -242,6 +262,9 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
         for (block, logged) in transaction.logged {
             overlay.insert(block, logged);
         }
+        for (block, contents) in transaction.contents {
+            overlay.remember(block, contents);
+        }
         check_overlay(overlay.len())?;
         self.damaged_blocks.extend(transaction.damaged_blocks);
         for block in transaction.revoked {
@@ -251,6 +274,11 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
         self.transactions += 1;
         self.last_commit_seconds = seconds;
         self.sequence = self.sequence.wrapping_add(1);
+        let read_bytes = self.log.read_blocks() * self.block_bytes as u64;
+        if read_bytes >= self.looked_bytes + LOOK_BYTES {
+            self.looked_bytes = read_bytes;
+            (self.look)(&self.overlay);
+        }
         Ok(Step::GoOn)
     }
 
@@ -296,6 +324,19 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
             self.transaction.is_doubtful = true;
         }
     }
+}
+
+/// A logged block's contents as they would be written.
+fn unescaped(contents: &[u8], is_escaped: bool) -> Arc<[u8]> {
+    let mut contents: Arc<[u8]> = contents.into();
+    if is_escaped {
+        // Nobody else has them yet, so this always succeeds.
+        let written = Arc::get_mut(&mut contents).unwrap_or_default();
+        for (byte, magic) in written.iter_mut().zip(MAGIC.to_be_bytes()) {
+            *byte = magic;
+        }
+    }
+    contents
 }
 
 fn check_overlay(blocks: usize) -> Result<(), ReadError> {

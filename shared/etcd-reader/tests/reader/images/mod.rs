@@ -26,7 +26,7 @@ static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 #[derive(Default)]
 pub struct MemoryVolume {
     size_bytes: u64,
-    blocks: HashMap<u64, Arc<[u8]>>,
+    blocks: HashMap<u64, Arc<Vec<u8>>>,
     /// Each block that was read or hinted, in order.
     calls: Mutex<Vec<Call>>,
 }
@@ -145,7 +145,7 @@ impl BlockSource for MemoryVolume {
         self.size_bytes
     }
 
-    fn block(&self, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
+    fn block(&self, index: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
         assert!(
             index * (BLOCK_BYTES as u64) < self.size_bytes,
             "block {index} is beyond the end"

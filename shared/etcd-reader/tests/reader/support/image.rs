@@ -29,7 +29,7 @@ impl BlockSource for Image {
         self.size_bytes
     }
 
-    fn block(&self, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
+    fn block(&self, index: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
         let mut block = vec![0; BLOCK_BYTES];
         let (mut filled, from) = (0, index * BLOCK_BYTES as u64);
         while filled < BLOCK_BYTES {
