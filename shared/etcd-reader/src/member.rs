@@ -63,6 +63,26 @@ pub(crate) struct DatabaseFound {
     pub(crate) meta_warning: Option<String>,
 }
 
+impl Member {
+    /// Whether the source failed where something was to be read that counts.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        let of_data = self.data.as_ref().is_some_and(|data| {
+            is_unreadable(&data.log)
+                || is_unreadable(&data.database)
+                || data.start.as_ref().is_some_and(is_unreadable)
+        });
+        let mut revisions = self.revisions.iter();
+        of_data
+            || is_unreadable(&self.layout)
+            || revisions.any(|(_, revision)| is_unreadable(revision))
+    }
+}
+
+fn is_unreadable<T>(read: &Result<T, ReadError>) -> bool {
+    matches!(read, Err(ReadError::Unreadable(_)))
+}
+
 /// Reads a member's volume, block by block.
 pub fn read_volume<S: BlockSource>(source: S, context: &MemberContext) -> Member {
     match Ext4::open(source) {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 
-/// Calls under way at the same time, of all members together: as many as keep the core busy that the template
+/// Calls under way at the same time, of all members together, but for those that a reader waits for: as many as keep the core busy that the template
 /// gives, at 30 ms a call and some more.
 const CALLS_MAX: usize = 48;
 /// The same of one member: at 30 ms a call they are the 1,000 a second that AWS gives of a snapshot.
@@ -51,7 +51,7 @@ pub struct ReadMember {
     pub gave_up: Option<GaveUp>,
 }
 
-/// How many calls are under way at the same time at most, where so many snapshots are read.
+/// How many announced calls are under way at the same time at most, where so many snapshots are read.
 pub fn calls_max(snapshots: usize) -> usize {
     CALLS_MAX.min(snapshots * CALLS_OF_ONE_MAX.min(held_max(snapshots)))
 }
@@ -81,6 +81,8 @@ pub async fn read<A: SnapshotBlocks + Clone + 'static>(
         let read = tokio::task::spawn_blocking(move || {
             let member = read_volume(&volume, &context);
             let (traffic, gave_up) = volume.outcome();
+            // What only the reading ahead met counts for nothing.
+            let gave_up = gave_up.filter(|_| member.is_cut_short());
             ReadMember {
                 key,
                 snapshot_id,

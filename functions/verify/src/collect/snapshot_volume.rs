@@ -11,7 +11,8 @@
 //! - What came and nobody asked for is let go after a while, and not to make room: with several readers, each
 //!   would take the place of what another one comes for next.
 //! - A wait ends at the deadline.
-//! - A block that failed fails where it is asked for, and nowhere else.
+//! - A block that failed fails whenever it is asked for, and keeps nobody from another one: what a reader finds
+//!   doesn't depend on what others met before.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,9 +55,10 @@ pub struct Subject {
 /// What reading may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// One permit for each call under way, of all snapshots together.
+    /// One permit for each call under way, of all snapshots together. Who is waited for goes without one, where all
+    /// are taken.
     pub calls: Arc<Semaphore>,
-    /// Calls under way of one snapshot.
+    /// Calls under way of one snapshot, but for those that are waited for.
     pub calls_of_one_max: usize,
     /// Blocks of one snapshot that are held or on their way.
     pub held_max: usize,
@@ -116,6 +118,8 @@ struct State {
     wanted: VecDeque<u64>,
     is_wanted: HashSet<u64>,
     failed: HashMap<u64, (GaveUp, String)>,
+    /// The gravest that was told of those: what another time may bring.
+    failed_as: Option<GaveUp>,
     /// Nothing more is read.
     gave_up: Option<(GaveUp, String)>,
     is_over: bool,
@@ -179,13 +183,11 @@ impl<A: SnapshotBlocks + Clone + 'static> SnapshotVolume<A> {
         }))
     }
 
-    /// What was read so far, and why no more is.
+    /// What was read so far, and why something was not, where a reader was told so.
     pub fn outcome(&self) -> (Traffic, Option<GaveUp>) {
         let state = self.0.state();
-        (
-            state.traffic,
-            state.gave_up.as_ref().map(|(gave_up, _)| *gave_up),
-        )
+        let gave_up = state.gave_up.as_ref().map(|(gave_up, _)| *gave_up);
+        (state.traffic, gave_up.max(state.failed_as))
     }
 }
 
@@ -210,9 +212,10 @@ impl<A: SnapshotBlocks + Clone + 'static> BlockSource for SnapshotVolume<A> {
             if let Some((_, why)) = &state.gave_up {
                 return Err(ReadError::Unreadable(why.clone()));
             }
-            if let Some(failure) = state.failed.remove(&index) {
-                state.gave_up = Some(failure);
-                continue;
+            if let Some((gave_up, why)) = state.failed.get(&index) {
+                let (gave_up, why) = (*gave_up, why.clone());
+                state.failed_as = state.failed_as.max(Some(gave_up));
+                return Err(ReadError::Unreadable(why));
             }
             match state.held.get(&index) {
                 Some(Held::Here { content, .. }) => {
@@ -295,8 +298,8 @@ impl State {
         self.wanted.rotate_left(place.unwrap_or(0));
     }
 
-    /// Lets go of what came long ago and wasn't asked for: it was announced in vain, or will be fetched again. A
-    /// reader that goes on has taken what it announced long before.
+    /// Lets go of what came long ago and wasn't asked for: it was announced in vain, or so early that it will be
+    /// fetched again.
     fn let_go(&mut self, held_max: usize) {
         let long_ago = self.clock.saturating_sub(4 * held_max as u64);
         while let Some((index, came_then)) = self.came.pop_front_if(|(_, came)| *came < long_ago) {

@@ -5,6 +5,7 @@
 //! good enough to find out which blocks will be read next: nothing else is made of it.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 
@@ -30,8 +31,9 @@ pub(super) fn meanwhile<S: BlockSource, T>(
     filesystem: &Filesystem<S>,
     find: impl FnOnce(&dyn Fn(&Overlay)) -> T,
 ) -> T {
-    // Who is still busy with one overlay passes over the next.
+    // One piece may wait for its turn; others are passed over.
     let (sender, receiver) = sync_channel::<Overlay>(1);
+    let is_over = &AtomicBool::new(false);
     let find = move || {
         let found = |overlay: &Overlay| {
             if overlay.len() <= OVERLAY_BLOCKS_MAX {
@@ -39,28 +41,33 @@ pub(super) fn meanwhile<S: BlockSource, T>(
             }
         };
         found(&Overlay::default());
-        find(&found)
+        let all = find(&found);
+        is_over.store(true, Ordering::Relaxed);
+        all
     };
     let receiver = Mutex::new(receiver);
     let read_ahead = || {
         let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
         for overlay in receiver.iter() {
-            filesystem.with_overlay(overlay).read_ahead();
+            filesystem.with_overlay(overlay).read_ahead(is_over);
         }
     };
     both(find, read_ahead).0
 }
 
 impl<S: BlockSource> Filesystem<S> {
-    /// Reads directories level by level. An error ends it here, and is met again by who needs to know.
-    fn read_ahead(&self) {
+    /// Reads directories level by level, until it is over. An error ends it here, and is met again by who needs to
+    /// know.
+    fn read_ahead(&self, is_over: &AtomicBool) {
+        let goes_on = || !is_over.load(Ordering::Relaxed);
         let mut numbers = vec![ROOT];
         let mut inodes_count = 0;
         for level in 0..LEVELS {
             numbers.truncate(INODES_MAX.saturating_sub(inodes_count));
             inodes_count += numbers.len();
             self.announce_inodes(&numbers);
-            let inodes = numbers.iter().filter_map(|number| self.inode(*number).ok());
+            let wanted = numbers.iter().take_while(|_| goes_on());
+            let inodes = wanted.filter_map(|number| self.inode(*number).ok());
             let (directories, files): (Vec<Inode>, Vec<Inode>) =
                 inodes.partition(|inode| inode.kind == EntryKind::Directory);
             self.announce_trees(&files);
@@ -70,7 +77,8 @@ impl<S: BlockSource> Filesystem<S> {
                 self.announce_small(&files);
             }
             numbers.clear();
-            for directory in directories.iter().filter(|inode| is_small(inode)) {
+            let small = directories.iter().filter(|inode| is_small(inode));
+            for directory in small.take_while(|_| goes_on()) {
                 let visited = self.visit_names(directory, |name, number| {
                     if !matches!(name, b"." | b".." | b"lost+found") {
                         numbers.push(number);

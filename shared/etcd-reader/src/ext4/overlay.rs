@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// an etcd volume has little; where it holds more, the rest is read again out of the log.
 const CONTENTS_MAX: usize = 1024;
 
+/// A block's contents, as recovery would write them.
+pub(super) type Contents = Arc<[u8]>;
+
 /// Where the newest contents of a block are, as recovery would write them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Logged {
@@ -21,7 +24,7 @@ pub(super) struct Logged {
 #[derive(Clone, Default)]
 pub(super) struct Overlay {
     blocks: BTreeMap<u64, Logged>,
-    contents: HashMap<u64, Arc<[u8]>>,
+    contents: HashMap<u64, Contents>,
 }
 
 impl Overlay {
@@ -30,14 +33,13 @@ impl Overlay {
         self.contents.len() + to_come < CONTENTS_MAX
     }
 
-    pub(super) fn insert(&mut self, block: u64, logged: Logged) {
+    /// Puts a newer block in place of an older one, with its contents where they are to be remembered.
+    pub(super) fn insert(&mut self, block: u64, logged: Logged, contents: Option<Contents>) {
         self.blocks.insert(block, logged);
-        self.contents.remove(&block);
-    }
-
-    /// Remembers the contents of a block that was inserted, as they would be written.
-    pub(super) fn remember(&mut self, block: u64, contents: Arc<[u8]>) {
-        self.contents.insert(block, contents);
+        match contents {
+            Some(contents) => self.contents.insert(block, contents),
+            None => self.contents.remove(&block),
+        };
     }
 
     pub(super) fn remove(&mut self, block: u64) {

@@ -393,11 +393,11 @@ mod tests {
                 block: 300,
                 escaped,
             };
-            overlay.insert(5, logged);
+            overlay.insert(5, logged, None);
             let in_the_log = Volume::new(OneBlock).with_overlay(overlay.clone());
-            overlay.remember(5, written.clone().into());
+            overlay.insert(5, logged, Some(written.clone().into()));
             let remembered = Volume::new(OneBlock).with_overlay(overlay.clone());
-            overlay.insert(5, logged);
+            overlay.insert(5, logged, None);
             let logged_again = Volume::new(OneBlock).with_overlay(overlay);
             let mut whole: Vec<u8> = (0..8 * 1024).map(kib).collect();
             whole[5 * 1024..6 * 1024].copy_from_slice(&written);

@@ -13,8 +13,8 @@ const LENGTH_BYTES: usize = 8;
 const SECTOR_BYTES: u64 = 512;
 /// How much is hinted at a time, when no more than half of it is ahead of the reading.
 const READ_AHEAD_BYTES: u64 = 24 * 1024 * 1024;
-/// How much of each segment is hinted before the first is read: little, as it waits for all segments before.
-pub(super) const FIRST_BYTES: u64 = 1024 * 1024;
+/// How much of a segment is hinted before it is read, when all of the one before it was.
+const FIRST_BYTES: u64 = 1024 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Larger records are none that etcd wrote: its requests are limited to 1.5 MiB unless told otherwise.
 const RECORD_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -50,10 +50,18 @@ impl RecordFrame {
     }
 }
 
+/// Has the beginning of a segment on its way.
+pub(super) fn prefetch_beginning(files: &dyn Files, segment: &Entry) {
+    let beginning = 0..segment.size_bytes.min(FIRST_BYTES);
+    files.prefetch(segment, std::slice::from_ref(&beginning));
+}
+
 /// A segment, read from its beginning on.
 pub(super) struct Segment<'a> {
     files: &'a dyn Files,
     entry: &'a Entry,
+    /// The one that follows, until its beginning is hinted.
+    next: Option<&'a Entry>,
     buffer: Vec<u8>,
     /// Where in the segment the buffer begins.
     buffer_at: u64,
@@ -62,10 +70,11 @@ pub(super) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    pub(super) fn new(files: &'a dyn Files, entry: &'a Entry) -> Self {
+    pub(super) fn new(files: &'a dyn Files, entry: &'a Entry, next: Option<&'a Entry>) -> Self {
         Self {
             files,
             entry,
+            next,
             buffer: Vec::new(),
             buffer_at: 0,
             position: 0,
@@ -135,7 +144,7 @@ impl<'a> Segment<'a> {
     }
 
     fn fill(&mut self) -> Result<bool, ReadError> {
-        // The first part was hinted for all segments at once.
+        // The beginning was hinted before.
         self.hinted = self.hinted.max(FIRST_BYTES);
         let wanted = self.position + READ_AHEAD_BYTES / 2;
         if wanted > self.hinted && self.hinted < self.entry.size_bytes {
@@ -143,6 +152,11 @@ impl<'a> Segment<'a> {
             self.files
                 .prefetch(self.entry, std::slice::from_ref(&(self.hinted..end)));
             self.hinted = end;
+        }
+        if self.hinted >= self.entry.size_bytes
+            && let Some(next) = self.next.take()
+        {
+            prefetch_beginning(self.files, next);
         }
         self.buffer.resize(BUFFER_BYTES, 0);
         self.buffer_at = self.position;

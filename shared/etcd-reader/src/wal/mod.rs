@@ -80,7 +80,7 @@ pub(crate) struct Segments<'a> {
     segments: Vec<((u64, u64), Entry)>,
 }
 
-/// Finds all segments of a directory, and has the beginning of each on its way.
+/// Finds all segments of a directory, and has the beginning of the first on its way.
 pub(crate) fn open<'a>(files: &'a dyn Files, directory: &Entry) -> Result<Segments<'a>, ReadError> {
     let mut segments: Vec<_> = files
         .list(directory)?
@@ -103,9 +103,8 @@ pub(crate) fn open<'a>(files: &'a dyn Files, directory: &Entry) -> Result<Segmen
             "the write-ahead log has more or larger segments than this reader takes".to_owned(),
         ));
     }
-    for (_, entry) in &segments {
-        let beginning = 0..entry.size_bytes.min(frame::FIRST_BYTES);
-        files.prefetch(entry, std::slice::from_ref(&beginning));
+    if let Some((_, first)) = segments.first() {
+        frame::prefetch_beginning(files, first);
     }
     Ok(Segments { files, segments })
 }
@@ -122,8 +121,8 @@ impl Segments<'_> {
                     entry.name
                 )));
             }
-            let is_last = number + 1 == self.segments.len();
-            reader.read_segment(self.files, entry, is_last)?;
+            let next = self.segments.get(number + 1).map(|(_, next)| next);
+            reader.read_segment(self.files, entry, next)?;
             expected = sequence.checked_add(1);
         }
         let first_index = self.segments.first().map_or(0, |((_, index), _)| *index);
@@ -152,15 +151,16 @@ impl Reader {
         &mut self,
         files: &dyn Files,
         entry: &Entry,
-        is_last: bool,
+        next: Option<&Entry>,
     ) -> Result<(), ReadError> {
+        let is_last = next.is_none();
         let damaged = |at: u64, what: &str| {
             ReadError::Damaged(format!(
                 "the write-ahead log's segment {} {what} at byte {at}",
                 entry.name
             ))
         };
-        let mut segment = Segment::new(files, entry);
+        let mut segment = Segment::new(files, entry, next);
         loop {
             let at = segment.position();
             let frame = match segment.next()? {

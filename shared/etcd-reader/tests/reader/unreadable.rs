@@ -1,14 +1,17 @@
 //! A source that fails at any moment: what couldn't be read is never called damaged.
 
-use crate::support;
+use crate::{images, support};
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etcd_reader::ReadError;
+use etcd_reader::block::BlockSource;
 use etcd_reader::files::{Entry, Files};
 use etcd_reader::judge::{Verdict, judge_member, judge_set};
-use etcd_reader::member::{Member, read};
+use etcd_reader::member::{Member, read, read_volume};
+use images::MemoryVolume;
 use support::memory::MemoryFiles;
 use support::pages::in_use;
 use support::sets::{Set, context};
@@ -89,11 +92,66 @@ fn what_could_not_be_read_is_unsupported_and_never_damaged() {
                 report.verdict <= Verdict::Degraded,
                 "call {at}: {report:#?}"
             );
+            assert_eq!(
+                members[0].is_cut_short(),
+                member.verdict == Verdict::Unsupported,
+                "call {at}"
+            );
             cases += 1;
         }
     }
     println!("{cases} of {calls} calls failed");
     assert!(cases > 200);
+}
+
+/// A volume one of whose blocks can't be read, whoever asks.
+struct Lacking {
+    volume: MemoryVolume,
+    index: u64,
+}
+
+impl BlockSource for Lacking {
+    fn size_bytes(&self) -> u64 {
+        self.volume.size_bytes()
+    }
+
+    fn block(&self, index: u64) -> Result<Option<Arc<Vec<u8>>>, ReadError> {
+        if index == self.index {
+            return Err(ReadError::Unreadable("refused".to_owned()));
+        }
+        self.volume.block(index)
+    }
+
+    fn prefetch(&self, _: &[u64]) {}
+
+    fn forget(&self, _: &[u64]) {}
+}
+
+#[test]
+fn a_block_that_is_refused_changes_nothing_or_is_told() {
+    let (_, volume) = images::volumes("etcd-3.6.14-b").pop_first().unwrap();
+    let judge = |index| {
+        let volume = volume.clone();
+        let member = read_volume(Lacking { volume, index }, &context("a"));
+        let report = serde_json::to_value(judge_member(&member)).unwrap();
+        (member.is_cut_short(), report)
+    };
+    let whole = judge(u64::MAX);
+    assert!(!whole.0);
+    let mut told = 0;
+    for index in volume.written() {
+        let (is_cut_short, report) = judge(index);
+        if is_cut_short {
+            assert_eq!(report["verdict"], "unsupported", "block {index}");
+            told += 1;
+        } else {
+            assert_eq!(report, whole.1, "block {index}");
+        }
+        // Not even which reader met it first is to be seen.
+        assert_eq!(judge(index), (is_cut_short, report), "block {index}");
+    }
+    println!("{told} of {} blocks are needed", volume.written().len());
+    assert!(told > 10 && told < volume.written().len());
 }
 
 #[test]

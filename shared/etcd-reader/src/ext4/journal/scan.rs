@@ -13,7 +13,7 @@ use crate::ReadError;
 use crate::block::BlockSource;
 use crate::ext4::bytes::{be16, be32, be64, joined};
 use crate::ext4::checksum::{crc32_be, crc32c, crc32c_without};
-use crate::ext4::overlay::{Logged, Overlay};
+use crate::ext4::overlay::{Contents, Logged, Overlay};
 use crate::ext4::unsupported;
 
 /// The most blocks that the overlay holds, some 40 MiB of memory: 4 GiB of blocks of 4 KiB, while
@@ -46,9 +46,9 @@ const TAG_LAST: u16 = 8;
 /// What a transaction has said so far. It counts when its commit block has been seen.
 #[derive(Default)]
 struct Transaction {
-    logged: Vec<(u64, Logged)>,
-    /// Contents of some of them, as they would be written.
-    contents: Vec<(u64, Arc<[u8]>)>,
+    /// Each with its contents, where there is room for them.
+    logged: Vec<(u64, Logged, Option<Contents>)>,
+    contents_count: usize,
     revoked: Vec<u64>,
     /// Logged blocks whose contents in the log don't match their checksums.
     damaged_blocks: Vec<u64>,
@@ -174,7 +174,7 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
         let block = joined(high, be32(tag, 0));
         let sequence = self.sequence.to_be_bytes();
         let transaction_checksum = self.transaction.checksum;
-        let has_room = self.overlay.has_room(self.transaction.contents.len());
+        let has_room = self.overlay.has_room(self.transaction.contents_count);
         let is_escaped = flags & TAG_ESCAPED != 0;
         let (place, is_sound, checksum, written) = self.log.next(|place, contents| {
             let of_block = || crc32c(crc32c(superblock.checksum_seed, &sequence), contents);
@@ -197,15 +197,12 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
         if !is_sound {
             self.transaction.damaged_blocks.push(block);
         }
-        self.transaction.logged.push((
-            block,
-            Logged {
-                block: place,
-                escaped: is_escaped,
-            },
-        ));
-        let contents = written.map(|written| (block, written));
-        self.transaction.contents.extend(contents);
+        let logged = Logged {
+            block: place,
+            escaped: is_escaped,
+        };
+        self.transaction.contents_count += usize::from(written.is_some());
+        self.transaction.logged.push((block, logged, written));
         check_overlay(self.overlay.len().max(self.transaction.logged.len()))
     }
 
@@ -259,11 +256,8 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
             )));
         }
         let overlay = &mut self.overlay;
-        for (block, logged) in transaction.logged {
-            overlay.insert(block, logged);
-        }
-        for (block, contents) in transaction.contents {
-            overlay.remember(block, contents);
+        for (block, logged, contents) in transaction.logged {
+            overlay.insert(block, logged, contents);
         }
         check_overlay(overlay.len())?;
         self.damaged_blocks.extend(transaction.damaged_blocks);
@@ -327,8 +321,8 @@ impl<'a, 'v, S: BlockSource> Scan<'a, 'v, S> {
 }
 
 /// A logged block's contents as they would be written.
-fn unescaped(contents: &[u8], is_escaped: bool) -> Arc<[u8]> {
-    let mut contents: Arc<[u8]> = contents.into();
+fn unescaped(contents: &[u8], is_escaped: bool) -> Contents {
+    let mut contents: Contents = contents.into();
     if is_escaped {
         // Nobody else has them yet, so this always succeeds.
         let written = Arc::get_mut(&mut contents).unwrap_or_default();
