@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::snapshot_volume::{GaveUp, Limits, SnapshotVolume, Subject, Traffic};
 
-/// Calls under way at the same time, of all members together, but for those that a reader waits for: as many as keep the core busy that the template
-/// gives, at 30 ms a call and some more.
+/// Calls under way at the same time, of all members together, but for those that a reader waits for: as many as
+/// keep the core busy that the template gives, at 30 ms a call and some more.
 const CALLS_MAX: usize = 48;
 /// The same of one member: at 30 ms a call they are the 1,000 a second that AWS gives of a snapshot.
 ///
